@@ -1,0 +1,205 @@
+"""The search tree: what a search means, settled before any engine sees it.
+
+`bind` turns parameters into these frozen nodes; `Access` wraps them; `rewrite` simplifies; an engine only compares
+neutral values (folded strings, half-open UTC intervals in microseconds, exact tokens). A `param` is an *index entry
+name*: a search parameter's code, or a derived name of it when a modifier looks at another face of the same element
+(`code:text` string entries, `subject:identifier` and `identifier:of-type` token entries). So an engine knows no
+modifier at all. Every node prints as an s-expression; tests compare those.
+
+FHIR R4 search.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+EntryKind = Literal["token", "reference", "date", "string", "number"]
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """Matches every current resource of the type."""
+
+    def __str__(self) -> str:
+        return "(all)"
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Matches no resource; what an Access without any right becomes."""
+
+    def __str__(self) -> str:
+        return "(none)"
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The logical id is one of these."""
+
+    ids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"(id {' '.join(self.ids)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One of the `values` is present. A pair is (system, code): system None = any system, system "" = no system
+    (FHIR `|code`), code None = any code of that system (FHIR `system|`)."""
+
+    param: str
+    values: tuple[tuple[str | None, str | None], ...]
+
+    def __str__(self) -> str:
+        pairs = " ".join(f"{'*' if s is None else s}|{'*' if c is None else c}" for s, c in self.values)
+        return f"(token {self.param} {pairs})"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Refers to one of the `targets`: "Type/id" for resources of this server, else the absolute URL as written."""
+
+    param: str
+    targets: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"(ref {self.param} {' '.join(self.targets)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Conditions on a stored interval [start, end): each one that is not None must hold.
+
+    start >= start_from · start < start_before · end > end_after · end <= end_until
+    Dates: UTC microseconds, an open end is ±2**62. Numbers: the value's precision interval, as float.
+    """
+
+    start_from: float | None = None
+    start_before: float | None = None
+    end_after: float | None = None
+    end_until: float | None = None
+
+    def __str__(self) -> str:
+        parts = (("s>=", self.start_from), ("s<", self.start_before), ("e>", self.end_after), ("e<=", self.end_until))
+        return "[" + " ".join(f"{name}{value}" for name, value in parts if value is not None) + "]"
+
+
+@dataclass(frozen=True, slots=True)
+class Date:
+    """A date entry of `param` lies within one of the bounds. FHIR R4 search.html#date, prefixes settled by bind."""
+
+    param: str
+    any_of: tuple[Bounds, ...]
+
+    def __str__(self) -> str:
+        return f"(date {self.param} {' '.join(map(str, self.any_of))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number or canonical quantity entry lies within one of the bounds; `unit` is (system, code), as in Token."""
+
+    param: str
+    any_of: tuple[Bounds, ...]
+    unit: tuple[str | None, str | None] = (None, None)
+
+    def __str__(self) -> str:
+        return f"(number {self.param} {' '.join(map(str, self.any_of))} {self.unit[0]}|{self.unit[1]})"
+
+
+@dataclass(frozen=True, slots=True)
+class String:
+    """`starts` and `contains` compare folded text (case, accents, spaces), `exact` the text as written."""
+
+    param: str
+    how: Literal["starts", "contains", "exact"]
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"(string {self.param} {self.how} {' '.join(repr(v) for v in self.values)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The resource has no entry of this name (FHIR `:missing=true`; false is Not of it)."""
+
+    param: str
+    kind: EntryKind
+
+    def __str__(self) -> str:
+        return f"(missing {self.param})"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A reference entry `param` leads to a current resource of `type` that matches `where`."""
+
+    param: str
+    type: str
+    where: Node
+
+    def __str__(self) -> str:
+        return f"(chain {self.param} {self.type} {self.where})"
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """Some current resource of `type` that matches `where` refers to this one by `param` (FHIR `_has`)."""
+
+    type: str
+    param: str
+    where: Node
+
+    def __str__(self) -> str:
+        return f"(has {self.type} {self.param} {self.where})"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    nodes: tuple[Node, ...]
+
+    def __str__(self) -> str:
+        return f"(and {' '.join(map(str, self.nodes))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    nodes: tuple[Node, ...]
+
+    def __str__(self) -> str:
+        return f"(or {' '.join(map(str, self.nodes))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    node: Node
+
+    def __str__(self) -> str:
+        return f"(not {self.node})"
+
+
+Node = (
+    Everything | Nothing | Ids | Token | Reference | Date | Number | String | Missing | Chain | Has | And | Or | Not
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """One sort key: an entry name of a sortable kind, or `_lastUpdated` / `_id`."""
+
+    param: str
+    kind: EntryKind
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """One page of a search: type, condition, order, size; `after` is the opaque position of an earlier page's last
+    row, as the engine itself gave it."""
+
+    type: str
+    where: Node
+    sort: tuple[Sort, ...] = ()
+    count: int = 20
+    after: tuple[object, ...] | None = None

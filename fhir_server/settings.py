@@ -1,0 +1,122 @@
+"""One frozen Settings, read once: from the environment, else from `teledossier.toml`, else the default.
+
+An unknown TELEDOSSIER_ name or key, or an unsafe value, stops start-up with one line that names it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+PREFIX = "TELEDOSSIER_"
+NOT_SETTINGS = {"TELEDOSSIER_TEST_MONGODB_URI"}
+
+
+class SettingsError(Exception):
+    """A setting is unknown, malformed or unsafe; the text is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting with its default. Times in seconds, sizes in bytes."""
+
+    store: str = "sqlite:///var/teledossier.db"
+    files: str = "var/files"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    base_url: str = ""
+    auth: str = "smart"
+    dimse_port: int = 11112
+    ae_title: str = "TELEDOSSIER"
+    smtp_url: str = ""
+    sms_url: str = ""
+    timezone: str = "Europe/Paris"
+    max_body: int = 50_000_000
+    quiet_seconds: float = 2.0
+    log_level: str = "info"
+
+    @property
+    def url(self) -> str:
+        """What the outside calls this server, without a final slash."""
+        return (self.base_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def fhir_base(self) -> str:
+        return self.url + "/fhir"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The database file of a sqlite:/// store; relative paths are relative to the working directory."""
+        return Path(self.store.removeprefix("sqlite:///"))
+
+    @property
+    def files_path(self) -> Path:
+        return Path(self.files)
+
+
+def load(environ: Mapping[str, str] = os.environ, toml: Path = Path("teledossier.toml")) -> Settings:
+    """Read and check. Raises SettingsError."""
+    known = {field.name: field for field in fields(Settings)}
+    raw: dict[str, Any] = {}
+    if toml.exists():
+        try:
+            table = tomllib.loads(toml.read_text("utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{toml} is not valid TOML: {error}") from error
+        raw.update({key.removeprefix(PREFIX).lower(): value for key, value in table.items()})
+    raw.update({
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS
+    })
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in known:
+            raise SettingsError(f"{PREFIX}{key.upper()} is not a setting; known: {', '.join(sorted(known))}")
+        kind = type(getattr(Settings(), key))
+        try:
+            values[key] = kind(value)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"{PREFIX}{key.upper()}={value!r} is not a {kind.__name__}") from error
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    if settings.auth not in ("smart", "open"):
+        raise SettingsError(f"{PREFIX}AUTH={settings.auth!r}: only 'smart' or 'open'")
+    if settings.auth == "open" and not is_loopback(settings.host):
+        raise SettingsError(f"{PREFIX}AUTH=open is only for a loopback address, and {PREFIX}HOST is {settings.host!r}")
+    if not settings.store.startswith(("sqlite:///", "mongodb://", "mongodb+srv://")):
+        raise SettingsError(f"{PREFIX}STORE={settings.store!r}: only sqlite:///PATH or mongodb://HOST/NAME")
+    for name in ("port", "dimse_port"):
+        if not 0 < getattr(settings, name) < 65536:
+            raise SettingsError(f"{PREFIX}{name.upper()}={getattr(settings, name)}: not a port number")
+    if not 0 < len(settings.ae_title) <= 16:
+        raise SettingsError(f"{PREFIX}AE_TITLE={settings.ae_title!r}: an AE title has 1 to 16 characters")
+    if urlsplit(settings.url).scheme not in ("http", "https"):
+        raise SettingsError(f"{PREFIX}BASE_URL={settings.base_url!r} is not an http or https address")
+    try:
+        ZoneInfo(settings.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise SettingsError(f"{PREFIX}TIMEZONE={settings.timezone!r} is not a time zone name") from error
+
+
+def is_loopback(host: str) -> bool:
+    """True for localhost and loopback addresses."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,128 @@
+"""What a store is: the Protocol that SQLite and MongoDB both keep, and the values that pass through it.
+
+One suite of tests (`tests/store/`) holds both engines to this page. A store knows nothing of FHIR's meaning: it keeps
+byte-identical bodies, an immutable record per version, the index entries extracted from the current version, plain
+records (OAuth state, accounts, counters), and answers the search tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from fhir_server.search.nodes import Node, Select
+
+Method = Literal["create", "update", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What is indexed of one resource: (entry name, value …) tuples. Written by `search.index`, read by engines
+    and by the reference evaluator."""
+
+    tokens: tuple[tuple[str, str, str], ...] = ()  # (name, system or "", code)
+    references: tuple[tuple[str, str], ...] = ()  # (name, "Type/id" or absolute URL)
+    dates: tuple[tuple[str, int, int], ...] = ()  # (name, start, end) UTC microseconds, half-open
+    strings: tuple[tuple[str, str, str], ...] = ()  # (name, folded, as written)
+    numbers: tuple[tuple[str, float, float, str, str], ...] = ()  # (name, low, high, unit system, unit code)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One stored version. `body` is the JSON as served, meta.versionId and meta.lastUpdated included; None after a
+    delete. `seq` rises with every write of the store; `at` is UTC microseconds."""
+
+    type: str
+    id: str
+    version: int
+    seq: int
+    at: int
+    method: Method
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write one version. `expect` is the current version number it replaces (0 = there must be none, a deleted
+    resource counts with its tombstone's number); the new number is `expect + 1` and stands in `body` already."""
+
+    type: str
+    id: str
+    expect: int
+    at: int
+    method: Method
+    body: bytes | None
+    entries: Entries = field(default_factory=Entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A page's row: the version and the position a cursor continues after."""
+
+    version: Version
+    position: tuple[object, ...]
+
+
+class RaceLost(Exception):
+    """Some Put's `expect` is no longer true; nothing of the commit was written. Carries which."""
+
+    def __init__(self, type: str, id: str) -> None:
+        super().__init__(f"{type}/{id} changed meanwhile")
+        self.type, self.id = type, id
+
+
+class Store(Protocol):
+    """Durable means: when `commit` or a record call returns, the data survives `kill -9` of every process."""
+
+    async def open(self) -> None:
+        """Connect; create an empty schema; refuse a schema version that is not ours (SchemaMismatch)."""
+
+    async def close(self) -> None: ...
+
+    async def commit(self, puts: Sequence[Put]) -> list[Version]:
+        """All or nothing, in order. Raises RaceLost."""
+
+    async def read(self, type: str, id: str) -> Version | None:
+        """The current version, a tombstone included; None if never there."""
+
+    async def read_many(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Version]:
+        """Current versions of those that exist and are not deleted."""
+
+    async def vread(self, type: str, id: str, version: int) -> Version | None: ...
+
+    async def history(self, type: str, id: str, *, count: int, before: int | None = None) -> list[Version]:
+        """Newest first; `before` is a seq."""
+
+    async def search(self, select: Select) -> list[Row]:
+        """At most `count` rows in order; default order is newest first (`seq` descending)."""
+
+    async def count(self, type: str, where: Node) -> int:
+        """Exact number of distinct matching resources."""
+
+    async def latest(self) -> int:
+        """The highest seq written so far, 0 when empty."""
+
+    def scan(self, type: str | None = None) -> AsyncIterator[Version]:
+        """Every current, undeleted version; for integrity checks and exports, bounded memory."""
+
+    # Plain records: small JSON objects with an optional expiry; not versioned, not searched.
+    async def put_record(self, kind: str, key: str, value: Mapping[str, Any], *, expires: int | None = None,
+                         only_if_absent: bool = False) -> bool:
+        """True if written. `expires` is UTC microseconds; an expired record counts as absent."""
+
+    async def get_record(self, kind: str, key: str) -> dict[str, Any] | None: ...
+
+    async def take_record(self, kind: str, key: str) -> dict[str, Any] | None:
+        """Read and remove in one atomic act: of several callers exactly one gets it."""
+
+    async def delete_record(self, kind: str, key: str) -> bool: ...
+
+    async def list_records(self, kind: str) -> list[tuple[str, dict[str, Any]]]: ...
+
+    async def next_number(self, name: str) -> int:
+        """1, 2, 3 … for each name; never the same twice, from any process."""
+
+
+class SchemaMismatch(Exception):
+    """The stored schema has another version than this program; the text names both."""
