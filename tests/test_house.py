@@ -1,0 +1,47 @@
+"""The house keeps its floors: import contracts, size of modules, a README in every room."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("profiles", "terminology", "fhir_server", "dicomweb", "smart_launch", "simulators")
+
+
+def test_imports_go_downward_only() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 kept, 0 broken" in done.stdout
+
+
+def test_no_module_is_over_600_lines() -> None:
+    sizes = {
+        str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines())
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert len(sizes) > 50, "the house was not found"
+    assert {name: size for name, size in sizes.items() if size > 600} == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_room_says_what_it_is_for(package: str) -> None:
+    assert len((ROOT / package / "README.md").read_text("utf-8")) > 200
+
+
+def test_the_project_names_no_machine() -> None:
+    forbidden = ("/" + "work/", "/" + "root/", "/" + "farm/")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    found = []
+    for name in listed:
+        if name.endswith((".png", ".gz", ".zst", ".ttf", ".pdf")):
+            continue
+        text = (ROOT / name).read_text("utf-8", errors="replace")
+        found += [f"{name}: {word}" for word in forbidden if word in text]
+    assert found == []
