@@ -1,0 +1,72 @@
+"""The command line: `teledossier …`, the same as `python -m fhir_server …`.
+
+Every command is a module of `fhir_server.commands` and is imported only when asked for, so that `--help` is quick.
+A user's mistake ends in one clear line and a non-zero exit, never in a traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from fhir_server.settings import SettingsError
+from fhir_server.store.contract import SchemaMismatch
+from profiles.outcomes import TeledossierError
+
+COMMANDS = {
+    "serve": "the web tier: FHIR, DICOMweb, OAuth, portal",
+    "dimse": "the DICOM node",
+    "worker": "background jobs: exams into their télédossiers",
+    "demo": "all of them, with the demonstration data",
+    "load": "bulk load of NDJSON or Bundles",
+    "user": "accounts of people: add, list, disable",
+    "client": "accounts of machines: add, list, remove",
+    "token": "an access token for scripts",
+    "check": "integrity of store and files",
+}
+
+
+class Rooms(click.Group):
+    """Loads a command's module when it is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"fhir_server.commands.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="teledossier")
+def cli() -> None:
+    """Télédossier: FHIR-native téléexpertise and medical-image transfer for a region."""
+
+
+def main() -> None:
+    """Run the command line; exit 1 on a refusal, 2 on wrong usage, 130 on Ctrl-C."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except (SettingsError, SchemaMismatch, TeledossierError) as error:
+        click.echo(f"teledossier: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"teledossier: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
