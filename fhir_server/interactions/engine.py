@@ -1,0 +1,33 @@
+"""What every interaction works with: one frozen value, made once at start-up and handed down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fhir_server.access import Access
+from fhir_server.operations.registry import Operations
+from fhir_server.settings import Settings
+from fhir_server.store.contract import Store
+
+if TYPE_CHECKING:
+    from fhir_server.audit import Trail
+
+Resource = dict[str, Any]
+WriteRule = Callable[[Access, Resource | None, Resource], Resource]
+"""(who writes, what stands there now or None, what they sent) → what is stored; raises what it refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The parts an interaction needs. `now` gives UTC microseconds; `write_rules` is by resource type; `trail` writes
+    the AuditEvents, None keeps none (a loader, a test)."""
+
+    store: Store
+    files: Any
+    settings: Settings
+    now: Callable[[], int]
+    write_rules: Mapping[str, WriteRule] = field(default_factory=dict)
+    operations: Operations = field(default_factory=Operations)
+    trail: Trail | None = None
