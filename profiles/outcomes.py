@@ -33,13 +33,15 @@ Severity = Literal["fatal", "error", "warning", "information"]
 @dataclass(frozen=True, slots=True)
 class Issue:
     """One finding. `code` is from the issue-type value set; `slug` is ours and stable; `expression` is a FHIRPath
-    such as `Patient.name[0].family`, or empty when the finding has no place in a resource."""
+    such as `Patient.name[0].family`, or empty when the finding has no place in a resource. `text` says it in French
+    for the people on the screen, where the domain's definitions have words for it."""
 
     severity: Severity
     code: str
     slug: str
     diagnostics: str
     expression: str = ""
+    text: str = ""
 
     def as_fhir(self) -> dict[str, Any]:
         """The OperationOutcome.issue element."""
@@ -51,6 +53,8 @@ class Issue:
             },
             "diagnostics": self.diagnostics,
         }
+        if self.text:
+            issue["details"]["text"] = self.text
         if self.expression:
             issue["expression"] = [self.expression]
         return issue

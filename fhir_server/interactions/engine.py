@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from fhir_server.audit import Trail
 
 Resource = dict[str, Any]
-WriteRule = Callable[[Access, Resource | None, Resource], Resource]
-"""(who writes, what stands there now or None, what they sent) → what is stored; raises what it refuses."""
+WriteRule = Callable[["Engine", Access, Resource | None, Resource], Awaitable[Resource]]
+"""(engine, who writes, what stands there now or None, what they sent) → what is stored; raises what it refuses.
+Awaited: a rule may read the store, as the one of ServiceRequest does to work out who may see a télédossier."""
 
 
 @dataclass(frozen=True, slots=True)
