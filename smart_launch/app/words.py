@@ -1,0 +1,201 @@
+"""Every French word the code itself needs: labels of codes, sentences for failures, the wording of dates.
+
+Tables only. A code that is not in a table shows as itself (`label`), so that a new state of the domain
+never breaks a page. Templates hold their own sentences; nothing else in the package is French.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+WORKFLOWS: Mapping[str, str] = {
+    "transfert-imagerie": "Transfert d'imagerie",
+    "avis-urgences": "Avis urgences",
+    "avis-avc-aigu": "Avis AVC aigu",
+    "avis-generique": "Avis programmé",
+    "rcp-greffe-renale": "RCP greffe rénale",
+    "autre": "Autre (reprise)",
+}
+WORKFLOW_HINTS: Mapping[str, str] = {
+    "transfert-imagerie": "Mettre des examens à disposition d'un confrère ou d'une RCP, sans demande d'avis.",
+    "avis-urgences": "Avis spécialisé en urgence, images et appel téléphonique.",
+    "avis-avc-aigu": "Suspicion d'AVC de moins de 24 h. N'attend pas les images pour partir.",
+    "avis-generique": "Question à un spécialiste, réponse sous quelques jours.",
+    "rcp-greffe-renale": "Présenter un patient à la réunion de concertation de greffe rénale.",
+}
+STATES: Mapping[str, str] = {
+    "brouillon": "Brouillon",
+    "envoye": "Envoyé",
+    "lu": "Lu",
+    "pris-en-charge": "Pris en charge",
+    "complement-demande": "Complément demandé",
+    "repondu": "Répondu",
+    "clos": "Clos",
+    "refuse": "Refusé",
+    "annule": "Annulé",
+    "reoriente": "Réorienté",
+    "erreur-de-dossier": "Erreur de dossier",
+}
+STATE_TONES: Mapping[str, str] = {
+    "brouillon": "neutre",
+    "envoye": "attente",
+    "lu": "encours",
+    "pris-en-charge": "encours",
+    "complement-demande": "attente",
+    "repondu": "fait",
+    "clos": "neutre",
+    "refuse": "alerte",
+    "annule": "neutre",
+    "reoriente": "neutre",
+    "erreur-de-dossier": "alerte",
+}
+PRIORITIES: Mapping[str, str] = {"stat": "Urgence vitale", "urgent": "Urgente", "routine": "Normale"}
+SEXES: Mapping[str, str] = {"male": "Masculin", "female": "Féminin", "other": "Autre", "unknown": "Inconnu"}
+SEX_LETTERS: Mapping[str, str] = {"male": "M", "female": "F"}
+BORN: Mapping[str, str] = {"male": "Né", "female": "Née"}
+BORN_UNKNOWN = "Né(e)"
+IDENTITIES: Mapping[str, str] = {
+    "qualifiee": "Identité qualifiée",
+    "validee": "Identité validée",
+    "recuperee": "Identité récupérée",
+    "provisoire": "Identité provisoire",
+    "douteuse": "Identité douteuse",
+}
+IDENTITY_TONES: Mapping[str, str] = {
+    "qualifiee": "fait",
+    "validee": "encours",
+    "recuperee": "attente",
+    "provisoire": "attente",
+    "douteuse": "alerte",
+}
+VISIBILITIES: Mapping[str, str] = {"me": "Moi-même", "community": "Ma communauté"}
+CONSENTS: Mapping[str, str] = {
+    "recueilli": "Recueilli",
+    "impossible": "Impossible à recueillir",
+    "refuse": "Refusé",
+}
+MODALITIES: Mapping[str, str] = {
+    "MR": "IRM",
+    "CT": "Scanner",
+    "PT": "TEP",
+    "US": "Échographie",
+    "CR": "Radiographie",
+    "DX": "Radiographie",
+    "XA": "Angiographie",
+    "NM": "Scintigraphie",
+    "MG": "Mammographie",
+    "OT": "Autre",
+    "SC": "Capture",
+}
+# what the timeline says of a step that was done
+STEPS_DONE: Mapping[str, str] = {
+    "start": "Télédossier ouvert",
+    "create": "Télédossier ouvert",
+    "import-identity": "Identité reçue du DPI",
+    "save": "Brouillon enregistré",
+    "attach": "Pièce ajoutée",
+    "exam-attached": "Examen associé",
+    "associate-exam": "Examen associé",
+    "document-attached": "Document ajouté",
+    "send": "Demande envoyée",
+    "read": "Dossier lu",
+    "take": "Pris en charge",
+    "assign": "Affecté",
+    "reroute": "Réorienté",
+    "refuse": "Refusé",
+    "cancel": "Annulé",
+    "request-information": "Complément demandé",
+    "add-information": "Complément apporté",
+    "request-opinion": "Avis complémentaire demandé",
+    "agree-protocol": "Protocole accordé",
+    "log-call": "Appel téléphonique",
+    "answer": "Réponse",
+    "sign-report": "Compte rendu signé",
+    "acknowledge": "Accusé de réception",
+    "close": "Télédossier clos",
+    "invite": "Invitation",
+    "mask": "Pièce masquée",
+    "create-venue": "Venue créée",
+    "deliver-report": "Compte rendu déposé dans le DPI",
+    "code-act": "Acte coté",
+    "enrol-session": "Inscrit à une séance",
+    "hold-session": "Séance tenue",
+    "notify": "Notification",
+}
+# what the page says once a step of this person is done (after the redirect)
+DONE: Mapping[str, str] = {
+    "send": "La demande est envoyée. Les destinataires sont prévenus.",
+    "save": "Le brouillon est enregistré.",
+    "discard": "Le brouillon est supprimé.",
+    "read": "La lecture est horodatée.",
+    "take": "Vous avez pris en charge ce télédossier.",
+    "log-call": "L'appel est consigné.",
+    "answer": "Votre réponse est transmise au requérant.",
+    "sign-report": "Le compte rendu est signé.",
+    "acknowledge": "L'accusé de réception est transmis.",
+    "close": "Le télédossier est clos.",
+    "refuse": "La demande est refusée, le requérant est prévenu.",
+    "cancel": "La demande est annulée, les destinataires sont prévenus.",
+    "reroute": "La demande est réorientée.",
+    "request-information": "La demande de complément est transmise.",
+    "add-information": "Le complément est transmis.",
+    "request-opinion": "La demande d'avis complémentaire est transmise.",
+    "assign": "Le télédossier est affecté.",
+    "agree-protocol": "L'accord sur le protocole est transmis.",
+    "attach": "La pièce est jointe au télédossier.",
+    "exam": "L'examen est associé au télédossier.",
+    "exam-refused": "La proposition d'examen est écartée.",
+}
+# status → title, sentence
+FAILURES: Mapping[int, tuple[str, str]] = {
+    400: ("Demande incomprise", "La plateforme n'a pas compris cette demande. Rien n'a été modifié."),
+    401: ("Session terminée", "Votre session est terminée. Reconnectez-vous pour continuer."),
+    403: ("Accès refusé", "Vos droits ne permettent pas cette action."),
+    404: ("Introuvable", "Ce télédossier n'existe pas, ou il ne vous est pas ouvert."),
+    405: ("Action impossible", "Cette action n'est pas proposée à cette adresse."),
+    409: ("Étape impossible", "Cette étape n'est pas possible dans l'état actuel du télédossier."),
+    410: ("Supprimé", "Ce brouillon a été supprimé."),
+    412: ("Modifié entre-temps", "Le télédossier a été modifié ailleurs. Relisez avant de recommencer."),
+    413: ("Fichier trop lourd", "Ce fichier dépasse la taille acceptée."),
+    415: ("Format refusé", "Ce format de fichier n'est pas accepté."),
+    422: ("Saisie à compléter", "Certaines informations sont manquantes ou inexactes."),
+    500: ("Incident", "La plateforme a rencontré une erreur. Réessayez dans un instant."),
+    503: ("Service indisponible", "La plateforme est momentanément indisponible. Réessayez dans un instant."),
+}
+MUST = "Ce renseignement est obligatoire."
+SHOULD = "Utile à l'expert. Non bloquant en urgence vitale."
+NOT_A_NUMBER = "Indiquez un nombre."
+NOT_A_WHOLE_NUMBER = "Indiquez un nombre entier."
+NOT_A_TIME = "Indiquez une heure, par exemple 04:05."
+NOT_A_DATE = "Indiquez une date, par exemple 17/05/1953."
+NOT_A_CHOICE = "Choisissez une valeur de la liste."
+NO_RECIPIENT = "Choisissez au moins un correspondant."
+NO_FILE = "Choisissez un fichier."
+NOT_AN_INS = "Un INS comporte 15 caractères (13 et la clé) ; la clé doit être juste."
+FUTURE_BIRTH = "La date de naissance est dans le futur."
+STALE = "Ce brouillon a été modifié ailleurs depuis l'ouverture de cette page. Votre saisie est conservée ci-dessous."
+YES, NO = "Oui", "Non"
+PLATFORM = "Plateforme"
+UNKNOWN_PERSON = "Professionnel"
+POSSIBLE_NOW = "Possible maintenant : {steps}."
+NOTHING_POSSIBLE = "Plus aucune étape n'est possible."
+UNKNOWN_PATIENT = "Patient non renseigné"
+NOT_GIVEN = "non renseigné"
+DOCUMENT = "Document"
+EXAM = "Examen"
+JUST_NOW = "à l'instant"
+AGO_MINUTES = "il y a {n} min"
+AGO_HOURS = "il y a {n} h"
+AGO_DAYS = "il y a {n} j"
+YEARS = "{n} ans"
+MONTHS = "{n} mois"
+DATE_AT_TIME = "{date} à {time}"
+READ_BY = "Dossier lu par {name} le {date} à {time}"
+READ_BY_SHORT = "Lu par {name} à {time}"
+READ_BY_SHORT_DATED = "Lu par {name} le {date} à {time}"
+BYTES = ("o", "Ko", "Mo", "Go")
+
+
+def label(table: Mapping[str, str], code: str) -> str:
+    """The French label of a code, or the code itself when the table does not know it."""
+    return table.get(code, code)
