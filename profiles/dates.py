@@ -85,7 +85,7 @@ def period(value: Mapping[str, Any], zone: tzinfo) -> tuple[int, int]:
 def instant(microseconds: int) -> str:
     """A FHIR instant in UTC with milliseconds: 1732147200123456 → "2024-11-21T00:00:00.123Z"."""
     moment = _EPOCH + timedelta(microseconds=microseconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _days(year: str, month: str | None, day: str | None, zone: tzinfo) -> tuple[int, int]:

@@ -62,11 +62,17 @@ def test_the_json_names_of_a_choice() -> None:
 @pytest.mark.parametrize(
     ("type", "ancestor", "expected"),
     [
-        ("Age", "Quantity", True), ("code", "string", True), ("url", "uri", True), ("Patient", "DomainResource", True),
-        ("Binary", "DomainResource", False), ("Binary", "Resource", True), ("Patient.contact", "Element", True),
-        ("Quantity", "Age", False), ("Nothing", "Element", False),
+        ("Age", "Quantity", True),
+        ("code", "string", True),
+        ("url", "uri", True),
+        ("Patient", "DomainResource", True),
+        ("Binary", "DomainResource", False),
+        ("Binary", "Resource", True),
+        ("Patient.contact", "Element", True),
+        ("Quantity", "Age", False),
+        ("Nothing", "Element", False),
     ],
-)  # fmt: skip
+)
 def test_specialisation(type: str, ancestor: str, expected: bool) -> None:
     assert definitions.is_kind_of(type, ancestor) is expected
 
@@ -77,7 +83,9 @@ def test_codes_of_required_bindings() -> None:
         "http://hl7.org/fhir/administrative-gender": {"male", "female", "other", "unknown"}
     }
     assert definitions.codes("http://hl7.org/fhir/ValueSet/mimetypes") is None
-    bound = {e.value_set for key in definitions._table("elements") for e in definitions.elements(key).values()} - {""}
+    bound = {
+        e.value_set for key in definitions._table("elements") for e in definitions.elements(key).values()
+    } - {""}
     assert {url for url in bound if definitions.codes(url) is None} == {
         "http://hl7.org/fhir/ValueSet/currencies",
         "http://hl7.org/fhir/ValueSet/mimetypes",
@@ -94,15 +102,31 @@ def test_every_regex_compiles() -> None:
 
 def test_search_parameters_of_a_type_include_the_common_ones() -> None:
     binary = set(definitions.search_parameters("Binary"))
-    common = {"_id", "_lastUpdated", "_tag", "_profile", "_security", "_source", "_content", "_filter", "_query"}
+    common = {
+        "_id",
+        "_lastUpdated",
+        "_tag",
+        "_profile",
+        "_security",
+        "_source",
+        "_content",
+        "_filter",
+        "_query",
+    }
     assert common | {"security-context"} <= binary
     assert "_text" not in binary
     patient = definitions.search_parameters("Patient")
-    assert common | {"_text", "name", "birthdate", "general-practitioner", "mothersMaidenName"} <= set(patient)
+    assert common | {"_text", "name", "birthdate", "general-practitioner", "mothersMaidenName"} <= set(
+        patient
+    )
     assert {code for code, parameter in patient.items() if parameter.type == "special"} == {
         "_text", "_content", "_filter", "_query",
     }  # fmt: skip
-    assert set(patient["general-practitioner"].targets) == {"Practitioner", "Organization", "PractitionerRole"}
+    assert set(patient["general-practitioner"].targets) == {
+        "Practitioner",
+        "Organization",
+        "PractitionerRole",
+    }
 
 
 def test_a_composite_names_its_components() -> None:
@@ -122,8 +146,11 @@ def test_our_own_search_parameters_are_merged() -> None:
 def test_compartments() -> None:
     assert definitions.compartment("Patient")["Observation"] == ("subject", "performer")
     assert definitions.compartment("Patient")["ServiceRequest"] == ("subject", "performer")
-    assert {name for name in ("Patient", "Encounter", "RelatedPerson", "Practitioner", "Device", "Group")
-            if definitions.compartment(name)} == {"Patient", "Encounter", "RelatedPerson", "Practitioner", "Device"}
+    assert {
+        name
+        for name in ("Patient", "Encounter", "RelatedPerson", "Practitioner", "Device", "Group")
+        if definitions.compartment(name)
+    } == {"Patient", "Encounter", "RelatedPerson", "Practitioner", "Device"}
 
 
 def test_the_tables_load_in_under_a_third_of_a_second() -> None:
