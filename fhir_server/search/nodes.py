@@ -1,10 +1,10 @@
 """The search tree: what a search means, settled before any engine sees it.
 
-`bind` turns parameters into these frozen nodes; `Access` wraps them; `rewrite` simplifies; an engine only compares
-neutral values (folded strings, half-open UTC intervals in microseconds, exact tokens). A `param` is an *index entry
-name*: a search parameter's code, or a derived name of it when a modifier looks at another face of the same element
-(`code:text` string entries, `subject:identifier` and `identifier:of-type` token entries). So an engine knows no
-modifier at all. Every node prints as an s-expression; tests compare those.
+`bind` turns parameters into these frozen nodes; `Access` wraps them; `rewrite` simplifies; an engine only
+compares neutral values (folded strings, half-open UTC intervals in microseconds, exact tokens). A `param` is
+an *index entry name*: a search parameter's code, or a derived name of it when a modifier looks at another
+face of the same element (`code:text` string entries, `subject:identifier` and `identifier:of-type` token
+entries). So an engine knows no modifier at all. Every node prints as an s-expression; tests compare those.
 
 FHIR R4 search.html
 """
@@ -45,8 +45,8 @@ class Ids:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One of the `values` is present. A pair is (system, code): system None = any system, system "" = no system
-    (FHIR `|code`), code None = any code of that system (FHIR `system|`)."""
+    """One of the `values` is present. A pair is (system, code): system None = any system, system "" = no
+    system (FHIR `|code`), code None = any code of that system (FHIR `system|`)."""
 
     param: str
     values: tuple[tuple[str | None, str | None], ...]
@@ -58,7 +58,8 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Refers to one of the `targets`: "Type/id" for resources of this server, else the absolute URL as written."""
+    """Refers to one of the `targets`: "Type/id" for resources of this server, else the absolute URL as
+    written."""
 
     param: str
     targets: tuple[str, ...]
@@ -81,13 +82,19 @@ class Bounds:
     end_until: float | None = None
 
     def __str__(self) -> str:
-        parts = (("s>=", self.start_from), ("s<", self.start_before), ("e>", self.end_after), ("e<=", self.end_until))
+        parts = (
+            ("s>=", self.start_from),
+            ("s<", self.start_before),
+            ("e>", self.end_after),
+            ("e<=", self.end_until),
+        )
         return "[" + " ".join(f"{name}{value}" for name, value in parts if value is not None) + "]"
 
 
 @dataclass(frozen=True, slots=True)
 class Date:
-    """A date entry of `param` lies within one of the bounds. FHIR R4 search.html#date, prefixes settled by bind."""
+    """A date entry of `param` lies within one of the bounds. FHIR R4 search.html#date, prefixes settled by
+    bind."""
 
     param: str
     any_of: tuple[Bounds, ...]
@@ -98,7 +105,8 @@ class Date:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number or canonical quantity entry lies within one of the bounds; `unit` is (system, code), as in Token."""
+    """A number or canonical quantity entry lies within one of the bounds; `unit` is (system, code), as in
+    Token."""
 
     param: str
     any_of: tuple[Bounds, ...]
@@ -180,13 +188,31 @@ class Not:
 
 
 Node = (
-    Everything | Nothing | Ids | Token | Reference | Date | Number | String | Missing | Chain | Has | And | Or | Not
+    Everything
+    | Nothing
+    | Ids
+    | Token
+    | Reference
+    | Date
+    | Number
+    | String
+    | Missing
+    | Chain
+    | Has
+    | And
+    | Or
+    | Not
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """One sort key: an entry name of a sortable kind, or `_lastUpdated` / `_id`."""
+    """One sort key: an entry name of a sortable kind, or `_lastUpdated` (the order of writing) / `_id`.
+
+    A resource with several entries stands at its lowest value, or its highest when descending: a date's
+    start, a string's folded text, a number's low end, a token's code, a reference as in its entry. Without
+    any it comes last.
+    """
 
     param: str
     kind: EntryKind
@@ -195,11 +221,14 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """One page of a search: type, condition, order, size; `after` is the opaque position of an earlier page's last
-    row, as the engine itself gave it."""
+    """One page of a search: type, condition, order, size; `after` is the opaque position of an earlier page's
+    last row, as the engine itself gave it. Without a sort newest first; ties by seq, in the direction of the
+    first key. `backwards`: the rows just before `after` (the first row of a later page), still in the order
+    above."""
 
     type: str
     where: Node
     sort: tuple[Sort, ...] = ()
     count: int = 20
     after: tuple[object, ...] | None = None
+    backwards: bool = False

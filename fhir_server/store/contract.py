@@ -1,8 +1,8 @@
 """What a store is: the Protocol that SQLite and MongoDB both keep, and the values that pass through it.
 
-One suite of tests (`tests/store/`) holds both engines to this page. A store knows nothing of FHIR's meaning: it keeps
-byte-identical bodies, an immutable record per version, the index entries extracted from the current version, plain
-records (OAuth state, accounts, counters), and answers the search tree.
+One suite of tests (`tests/store/`) holds both engines to this page. A store knows nothing of FHIR's meaning:
+it keeps byte-identical bodies, an immutable record per version, the index entries extracted from the current
+version, plain records (OAuth state, accounts, counters), and answers the search tree.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Method = Literal["create", "update", "delete"]
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What is indexed of one resource: (entry name, value …) tuples. Written by `search.index`, read by engines
-    and by the reference evaluator."""
+    """What is indexed of one resource: (entry name, value …) tuples. Written by `search.index`, read by
+    engines and by the reference evaluator."""
 
     tokens: tuple[tuple[str, str, str], ...] = ()  # (name, system or "", code)
     references: tuple[tuple[str, str], ...] = ()  # (name, "Type/id" or absolute URL)
@@ -30,8 +30,8 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One stored version. `body` is the JSON as served, meta.versionId and meta.lastUpdated included; None after a
-    delete. `seq` rises with every write of the store; `at` is UTC microseconds."""
+    """One stored version. `body` is the JSON as served, meta.versionId and meta.lastUpdated included; None
+    after a delete. `seq` rises with every write of the store; `at` is UTC microseconds."""
 
     type: str
     id: str
@@ -44,8 +44,9 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write one version. `expect` is the current version number it replaces (0 = there must be none, a deleted
-    resource counts with its tombstone's number); the new number is `expect + 1` and stands in `body` already."""
+    """Write one version. `expect` is the current version number it replaces (0 = there must be none, a
+    deleted resource counts with its tombstone's number); the new number is `expect + 1` and stands in `body`
+    already."""
 
     type: str
     id: str
@@ -107,8 +108,15 @@ class Store(Protocol):
         """Every current, undeleted version; for integrity checks and exports, bounded memory."""
 
     # Plain records: small JSON objects with an optional expiry; not versioned, not searched.
-    async def put_record(self, kind: str, key: str, value: Mapping[str, Any], *, expires: int | None = None,
-                         only_if_absent: bool = False) -> bool:
+    async def put_record(
+        self,
+        kind: str,
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        expires: int | None = None,
+        only_if_absent: bool = False,
+    ) -> bool:
         """True if written. `expires` is UTC microseconds; an expired record counts as absent."""
 
     async def get_record(self, kind: str, key: str) -> dict[str, Any] | None: ...

@@ -1,0 +1,295 @@
+"""A search tree as SQL: the question "does the resource at this rno match?", for any node at any depth.
+
+Only EXISTS and CROSS JOIN, which the planner does not reorder, so nothing depends on ANALYZE. Dictionary
+numbers are looked up while compiling, inside the same read transaction. Which rows are asked, and in which
+order, is `drive`'s business.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import orjson
+
+from fhir_server.search.nodes import (
+    And,
+    Bounds,
+    Chain,
+    Date,
+    EntryKind,
+    Everything,
+    Has,
+    Ids,
+    Missing,
+    Node,
+    Not,
+    Nothing,
+    Number,
+    Or,
+    Reference,
+    String,
+    Token,
+)
+from fhir_server.store.sqlite.names import Names
+
+TABLE_OF: dict[EntryKind, str] = {
+    "token": "tok",
+    "reference": "ref",
+    "date": "dat",
+    "string": "str",
+    "number": "num",
+}
+INLINE = 64  # values written as one placeholder each; more go as one JSON array
+
+
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """A piece of SQL and its parameters, in order."""
+
+    text: str
+    params: tuple[object, ...] = ()
+
+
+TRUE, FALSE = Sql("1"), Sql("0")
+
+
+def joined(word: str, parts: Sequence[Sql]) -> Sql:
+    """(a AND b …); the neutral and the absorbing value are taken out."""
+    neutral, absorbing = (TRUE, FALSE) if word == "AND" else (FALSE, TRUE)
+    kept = [part for part in parts if part != neutral]
+    if absorbing in kept:
+        return absorbing
+    if not kept:
+        return neutral
+    if len(kept) == 1:
+        return kept[0]
+    return Sql(
+        "(" + f" {word} ".join(part.text for part in kept) + ")",
+        tuple(p for part in kept for p in part.params),
+    )
+
+
+def within(column: str, values: Sequence[object]) -> Sql:
+    """`column IN (…)` for any number of values."""
+    if len(values) == 1:
+        return Sql(f"{column}=?", (values[0],))
+    if len(values) <= INLINE:
+        return Sql(f"{column} IN ({','.join('?' * len(values))})", tuple(values))
+    return Sql(f"{column} IN (SELECT value FROM json_each(?))", (orjson.dumps(list(values)).decode(),))
+
+
+def bounded(bounds: Bounds, alias: str, keep: Callable[[str], str] = lambda column: column) -> Sql:
+    """The conditions on columns s and e; `keep` may wrap a column to hide it from the planner."""
+    parts = []
+    for column, operator, value in (
+        ("s", ">=", bounds.start_from),
+        ("s", "<", bounds.start_before),
+        ("e", ">", bounds.end_after),
+        ("e", "<=", bounds.end_until),
+    ):
+        if value is not None:
+            parts.append(Sql(f"{keep(f'{alias}.{column}')}{operator}?", (value,)))
+    return joined("AND", parts)
+
+
+def after_prefix(prefix: str) -> str | None:
+    """The first text after all that start with `prefix`, in code point order; None when there is none."""
+    for at in range(len(prefix) - 1, -1, -1):
+        point = ord(prefix[at])
+        if point < 0x10FFFF:
+            following = point + 1
+            return prefix[:at] + chr(0xE000 if 0xD800 <= following <= 0xDFFF else following)
+    return None
+
+
+def starting(column: str, prefix: str) -> Sql:
+    end = after_prefix(prefix)
+    if end is None:
+        return Sql(f"{column}>=?", (prefix,))
+    return Sql(f"{column}>=? AND {column}<?", (prefix, end))
+
+
+class Compiler:
+    """`condition` for one connection; aliases are numbered so that nested queries never meet."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self._numbers = itertools.count()
+
+    def alias(self) -> str:
+        return f"a{next(self._numbers)}"
+
+    def condition(self, node: Node, type: str, rno: str) -> Sql:
+        """Whether the current resource of `type` at the SQL expression `rno` matches."""
+        match node:
+            case Everything():
+                return TRUE
+            case Nothing():
+                return FALSE
+            case And(nodes):
+                return joined("AND", [self.condition(each, type, rno) for each in nodes])
+            case Or(nodes):
+                return joined("OR", [self.condition(each, type, rno) for each in nodes])
+            case Not(inner):
+                return self._negated(self.condition(inner, type, rno))
+            case Ids(ids):
+                return self._ids(ids, type, rno)
+            case Token():
+                return self._token(node, type, rno)
+            case Reference(param, targets):
+                eids = self.names.targets(targets)
+                return self._entry(
+                    "ref",
+                    type,
+                    param,
+                    rno,
+                    lambda a: within(f"{a}.tgt", eids) if eids else FALSE,
+                    by_value=len(eids) <= INLINE,
+                )
+            case Date(param, any_of):
+                return self._entry(
+                    "dat", type, param, rno, lambda a: joined("OR", [bounded(bounds, a) for bounds in any_of])
+                )
+            case Number(param, any_of, unit):
+                return self._entry(
+                    "num",
+                    type,
+                    param,
+                    rno,
+                    lambda a: joined(
+                        "AND", [joined("OR", [bounded(bounds, a) for bounds in any_of]), self.unit(unit, a)]
+                    ),
+                )
+            case String():
+                return self._entry("str", type, node.param, rno, lambda a: text_condition(node, a))
+            case Missing(param, kind):
+                return self._negated(self._entry(TABLE_OF[kind], type, param, rno, lambda a: TRUE))
+            case Chain(param, target, where):
+                return self._chain(param, target, where, type, rno)
+            case Has(source, param, where):
+                return self._has(source, param, where, rno)
+            case _:
+                assert_never(node)
+
+    @staticmethod
+    def _negated(sql: Sql) -> Sql:
+        if sql == TRUE:
+            return FALSE
+        return TRUE if sql == FALSE else Sql(f"NOT {sql.text}", sql.params)
+
+    def _entry(
+        self,
+        table: str,
+        type: str,
+        param: str,
+        rno: str,
+        condition: Callable[[str], Sql],
+        *,
+        by_value: bool = False,
+    ) -> Sql:
+        """EXISTS in an index table: found by rno, or by value and rno where the value is exact."""
+        pid = self.names.param(type, param)
+        if pid is None:
+            return FALSE
+        a = self.alias()
+        where = condition(a)
+        if where == FALSE:
+            return FALSE
+        index = "" if by_value else f" INDEXED BY {table}_r"
+        return Sql(
+            f"EXISTS(SELECT 1 FROM {table} {a}{index} WHERE {a}.rno={rno} AND {a}.pid=? AND {where.text})",
+            (pid, *where.params),
+        )
+
+    def _ids(self, ids: Sequence[str], type: str, rno: str) -> Sql:
+        tid = self.names.type(type)
+        if tid is None or not ids:
+            return FALSE
+        inside = within("id", ids)
+        return Sql(
+            f"{rno} IN (SELECT rno FROM ent WHERE {inside.text} AND tid=? AND rno IS NOT NULL)",
+            (*inside.params, tid),
+        )
+
+    def exact_tokens(self, node: Token) -> list[int] | None:
+        """The dictionary numbers, when every value names a code; None when one asks for a whole system."""
+        if any(code is None for _, code in node.values):
+            return None
+        return sorted(
+            {
+                vid
+                for system, code in node.values
+                if code is not None
+                for vid in self.names.tokens(system, code)
+            }
+        )
+
+    def _token(self, node: Token, type: str, rno: str) -> Sql:
+        vids = self.exact_tokens(node)
+        if vids is not None:
+            return self._entry(
+                "tok",
+                type,
+                node.param,
+                rno,
+                lambda a: within(f"{a}.vid", vids) if vids else FALSE,
+                by_value=len(vids) <= INLINE,
+            )
+        return self._entry(
+            "tok",
+            type,
+            node.param,
+            rno,
+            lambda a: joined("OR", [self.unit((system, code), a, "vid") for system, code in node.values]),
+        )
+
+    def unit(self, pair: tuple[str | None, str | None], a: str, column: str = "uv") -> Sql:
+        """(system, code) with None = any, on a column of dictionary numbers."""
+        system, code = pair
+        if code is not None:
+            vids = self.names.tokens(system, code)
+            return within(f"{a}.{column}", vids) if vids else FALSE
+        if system is None:
+            return TRUE
+        d = self.alias()
+        return Sql(f"EXISTS(SELECT 1 FROM tv {d} WHERE {d}.vid={a}.{column} AND {d}.sys=?)", (system,))
+
+    def _chain(self, param: str, target: str, where: Node, type: str, rno: str) -> Sql:
+        pid, tid = self.names.param(type, param), self.names.type(target)
+        if pid is None or tid is None:
+            return FALSE
+        f, e = self.alias(), self.alias()
+        inner = self.condition(where, target, f"{e}.rno")
+        if inner == FALSE:
+            return FALSE
+        return Sql(
+            f"EXISTS(SELECT 1 FROM ref {f} INDEXED BY ref_r CROSS JOIN ent {e} ON {e}.eid={f}.tgt "
+            f"WHERE {f}.rno={rno} AND {f}.pid=? AND {e}.tid=? AND {e}.rno IS NOT NULL AND {inner.text})",
+            (pid, tid, *inner.params),
+        )
+
+    def _has(self, source: str, param: str, where: Node, rno: str) -> Sql:
+        pid = self.names.param(source, param)
+        if pid is None:
+            return FALSE
+        f, r = self.alias(), self.alias()
+        inner = self.condition(where, source, f"{f}.rno")
+        if inner == FALSE:
+            return FALSE
+        return Sql(
+            f"EXISTS(SELECT 1 FROM res {r} CROSS JOIN ref {f} ON {f}.pid=? AND {f}.tgt={r}.eid "
+            f"WHERE {r}.rno={rno} AND {inner.text})",
+            (pid, *inner.params),
+        )
+
+
+def text_condition(node: String, a: str) -> Sql:
+    """On columns v (folded) and x (as written)."""
+    if node.how == "exact":
+        return within(f"{a}.x", node.values)
+    if node.how == "starts":
+        return joined("OR", [starting(f"{a}.v", value) for value in node.values])
+    return joined("OR", [Sql(f"instr({a}.v, ?)>0", (value,)) for value in node.values])
