@@ -20,7 +20,7 @@ __all__ = ["Keys", "mint", "routes"]
 def routes(store: Store, settings: Settings, keys: Keys, http: httpx.AsyncClient) -> list[BaseRoute]:
     """The OAuth endpoints and the two discovery documents; `http` fetches the key sets of registered clients
     (`outbound.client()`). The caller closes it."""
-    here = Endpoints(store, settings, keys, PeerKeys(http))
+    here = Endpoints(store, settings, keys, PeerKeys(http, keys.clock))
     posts = {
         "token_endpoint": here.token,
         "introspection_endpoint": here.introspect,

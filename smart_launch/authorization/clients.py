@@ -13,13 +13,10 @@ import secrets
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
-
 from fhir_server.store.contract import Store
 from profiles.outcomes import Conflict, Invalid, NotFound
 from smart_launch import outbound, passwords
-from smart_launch.authorization import scopes
+from smart_launch.authorization import peer_keys, scopes
 from smart_launch.clock import now
 
 KIND = "client"
@@ -114,9 +111,12 @@ def _check_keys(jwks: dict[str, Any] | None, jwks_uri: str | None) -> None:
         raise Invalid("client-jwks-uri", "the key set's address must be https (http on this machine only)")
     if jwks is None:
         return
+    listed = jwks.get("keys")
+    if not isinstance(listed, list) or not all(isinstance(key, dict) for key in listed):
+        raise Invalid("client-jwks", "the key set cannot be read as a JWK set")
+    if any(peer_keys.SECRET & key.keys() for key in listed):
+        raise Invalid("client-jwks", "the key set must hold public keys only")
     try:
-        keys = KeySet.import_key_set(jwks).keys  # type: ignore[arg-type]
-    except (JoseError, ValueError, TypeError, KeyError) as error:
-        raise Invalid("client-jwks", "the key set cannot be read as a JWK set") from error
-    if not keys or any(key.is_private or key.key_type == "oct" for key in keys):
-        raise Invalid("client-jwks", "the key set must hold public keys only, and at least one")
+        peer_keys.import_public(jwks)
+    except outbound.Unreachable as error:
+        raise Invalid("client-jwks", "the key set holds no RSA or EC key that can be used") from error

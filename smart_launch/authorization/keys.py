@@ -77,7 +77,7 @@ class Keys:
     """The keys of one store, loaded at first use and made when there are none."""
 
     def __init__(self, store: Store, clock: Clock = now) -> None:
-        self._store, self._clock = store, clock
+        self._store, self.clock = store, clock
         self._loaded: Signing | None = None
 
     async def load(self) -> Signing:
@@ -88,5 +88,5 @@ class Keys:
                 stored = await self._store.get_record(KIND, KEY)
             if stored is None:
                 raise RuntimeError("the store lost the signing keys just written")
-            self._loaded = Signing(KeySet.import_key_set({"keys": stored["keys"]}), self._clock)
+            self._loaded = Signing(KeySet.import_key_set({"keys": stored["keys"]}), self.clock)
         return self._loaded

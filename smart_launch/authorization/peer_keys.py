@@ -19,7 +19,9 @@ from smart_launch.clock import SECOND, Clock, now
 
 KEEP = 300 * SECOND
 AGAIN = 10 * SECOND
-_SECRET = {"d", "k", "p", "q", "dp", "dq", "qi"}
+SHORTEST_RSA = 2048
+"""Bits. RFC 7518 §3.3"""
+SECRET = frozenset({"d", "k", "p", "q", "dp", "dq", "qi", "oth"})
 
 
 def import_public(jwks: dict[str, Any]) -> KeySet:
@@ -32,10 +34,12 @@ def import_public(jwks: dict[str, Any]) -> KeySet:
             continue
         try:
             # Key operations are the publisher's note to himself; some list "sign" on the public half.
-            public = {name: value for name, value in jwk.items() if name not in _SECRET and name != "key_ops"}
-            usable.append(KeySet.import_key_set({"keys": [public]}).keys[0])
+            public = {name: value for name, value in jwk.items() if name not in SECRET and name != "key_ops"}
+            key = KeySet.import_key_set({"keys": [public]}).keys[0]
         except (JoseError, ValueError, TypeError, KeyError):
             continue
+        if jwk["kty"] == "EC" or getattr(key.raw_value, "key_size", 0) >= SHORTEST_RSA:
+            usable.append(key)
     if not usable:
         raise outbound.Unreachable("its key set holds no usable key")
     return KeySet(usable)

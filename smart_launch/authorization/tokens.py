@@ -19,7 +19,7 @@ from fhir_server.store.contract import Store
 from profiles.outcomes import Invalid, NotFound
 from smart_launch.authorization import clients, scopes
 from smart_launch.authorization.keys import BadToken, Keys, Signing
-from smart_launch.clock import SECOND, seconds
+from smart_launch.clock import SECOND, Clock, now, seconds
 
 TYPE = "at+jwt"
 LIFETIME = 300
@@ -75,7 +75,13 @@ def access(found: dict[str, Any]) -> Access:
 
 
 async def mint(
-    store: Store, settings: Settings, client_id: str, scope: str = "", *, lifetime: int = LIFETIME
+    store: Store,
+    settings: Settings,
+    client_id: str,
+    scope: str = "",
+    *,
+    lifetime: int = LIFETIME,
+    clock: Clock = now,
 ) -> str:
     """An access token for a registered client, for the operator's own scripts (`teledossier token`).
     Raises NotFound, Invalid."""
@@ -86,7 +92,7 @@ async def mint(
         granted = scopes.grant(scope, client.scope)
     except scopes.BadScope as error:
         raise Invalid("scope", str(error)) from error
-    signing = await Keys(store).load()
+    signing = await Keys(store, clock).load()
     return signing.sign(claims(settings, client.id, granted, seconds(signing.clock()), lifetime), type=TYPE)
 
 

@@ -69,7 +69,7 @@ class SignInPages:
         if isinstance(found, Refusal):
             text = WAIT.format(wait=found.wait) if found.wait else WRONG
             page = self._again(
-                request, suite, name=name[:64], error=text, wait=found.wait, status=429 if found.wait else 401
+                suite, name=name[:64], error=text, wait=found.wait, status=429 if found.wait else 401
             )
             if found.wait:
                 page.headers["Retry-After"] = str(found.wait)
