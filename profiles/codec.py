@@ -87,6 +87,11 @@ def dump(resource: Any) -> bytes:
     return orjson.dumps(resource, default=_number)
 
 
+def dump_indented(resource: Any) -> bytes:
+    """As `dump`, two spaces a level, for people."""
+    return orjson.dumps(resource, default=_number, option=orjson.OPT_INDENT_2)
+
+
 def _number(value: object) -> orjson.Fragment:
     if isinstance(value, Written):
         return orjson.Fragment(value.text)
