@@ -1,0 +1,180 @@
+"""The pydicom door: a file on disk → its attributes as DICOM JSON and the layout of its frames, without the pixels.
+
+Everything past this door works on DICOM JSON. What is read is bounded: large values are left out, a deflated dataset
+is inflated up to a limit, and lengths that lie are refused.
+PS3.10 §7 (file format), PS3.18 §F (JSON model)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydicom import config, datadict, uid
+from pydicom.dataset import Dataset
+from pydicom.filereader import dcmread, read_dataset, read_file_meta_info
+from pydicom.uid import UID
+
+from dicomweb import reasons
+from dicomweb.attributes import first
+from dicomweb.layout import BrokenPixels, Layout, SyntaxFlags, locate
+from dicomweb.reasons import Refused
+
+config.settings.reading_validation_mode = config.IGNORE  # what comes is judged here, not by warnings
+
+DEFLATED = str(uid.DeflatedExplicitVRLittleEndian)
+INLINE_LIMIT = 1024  # bytes of a binary value kept in the JSON; longer ones are bulk data, left in the file
+HEADER_LIMIT = 4_000_000  # a single value above this is never loaded
+INFLATE_LIMIT = 64_000_000
+_BULK = "bulk"
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One instance as read: identifiers checked, DICOM JSON without bulk data, where the frames are."""
+
+    study: str
+    series: str
+    instance: str
+    sop_class: str
+    transfer_syntax: str
+    attributes: dict[str, Any]
+    layout: Layout
+
+
+def read_header(path: Path) -> Header:
+    """Read up to the pixels. Raises Refused (unreadable, cut, missing or malformed UIDs)."""
+    try:
+        with path.open("rb") as file:
+            dataset, syntax = _read(file)
+            attributes = to_json(dataset)
+            flags = syntax_flags(syntax)
+            layout = Layout("deflated" if flags.deflated else "none")
+            if not flags.deflated and _has_pixels(file):
+                layout = locate(file.fileno(), file.tell(), os.fstat(file.fileno()).st_size, attributes, flags)
+    except Refused:
+        raise
+    except BrokenPixels as error:
+        raise Refused(reasons.CUT) from error
+    except Exception as error:  # hostile input: whatever pydicom stumbles on, RecursionError included
+        raise Refused(reasons.UNREADABLE) from error
+    found = [first(attributes, tag) for tag in ("0020000D", "0020000E", "00080018", "00080016")]
+    if not all(found):
+        raise Refused(reasons.MISSING_UIDS)
+    if not all(is_uid(one) for one in found):
+        raise Refused(reasons.BAD_UIDS)
+    return Header(found[0], found[1], found[2], found[3], syntax, attributes, layout)
+
+
+def _read(file: BinaryIO) -> tuple[Dataset, str]:
+    head = file.read(65536)
+    if head[128:132] != b"DICM":
+        raise Refused(reasons.UNREADABLE)
+    file.seek(0)
+    if DEFLATED.encode() in head:
+        syntax = str(read_file_meta_info(file.name).get("TransferSyntaxUID", ""))
+        if syntax == DEFLATED:
+            return _inflate(file, head), syntax
+    dataset = dcmread(file, stop_before_pixels=True, defer_size=HEADER_LIMIT)
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+    if not is_uid(syntax):
+        raise Refused(reasons.UNREADABLE)
+    _check_lengths(dataset, os.fstat(file.fileno()).st_size)
+    return dataset, syntax
+
+
+def _inflate(file: BinaryIO, head: bytes) -> Dataset:
+    """The header of a deflated dataset, inflated up to a limit: a zip bomb ends here."""
+    length = int.from_bytes(head[140:144], "little")
+    file.seek(144 + length)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = bytearray()
+    while len(data) < INFLATE_LIMIT and (chunk := file.read(1 << 20)):
+        data += inflater.decompress(chunk, INFLATE_LIMIT - len(data))
+    return read_dataset(BytesIO(bytes(data)), False, True, stop_when=lambda tag, _vr, _length: tag in _PIXELS)
+
+
+def _check_lengths(dataset: Dataset, file_size: int) -> None:
+    """Drops values too large to load; refuses a value that the file ends within."""
+    for tag in list(dataset.keys()):
+        raw = dataset._dict[tag]
+        value, length = getattr(raw, "value", None), getattr(raw, "length", 0)
+        if not length or length == 0xFFFFFFFF or not hasattr(raw, "value_tell"):
+            continue
+        if value is None or (isinstance(value, bytes) and len(value) != length):
+            if raw.value_tell + length > file_size:
+                raise Refused(reasons.CUT)
+            del dataset._dict[tag]
+
+
+def _has_pixels(file: BinaryIO) -> bool:
+    """Whether reading stopped before a pixel data element rather than at the end."""
+    at = file.tell()
+    more = len(file.read(8)) == 8
+    file.seek(at)
+    return more
+
+
+def to_json(dataset: Dataset) -> dict[str, Any]:
+    """DICOM JSON without bulk data and without elements that cannot be read."""
+    return _without_bulk(dataset.to_json_dict(INLINE_LIMIT, lambda _element: _BULK, suppress_invalid_tags=True))
+
+
+def _without_bulk(attributes: dict[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for tag, element in attributes.items():
+        if element.get("BulkDataURI") == _BULK:
+            continue
+        if element.get("vr") == "SQ" and "Value" in element:
+            element["Value"] = [_without_bulk(item) for item in element["Value"]]
+        kept[tag] = element
+    return kept
+
+
+def is_uid(text: str) -> bool:
+    """Digits and dots, 64 at most. Leading zeros are let pass, as modalities write them."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=256)
+def syntax_flags(transfer_syntax: str) -> SyntaxFlags:
+    """How a transfer syntax encodes; an unknown (private) one is taken as explicit little endian, encapsulated."""
+    known = UID(transfer_syntax)
+    if not known.is_transfer_syntax or known.is_private:
+        return SyntaxFlags(implicit=False, little_endian=True, encapsulated=True, deflated=False)
+    return SyntaxFlags(known.is_implicit_VR, known.is_little_endian, known.is_encapsulated, known.is_deflated)
+
+
+def tag_of(name: str) -> tuple[str, str] | None:
+    """Keyword or eight hexadecimal digits → (tag, VR); None if it is neither."""
+    if re.fullmatch(r"[0-9A-Fa-f]{8}", name):
+        number = int(name, 16)
+    else:
+        found = datadict.tag_for_keyword(name)
+        if found is None:
+            return None
+        number = int(found)
+    try:
+        return f"{number:08X}", datadict.dictionary_VR(number)
+    except KeyError:
+        return f"{number:08X}", "UN"
+
+
+def data_part(path: Path) -> Iterator[bytes]:
+    """The dataset's bytes after the file meta information: what two files of one instance have in common when only
+    the writer of the file differs."""
+    with path.open("rb") as file:
+        head = file.read(144)
+        length = int.from_bytes(head[140:144], "little") if head[132:136] == b"\x02\x00\x00\x00" else 0
+        file.seek(144 + length if length else 0)
+        while chunk := file.read(1 << 20):
+            yield chunk

@@ -1,0 +1,176 @@
+"""The DICOM node: C-ECHO and C-STORE, in a process of its own, streamed to disk without decoding.
+
+    socket → pynetdicom's chunked receive → spool file → ingest (read header, file, index) → status
+
+pynetdicom works with threads and polls, so it stays out of the web tier. A status 0x0000 says: the file is in place
+and synced, the index committed. A dataset cut off by a lost connection leaves nothing.
+PS3.4 §B (Storage Service Class), PS3.7 §9.1 (DIMSE-C), PS3.8 (upper layer)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from socketserver import BaseServer
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE, _config, evt
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined,unused-ignore]
+from pynetdicom.transport import ThreadedAssociationServer
+
+from dicomweb import reasons
+from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickHandler
+from dicomweb.files import DicomFiles
+from dicomweb.index.contract import Index
+from dicomweb.index.sqlite import open_index
+from dicomweb.ingest import Arrival, ingest
+from dicomweb.reasons import Refused
+from fhir_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAXIMUM_ASSOCIATIONS = 40
+IDLE_SECONDS = 60.0  # without a byte from the peer
+ANSWER_SECONDS = 30.0
+ABANDONED_SECONDS = 900.0  # a spool file not written to for so long belongs to no association any more
+
+
+def utc_microseconds() -> int:
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """What happens to an instance that has come in whole. `sources`: calling AE title → organisation id; an AE that
+    is not listed stands for the organisation of the same name in lower case."""
+
+    files: DicomFiles
+    index: Index
+    sources: Mapping[str, str] = field(default_factory=dict)
+    now: Callable[[], int] = utc_microseconds
+
+    def on_store(self, event: Any) -> int | Dataset:
+        """EVT_C_STORE. Returns the status, with a comment when it is a failure."""
+        request = event.request
+        calling = str(event.assoc.requestor.ae_title).strip()
+        arrival = Arrival(self.now(), calling, self.sources.get(calling, calling.lower()),
+                          str(request.AffectedSOPClassUID or ""), str(request.AffectedSOPInstanceUID or ""))
+        try:
+            ingest(Path(event.dataset_path), arrival, self.files, self.index)
+        except Refused as refused:
+            log.warning("C-STORE refused: %s", refused.reason.slug)
+            return _status(refused.reason)
+        except Exception:
+            log.exception("C-STORE failed")
+            return _status(reasons.FAILED)
+        return 0x0000
+
+    def on_echo(self, _event: Any) -> int:
+        return 0x0000
+
+    def on_close(self, event: Any) -> None:
+        """EVT_CONN_CLOSE: a dataset still on its way when the connection ends is dropped."""
+        message = event.assoc.dimse.message
+        unfinished = getattr(message, "_data_set_file", None)
+        if unfinished is not None:
+            log.warning("connection closed within a C-STORE; nothing kept of that instance")
+            unfinished.close()
+            Path(unfinished.name).unlink(missing_ok=True)
+
+
+def _status(reason: reasons.Reason) -> Dataset:
+    status = Dataset()
+    status.Status = reason.status
+    status.ErrorComment = reason.comment[:64]
+    return status
+
+
+class Server(ThreadedAssociationServer):  # type: ignore[misc]
+    """pynetdicom's server, which closes what is open when it stops."""
+
+    def stop(self) -> None:
+        """Stop accepting, abort what runs, wait shortly for its threads."""
+        associations = self.active_associations
+        BaseServer.shutdown(self)
+        self.server_close()
+        for association in associations:
+            association.abort()
+        for association in associations:
+            association.join(2.0)
+
+
+def listen(receiver: Receiver, host: str, port: int, ae_title: str) -> Server:
+    """A bound server, not yet serving (`serve_forever`); port 0 picks a free one (`server_address`)."""
+    _config.LOG_HANDLER_LEVEL = "none"
+    _config.STORE_RECV_CHUNKED_DATASET = True
+    _config.UNRESTRICTED_STORAGE_SERVICE = True
+    node = AE(ae_title)
+    node.add_supported_context(Verification)
+    node.maximum_pdu_size = MAXIMUM_PDU
+    node.maximum_associations = MAXIMUM_ASSOCIATIONS
+    node.network_timeout = IDLE_SECONDS
+    node.dimse_timeout = ANSWER_SECONDS
+    node.acse_timeout = ANSWER_SECONDS
+    server: Server = node.make_server(
+        (host, port), ae_title=ae_title, server_class=Server, request_handler=QuickHandler,
+        evt_handlers=[
+            (evt.EVT_C_STORE, receiver.on_store), (evt.EVT_C_ECHO, receiver.on_echo),
+            (evt.EVT_CONN_CLOSE, receiver.on_close),
+        ])
+    return server
+
+
+@contextlib.contextmanager
+def spooling(folder: Path) -> Iterator[None]:
+    """pynetdicom's chunked receive writes to Python's temporary folder: make that our spool, on the same disk as the
+    files, so that a rename files an instance. Process-wide, hence the node's own process."""
+    before = tempfile.tempdir
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+async def serve(settings: Settings, stop: asyncio.Event, *, ready: Callable[[int], None] | None = None) -> None:
+    """Run the node until `stop`. `ready` is told the port once it listens."""
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    files, index = DicomFiles(settings.files_path), open_index(settings)
+    files.open()
+    files.sweep()
+    index.open()
+    try:
+        with spooling(files.spool.absolute()):
+            server = listen(Receiver(files, index), settings.host, settings.dimse_port, settings.ae_title)
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
+            thread.start()
+            if ready:
+                ready(int(server.server_address[1]))
+            log.info("DICOM node %s on %s:%s", settings.ae_title, settings.host, server.server_address[1])
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), 60)
+                await asyncio.to_thread(drop_abandoned, files)
+            await asyncio.to_thread(server.stop)
+            thread.join(2.0)
+    finally:
+        index.close()
+
+
+def drop_abandoned(files: DicomFiles) -> int:
+    """Remove spool files that no association writes to any more."""
+    limit, dropped = time.time() - ABANDONED_SECONDS, 0
+    for path in files.spool.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < limit:
+                path.unlink()
+                dropped += 1
+    return dropped

@@ -1,0 +1,194 @@
+"""What the image index is: the values that pass through it and the Protocol an engine keeps.
+
+It is apart from the FHIR store because a study has up to some thousands of instances: one row each, with the DICOM
+JSON made once at ingest, instead of FHIR records. An engine is synchronous and safe to call from several threads
+and processes; HTTP calls it through worker threads. Times are UTC microseconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Level = Literal["study", "series", "instance"]
+Outcome = Literal["stored", "duplicate", "conflict"]
+
+
+@dataclass(frozen=True, slots=True)
+class PatientId:
+    """One patient identifier as the modality wrote it: the value and who issued it ("" when it does not say)."""
+
+    value: str
+    issuer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance, read and filed. `attributes` is the DICOM JSON without bulk data; `layout` says where the frames
+    lie in the file (`dataset.Layout` as JSON); `path` is relative to the files folder."""
+
+    study: str
+    series: str
+    uid: str
+    sop_class: str
+    transfer_syntax: str
+    attributes: Mapping[str, Any]
+    layout: bytes
+    sha256: str
+    path: str
+    size: int
+    received: int
+    calling_ae: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """Where an instance is and how its frames lie."""
+
+    study: str
+    series: str
+    uid: str
+    transfer_syntax: str
+    sha256: str
+    path: str
+    size: int
+    layout: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study's row. `last_seq` rises with each instance stored; `processed_seq` is what its ImagingStudy was written
+    up to. `mixed`: its instances do not agree on the patient, so no identity of it is trusted."""
+
+    uid: str
+    attributes: Mapping[str, Any]
+    patient_ids: tuple[PatientId, ...]
+    accession: str
+    modalities: tuple[str, ...]
+    series_count: int
+    instance_count: int
+    first_received: int
+    last_received: int
+    last_seq: int
+    processed_seq: int
+    attached: bool
+    mixed: bool
+    calling_ae: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    uid: str
+    attributes: Mapping[str, Any]
+    instance_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What an ImagingStudy says of an instance."""
+
+    series: str
+    uid: str
+    sop_class: str
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One condition on a column of the index, as `qido` settled it. `exact`: one of the values; `like`: a DICOM
+    wildcard pattern (`*`, `?`); `range`: [low, high] inclusive, "" = open."""
+
+    level: Level
+    column: str
+    how: Literal["exact", "like", "range"]
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One QIDO page. `visible` is the study UIDs the reader may see, None for all: a condition like the others,
+    before the limit. `limit` None = no limit."""
+
+    level: Level
+    matches: tuple[Match, ...] = ()
+    visible: frozenset[str] | None = None
+    limit: int | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One QIDO row: the level's own attributes, those of the levels above where the route is above them, the counts,
+    and the number of a representative instance whose full attributes can be read for `includefield`."""
+
+    study: str
+    series: str
+    instance: str
+    attributes: Mapping[str, Any]
+    representative: int
+
+
+class Index(Protocol):
+    """Durable means: when `add` or a mark returns, it survives `kill -9` of every process."""
+
+    def open(self) -> None:
+        """Connect, create an empty schema; refuse a schema version that is not ours (IndexMismatch)."""
+
+    def close(self) -> None: ...
+
+    def add(self, instances: Sequence[Instance]) -> list[Outcome]:
+        """All or nothing. A known SOP Instance UID with the same hash is a duplicate and changes nothing; with
+        another content it is kept as a conflict, never in place of the first. Concurrent calls share one commit."""
+
+    def find(self, query: Query) -> list[Found]: ...
+
+    def count(self, query: Query) -> int:
+        """Matches without limit and offset."""
+
+    def study(self, uid: str) -> Study | None: ...
+
+    def series_of(self, study: str) -> list[Series]:
+        """By series number, then arrival."""
+
+    def briefs(self, study: str) -> list[Brief]:
+        """Every instance, by series and number."""
+
+    def files(self, study: str, series: str | None = None, instance: str | None = None) -> Iterator[File]:
+        """In display order, bounded memory."""
+
+    def file(self, instance: str) -> File | None:
+        """By SOP Instance UID alone."""
+
+    def metadata(self, study: str, series: str | None = None, instance: str | None = None) -> Iterator[bytes]:
+        """Each instance's DICOM JSON object, in display order, bounded memory."""
+
+    def attributes(self, representative: int) -> dict[str, Any]:
+        """The full attributes of the instance with that number."""
+
+    def conflicts(self, instance: str) -> list[File]: ...
+
+    # Work: what the worker derives from the index, so that a killed worker loses nothing.
+    def due(self, quiet_before: int, waiting_before: int, limit: int = 50) -> list[Study]:
+        """Studies with instances not processed yet: quiet since `quiet_before`, or waiting since `waiting_before`."""
+
+    def mark_processed(self, study: str, seq: int) -> None:
+        """The ImagingStudy is written up to `seq`; a later instance makes the study due again."""
+
+    def mark_attached(self, study: str, attached: bool) -> None: ...
+
+    def unattached(self, *, accessions: Sequence[str] = (), patient_values: Sequence[str] = (),
+                   birth_dates: Sequence[str] = ()) -> list[Study]:
+        """Processed studies without a télédossier that share an accession number, a patient identifier value or a
+        birth date (YYYYMMDD) with what is given."""
+
+    def get_mark(self, name: str) -> int:
+        """A number the worker keeps between runs, 0 at first."""
+
+    def set_mark(self, name: str, value: int) -> None: ...
+
+
+class IndexMismatch(Exception):
+    """The index file has another schema version than this program; the text names both."""

@@ -1,0 +1,86 @@
+"""The SQLite index's tables, and which DICOM attribute fills which column.
+
+Columns are only what is searched or counted; everything else is in the JSON. The display order of a study is series
+number, series arrival, instance number, arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dicomweb.index.contract import Level
+
+VERSION = 1
+
+TABLES = """
+CREATE TABLE study(
+  n INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE,
+  date TEXT NOT NULL, time TEXT NOT NULL, accession TEXT NOT NULL, description TEXT NOT NULL, study_id TEXT NOT NULL,
+  referring TEXT NOT NULL, patient_id TEXT NOT NULL, patient_issuer TEXT NOT NULL, patient_name TEXT NOT NULL,
+  birth_date TEXT NOT NULL, sex TEXT NOT NULL,
+  modalities TEXT NOT NULL, series_count INTEGER NOT NULL DEFAULT 0, instance_count INTEGER NOT NULL DEFAULT 0,
+  first_received INTEGER NOT NULL, last_received INTEGER NOT NULL, pending_since INTEGER,
+  last_seq INTEGER NOT NULL DEFAULT 0, processed_seq INTEGER NOT NULL DEFAULT 0,
+  attached INTEGER NOT NULL DEFAULT 0, mixed INTEGER NOT NULL DEFAULT 0,
+  calling_ae TEXT NOT NULL, source TEXT NOT NULL, attributes BLOB NOT NULL, representative INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX study_patient ON study(patient_id);
+CREATE INDEX study_name ON study(patient_name);
+CREATE INDEX study_accession ON study(accession);
+CREATE INDEX study_date ON study(date);
+CREATE INDEX study_birth ON study(birth_date);
+CREATE INDEX study_due ON study(pending_since) WHERE pending_since IS NOT NULL;
+CREATE TABLE identifier(value TEXT NOT NULL, issuer TEXT NOT NULL, study INTEGER NOT NULL,
+  PRIMARY KEY(value, issuer, study)) WITHOUT ROWID;
+CREATE INDEX identifier_study ON identifier(study);
+CREATE TABLE series(
+  n INTEGER PRIMARY KEY, study INTEGER NOT NULL, uid TEXT NOT NULL, number INTEGER, modality TEXT NOT NULL,
+  description TEXT NOT NULL, body_part TEXT NOT NULL, date TEXT NOT NULL, time TEXT NOT NULL,
+  performed_date TEXT NOT NULL, performed_time TEXT NOT NULL,
+  instance_count INTEGER NOT NULL DEFAULT 0, attributes BLOB NOT NULL, representative INTEGER NOT NULL DEFAULT 0,
+  UNIQUE(study, uid));
+CREATE INDEX series_uid ON series(uid);
+CREATE INDEX series_modality ON series(modality, study);
+CREATE TABLE instance(
+  n INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL UNIQUE, study INTEGER NOT NULL, series INTEGER NOT NULL,
+  sop_class TEXT NOT NULL, number INTEGER, transfer_syntax TEXT NOT NULL,
+  sha256 TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, received INTEGER NOT NULL,
+  calling_ae TEXT NOT NULL, source TEXT NOT NULL, brief BLOB NOT NULL);
+CREATE INDEX instance_series ON instance(series, number, n);
+CREATE TABLE body(n INTEGER PRIMARY KEY, layout BLOB NOT NULL, attributes BLOB NOT NULL);
+CREATE TABLE conflict(
+  n INTEGER PRIMARY KEY, uid TEXT NOT NULL, study TEXT NOT NULL, series TEXT NOT NULL, transfer_syntax TEXT NOT NULL,
+  sha256 TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, received INTEGER NOT NULL,
+  calling_ae TEXT NOT NULL, source TEXT NOT NULL, layout BLOB NOT NULL, attributes BLOB NOT NULL,
+  UNIQUE(uid, sha256));
+CREATE TABLE mark(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+# level → column → tag of the attribute that fills it
+COLUMNS: Mapping[Level, Mapping[str, str]] = {
+    "study": {
+        "date": "00080020", "time": "00080030", "accession": "00080050", "description": "00081030",
+        "study_id": "00200010", "referring": "00080090", "patient_id": "00100020", "patient_issuer": "00100021",
+        "patient_name": "00100010", "birth_date": "00100030", "sex": "00100040",
+    },
+    "series": {
+        "modality": "00080060", "description": "0008103E", "body_part": "00180015", "date": "00080021",
+        "time": "00080031", "performed_date": "00400244", "performed_time": "00400245",
+    },
+    "instance": {},
+}
+NAMES = frozenset({"patient_name", "referring"})  # kept folded, for matching without accents and case
+
+# Attributes kept with the level itself, so that a query page reads no instance.
+STUDY_TAGS = (
+    "00080005", "00080020", "00080030", "00080050", "00080051", "00080080", "00080090", "00080201", "00081030",
+    "00081032", "00100010", "00100020", "00100021", "00100024", "00100030", "00100040", "00101002", "00101010",
+    "00200010", "0020000D",
+)
+SERIES_TAGS = (
+    "00080021", "00080031", "00080060", "00080070", "0008103E", "00081040", "00081090", "00180015", "00181030",
+    "0020000E", "00200011", "00200060", "00400244", "00400245", "00400275", "0020000D",
+)
+INSTANCE_TAGS = (
+    "00080005", "00080008", "00080016", "00080018", "00080023", "00080033", "00080201", "0020000D", "0020000E",
+    "00200013", "00280008", "00280010", "00280011", "00280100", "00200032", "00200037",
+)

@@ -1,0 +1,277 @@
+"""The index in one SQLite file beside the store: WAL, any number of processes, concurrent adds in one commit.
+
+Writers of a process queue up behind one connection: the first to get the lock commits for all that wait (one fsync
+for several associations); processes take turns by SQLite's own lock. Readers have a small pool of connections.
+PS3.3 §C.7 (levels); https://sqlite.org/wal.html
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from dicomweb.index import rows
+from dicomweb.index.contract import (
+    Brief,
+    File,
+    Found,
+    IndexMismatch,
+    Instance,
+    Outcome,
+    Query,
+    Series,
+    Study,
+)
+from dicomweb.index.queries import count_sql, find_sql
+from dicomweb.index.schema import TABLES, VERSION
+from fhir_server.settings import Settings
+
+PAGE = 200  # rows read at a time while streaming
+ORDER = "s.number IS NULL, s.number, s.n, i.number IS NULL, i.number, i.n"
+FILE = "st.uid, s.uid, i.uid, i.transfer_syntax, i.sha256, i.path, i.size, b.layout"
+JOINED = (
+    "FROM study st JOIN series s ON s.study = st.n JOIN instance i ON i.series = s.n JOIN body b ON b.n = i.n "
+    "WHERE st.uid = ?"
+)
+
+
+@dataclass(slots=True)
+class _Job:
+    """One caller's instances, waiting for whoever commits next."""
+
+    instances: Sequence[Instance]
+    outcomes: list[Outcome] = field(default_factory=list)
+    error: BaseException | None = None
+    done: bool = False
+
+
+class SqliteIndex:
+    """The `Index` contract on one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._write_lock = threading.Lock()
+        self._waiting: list[_Job] = []
+        self._waiting_lock = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+
+    # -- life --------------------------------------------------------------------------------------------------
+    def open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._connect()
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            found = connection.execute("PRAGMA user_version").fetchone()[0]
+            if found == 0:
+                for statement in TABLES.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version={VERSION}")
+            elif found != VERSION:
+                raise IndexMismatch(f"{self._path} has image index schema {found}, this program has {VERSION}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            connection.close()
+            raise
+        self._writer = connection
+
+    def close(self) -> None:
+        with self._write_lock:
+            if self._writer:
+                self._writer.close()
+                self._writer = None
+        while True:
+            try:
+                self._readers.get_nowait().close()
+            except queue.Empty:
+                return
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=20, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA temp_store=MEMORY")
+        return connection
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._readers.get_nowait()
+        except queue.Empty:
+            connection = self._connect()
+            connection.execute("PRAGMA query_only=1")
+        try:
+            yield connection
+        finally:
+            self._readers.put(connection)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """The writer connection inside BEGIN IMMEDIATE … COMMIT; the caller holds the write lock."""
+        if self._writer is None:
+            raise RuntimeError("the image index is not open")
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._writer
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+
+    # -- writing -----------------------------------------------------------------------------------------------
+    def add(self, instances: Sequence[Instance]) -> list[Outcome]:
+        job = _Job(instances)
+        with self._waiting_lock:
+            self._waiting.append(job)
+        with self._write_lock:
+            if not job.done:
+                with self._waiting_lock:
+                    jobs, self._waiting = self._waiting, []
+                self._commit(jobs)
+        if job.error:
+            raise job.error
+        return job.outcomes
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        """One transaction for all; if that fails and there are several, each alone, so that one cannot spoil many."""
+        try:
+            with self._transaction() as connection:
+                outcomes = [[rows.insert(connection, instance) for instance in job.instances] for job in jobs]
+        except BaseException as error:
+            if len(jobs) > 1 and isinstance(error, Exception):
+                for job in jobs:
+                    self._commit([job])
+                return
+            jobs[0].error, jobs[0].done = error, True
+            return
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            job.outcomes, job.done = outcome, True
+
+    def _write(self, sql: str, values: Sequence[object]) -> None:
+        with self._write_lock, self._transaction() as connection:
+            connection.execute(sql, values)
+
+    def mark_processed(self, study: str, seq: int) -> None:
+        self._write(
+            "UPDATE study SET processed_seq = max(processed_seq, ?1), "
+            "pending_since = CASE WHEN last_seq > ?1 THEN coalesce(pending_since, last_received) END WHERE uid = ?2",
+            (seq, study),
+        )
+
+    def mark_attached(self, study: str, attached: bool) -> None:
+        self._write("UPDATE study SET attached = ? WHERE uid = ?", (int(attached), study))
+
+    def set_mark(self, name: str, value: int) -> None:
+        self._write("INSERT INTO mark VALUES(?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
+
+    # -- reading -----------------------------------------------------------------------------------------------
+    def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        with self._reader() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def find(self, query: Query) -> list[Found]:
+        return [rows.found(query.level, row) for row in self._all(*find_sql(query))]
+
+    def count(self, query: Query) -> int:
+        return int(self._all(*count_sql(query))[0][0])
+
+    def study(self, uid: str) -> Study | None:
+        found = self._studies("st.uid = ?", (uid,))
+        return found[0] if found else None
+
+    def _studies(self, where: str, values: Sequence[object]) -> list[Study]:
+        with self._reader() as connection:
+            cursor = connection.execute(f"SELECT {rows.STUDY} FROM study st WHERE {where}", values)  # noqa: S608
+            return [rows.study(connection, row) for row in cursor.fetchall()]
+
+    def series_of(self, study: str) -> list[Series]:
+        return [
+            Series(uid, orjson.loads(attributes), count)
+            for uid, attributes, count in self._all(
+                "SELECT s.uid, s.attributes, s.instance_count FROM series s JOIN study st ON st.n = s.study "
+                "WHERE st.uid = ? ORDER BY s.number IS NULL, s.number, s.n", (study,))
+        ]
+
+    def briefs(self, study: str) -> list[Brief]:
+        return [Brief(*row) for row in self._all(
+            "SELECT s.uid, i.uid, i.sop_class, i.number FROM study st JOIN series s ON s.study = st.n "
+            f"JOIN instance i ON i.series = s.n WHERE st.uid = ? ORDER BY {ORDER}", (study,))]
+
+    def files(self, study: str, series: str | None = None, instance: str | None = None) -> Iterator[File]:
+        for row in self._pages(FILE, study, series, instance):
+            yield File(*row)
+
+    def file(self, instance: str) -> File | None:
+        found = self._all(
+            f"SELECT {FILE} FROM instance i JOIN series s ON s.n = i.series JOIN study st ON st.n = i.study "
+            "JOIN body b ON b.n = i.n WHERE i.uid = ?", (instance,))
+        return File(*found[0]) if found else None
+
+    def metadata(self, study: str, series: str | None = None, instance: str | None = None) -> Iterator[bytes]:
+        for row in self._pages("b.attributes", study, series, instance):
+            yield row[0]
+
+    def _pages(self, columns: str, study: str, series: str | None, instance: str | None) -> Iterator[tuple[Any, ...]]:
+        """The order is settled on the numbers alone, then the wide columns are read page by page, so that memory
+        stays flat and no reader is held open while a slow client downloads."""
+        where, values = JOINED, [study]
+        if series is not None:
+            where, values = where + " AND s.uid = ?", [*values, series]
+        if instance is not None:
+            where, values = where + " AND i.uid = ?", [*values, instance]
+        numbers = [row[0] for row in self._all(
+            f"SELECT i.n {where.replace('JOIN body b ON b.n = i.n ', '')} ORDER BY {ORDER}", values)]  # noqa: S608
+        for start in range(0, len(numbers), PAGE):
+            page = numbers[start:start + PAGE]
+            sql = (f"SELECT i.n, {columns} FROM instance i JOIN body b ON b.n = i.n JOIN series s ON s.n = i.series "  # noqa: S608
+                   f"JOIN study st ON st.n = i.study WHERE i.n IN ({','.join('?' * len(page))})")
+            by_number = {row[0]: row[1:] for row in self._all(sql, page)}
+            yield from (by_number[n] for n in page if n in by_number)
+
+    def attributes(self, representative: int) -> dict[str, Any]:
+        found = self._all("SELECT attributes FROM body WHERE n = ?", (representative,))
+        attributes: dict[str, Any] = orjson.loads(found[0][0]) if found else {}
+        return attributes
+
+    def conflicts(self, instance: str) -> list[File]:
+        return [File(*row) for row in self._all(
+            "SELECT study, series, uid, transfer_syntax, sha256, path, size, layout FROM conflict WHERE uid = ? "
+            "ORDER BY n", (instance,))]
+
+    # -- work --------------------------------------------------------------------------------------------------
+    def due(self, quiet_before: int, waiting_before: int, limit: int = 50) -> list[Study]:
+        return self._studies(
+            "st.pending_since IS NOT NULL AND (st.last_received <= ? OR st.pending_since <= ?) "
+            "ORDER BY st.pending_since LIMIT ?", (quiet_before, waiting_before, limit))
+
+    def unattached(self, *, accessions: Sequence[str] = (), patient_values: Sequence[str] = (),
+                   birth_dates: Sequence[str] = ()) -> list[Study]:
+        return self._studies(
+            "st.attached = 0 AND st.processed_seq > 0 AND ("
+            "(st.accession <> '' AND st.accession IN (SELECT value FROM json_each(?))) OR "
+            "st.n IN (SELECT study FROM identifier WHERE value IN (SELECT value FROM json_each(?))) OR "
+            "(st.birth_date <> '' AND st.birth_date IN (SELECT value FROM json_each(?)))) ORDER BY st.n",
+            [orjson.dumps(list(values)).decode() for values in (accessions, patient_values, birth_dates)])
+
+    def get_mark(self, name: str) -> int:
+        found = self._all("SELECT value FROM mark WHERE name = ?", (name,))
+        return int(found[0][0]) if found else 0
+
+
+def open_index(settings: Settings) -> SqliteIndex:
+    """The index that belongs to the store: `var/teledossier.db` → `var/teledossier-dicom.db`; beside the image files
+    when the store is no file. Not yet opened."""
+    if settings.store.startswith("sqlite:///"):
+        path = settings.sqlite_path
+        return SqliteIndex(path.with_name(path.stem + "-dicom.db"))
+    return SqliteIndex(settings.files_path / "teledossier-dicom.db")

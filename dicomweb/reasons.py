@@ -1,0 +1,43 @@
+"""Why an instance is not taken, said once: the C-STORE status, its comment, and the slug of an HTTP answer.
+
+    Refused
+      OUT_OF_RESOURCES  0xA700   no room left; try later
+      WRONG_INSTANCE    0xA900   the dataset is not the instance that the command names
+      MISSING_UIDS      0xC001   no SOP Class, SOP Instance, Study or Series UID
+      BAD_UIDS          0xC002   such a UID, but malformed
+      UNREADABLE        0xC210   cannot be read as DICOM
+      CUT               0xC213   ends before its own lengths say
+      FAILED            0xC211   an error of ours
+
+Comments are at most 64 characters (LO) and never carry patient data. PS3.4 §B.2.3; PS3.7 §9.1.1.1.9
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One cause of refusal."""
+
+    status: int
+    slug: str
+    comment: str
+
+
+OUT_OF_RESOURCES = Reason(0xA700, "out-of-resources", "No room left to store; try again later")
+WRONG_INSTANCE = Reason(0xA900, "wrong-instance", "Dataset UIDs differ from the command's")
+MISSING_UIDS = Reason(0xC001, "missing-uids", "SOP Class, SOP Instance, Study or Series UID is missing")
+BAD_UIDS = Reason(0xC002, "bad-uids", "SOP Class, SOP Instance, Study or Series UID is malformed")
+UNREADABLE = Reason(0xC210, "unreadable", "Cannot be read as DICOM")
+FAILED = Reason(0xC211, "failed", "Storing failed here")
+CUT = Reason(0xC213, "cut", "Dataset ends before its own lengths say")
+
+
+class Refused(Exception):
+    """An instance is not taken; nothing of it is kept."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.comment)
+        self.reason = reason
