@@ -24,7 +24,9 @@ def first(attributes: Attributes, tag: str) -> str:
     """The first value as text, "" when there is none; of a person's name the alphabetic group."""
     for value in values(attributes, tag):
         if isinstance(value, Mapping):
-            return str(value.get("Alphabetic") or value.get("Ideographic") or value.get("Phonetic") or "").strip()
+            return str(
+                value.get("Alphabetic") or value.get("Ideographic") or value.get("Phonetic") or ""
+            ).strip()
         return "" if value is None else str(value).strip()
     return ""
 

@@ -1,8 +1,9 @@
-"""The pydicom door: a file on disk → its attributes as DICOM JSON and the layout of its frames, without the pixels.
+"""The pydicom door: a file on disk → its attributes as DICOM JSON and the layout of its frames, without the
+pixels.
 
-Everything past this door works on DICOM JSON. What is read is bounded: large values are left out, a deflated dataset
-is inflated up to a limit, and lengths that lie are refused.
-PS3.10 §7 (file format), PS3.18 §F (JSON model)
+Everything past this door works on DICOM JSON. What is read is bounded: large values are left out, a deflated
+dataset is inflated up to a limit, and lengths that lie are refused. PS3.10 §7 (file format), PS3.18 §F (JSON
+model)
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def read_header(path: Path) -> Header:
             flags = syntax_flags(syntax)
             layout = Layout("deflated" if flags.deflated else "none")
             if not flags.deflated and _has_pixels(file):
-                layout = locate(file.fileno(), file.tell(), os.fstat(file.fileno()).st_size, attributes, flags)
+                layout = locate(
+                    file.fileno(), file.tell(), os.fstat(file.fileno()).st_size, attributes, flags
+                )
     except Refused:
         raise
     except BrokenPixels as error:
@@ -126,7 +129,9 @@ def _has_pixels(file: BinaryIO) -> bool:
 
 def to_json(dataset: Dataset) -> dict[str, Any]:
     """DICOM JSON without bulk data and without elements that cannot be read."""
-    return _without_bulk(dataset.to_json_dict(INLINE_LIMIT, lambda _element: _BULK, suppress_invalid_tags=True))
+    return _without_bulk(
+        dataset.to_json_dict(INLINE_LIMIT, lambda _element: _BULK, suppress_invalid_tags=True)
+    )
 
 
 def _without_bulk(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +152,8 @@ def is_uid(text: str) -> bool:
 
 @lru_cache(maxsize=256)
 def syntax_flags(transfer_syntax: str) -> SyntaxFlags:
-    """How a transfer syntax encodes; an unknown (private) one is taken as explicit little endian, encapsulated."""
+    """How a transfer syntax encodes; an unknown (private) one is taken as explicit little endian,
+    encapsulated."""
     known = UID(transfer_syntax)
     if not known.is_transfer_syntax or known.is_private:
         return SyntaxFlags(implicit=False, little_endian=True, encapsulated=True, deflated=False)
@@ -170,11 +176,32 @@ def tag_of(name: str) -> tuple[str, str] | None:
 
 
 def data_part(path: Path) -> Iterator[bytes]:
-    """The dataset's bytes after the file meta information: what two files of one instance have in common when only
-    the writer of the file differs."""
+    """The dataset's bytes after the file meta information: what two files of one instance have in common when
+    only the writer of the file differs."""
     with path.open("rb") as file:
         head = file.read(144)
         length = int.from_bytes(head[140:144], "little") if head[132:136] == b"\x02\x00\x00\x00" else 0
         file.seek(144 + length if length else 0)
         while chunk := file.read(1 << 20):
             yield chunk
+
+
+def read_palette(path: Path) -> bytes | None:
+    """The colour palette as RGB triples of bytes, for PALETTE COLOR; None when there is none that fits.
+
+    PS3.3 §C.7.6.3.1.5–6
+    """
+    try:
+        dataset = dcmread(path, stop_before_pixels=True, defer_size=HEADER_LIMIT)
+        entries, _start, bits = (int(one) for one in dataset.RedPaletteColorLookupTableDescriptor)
+        entries = entries or 65536
+        channels = []
+        for colour in ("Red", "Green", "Blue"):
+            data = bytes(dataset[f"{colour}PaletteColorLookupTableData"].value)
+            wide = bits == 16 and len(data) >= 2 * entries
+            channels.append(data[1 : 2 * entries : 2] if wide else data[:entries])
+    except Exception:  # a palette is hostile input like the rest
+        return None
+    if any(len(channel) != entries for channel in channels):
+        return None
+    return bytes(value for triple in zip(*channels, strict=True) for value in triple)

@@ -1,7 +1,7 @@
 """Image files on disk, named by content: spool → fsync → rename → fsync of the folder. Synchronous.
 
-    <files>/spool/…            being received; swept at start
-    <files>/dicom/ab/<sha256>  in place, never changed
+<files>/spool/…            being received; swept at start
+<files>/dicom/ab/<sha256>  in place, never changed
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class DicomFiles:
         return self.root / relative
 
     def place(self, spooled: Path, sha256: str) -> str:
-        """Move a spooled file into place, durably; returns its relative path. Raises Refused when the disk is full."""
+        """Move a spooled file into place, durably; returns its relative path. Raises Refused when the disk is
+        full."""
         relative = f"dicom/{sha256[:2]}/{sha256}"
         target = self.root / relative
         try:

@@ -18,8 +18,8 @@ from dicomweb.reasons import Refused
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a file came: UTC microseconds, the calling AE title, the organisation id it stands for; what the command
-    said it is, when it said so."""
+    """How a file came: UTC microseconds, the calling AE title, the organisation id it stands for; what the
+    command said it is, when it said so."""
 
     received: int
     calling_ae: str = ""
@@ -34,17 +34,30 @@ def ingest(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> 
         files.room()
         header = read_header(spooled)
         if (arrival.sop_instance and arrival.sop_instance != header.instance) or (
-                arrival.sop_class and arrival.sop_class != header.sop_class):
+            arrival.sop_class and arrival.sop_class != header.sop_class
+        ):
             raise Refused(reasons.WRONG_INSTANCE)
         size, digest = spooled.stat().st_size, sha256_of(spooled)
         if (known := index.file(header.instance)) and (
-                known.sha256 == digest or _same_data(files.path(known.path), spooled)):
+            known.sha256 == digest or _same_data(files.path(known.path), spooled)
+        ):
             return "duplicate"
         path = files.place(spooled, digest)
         instance = Instance(
-            header.study, header.series, header.instance, header.sop_class, header.transfer_syntax,
-            header.attributes, header.layout.dump(), digest, path, size, arrival.received, arrival.calling_ae,
-            arrival.source)
+            header.study,
+            header.series,
+            header.instance,
+            header.sop_class,
+            header.transfer_syntax,
+            header.attributes,
+            header.layout.dump(),
+            digest,
+            path,
+            size,
+            arrival.received,
+            arrival.calling_ae,
+            arrival.source,
+        )
         return index.add([instance])[0]
     finally:
         spooled.unlink(missing_ok=True)

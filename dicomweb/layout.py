@@ -31,8 +31,8 @@ class BrokenPixels(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Frames in file order. native: frame i is [start + i·size, + size). encapsulated: `ranges[i]` are its fragments.
-    none: no pixels, or not told apart; deflated: only the whole file can be read."""
+    """Frames in file order. native: frame i is [start + i·size, + size). encapsulated: `ranges[i]` are its
+    fragments. none: no pixels, or not told apart; deflated: only the whole file can be read."""
 
     kind: Kind
     frames: int = 0
@@ -142,8 +142,11 @@ def _offsets(fd: int, table: Range) -> tuple[int, ...]:
     return struct.unpack(f"<{len(data) // 4}L", data)
 
 
-def _grouped(offsets: Sequence[int], fragments: Sequence[Range], frames: int) -> tuple[tuple[Range, ...], ...]:
-    """Fragments by frame: one frame takes all; one fragment each; else by the offset table; else not told apart."""
+def _grouped(
+    offsets: Sequence[int], fragments: Sequence[Range], frames: int
+) -> tuple[tuple[Range, ...], ...]:
+    """Fragments by frame: one frame takes all; one fragment each; else by the offset table; else not told
+    apart."""
     if frames == 1:
         return (tuple(fragments),)
     if len(fragments) == frames:
@@ -165,5 +168,3 @@ def _grouped(offsets: Sequence[int], fragments: Sequence[Range], frames: int) ->
 def read(fd: int, ranges: Sequence[Range]) -> bytes:
     """The bytes of one frame."""
     return b"".join(os.pread(fd, length, offset) for offset, length in ranges)
-
-

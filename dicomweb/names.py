@@ -9,7 +9,8 @@ _PUNCTUATION = re.compile(r"[^0-9a-z]+")
 
 
 def fold(text: str) -> str:
-    """Lower case, no accents, punctuation and runs of spaces as one space: `LE-GOFF^Yann` → `le goff yann`."""
+    """Lower case, no accents, punctuation and runs of spaces as one space: `LE-GOFF^Yann` → `le goff
+    yann`."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return _PUNCTUATION.sub(" ", plain.casefold()).strip()
 
@@ -47,4 +48,4 @@ def _one_edit(a: str, b: str) -> bool:
     if min(len(a), len(b)) < 3 or abs(len(a) - len(b)) > 1:
         return False
     start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return a[start + 1:] == b[start + 1:] or a[start + 1:] == b[start:] or a[start:] == b[start + 1:]
+    return a[start + 1 :] == b[start + 1 :] or a[start + 1 :] == b[start:] or a[start:] == b[start + 1 :]

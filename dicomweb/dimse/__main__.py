@@ -1,4 +1,5 @@
-"""`python -m dicomweb.dimse`: the node alone, with the settings of the environment; Ctrl-C or SIGTERM stops it."""
+"""`python -m dicomweb.dimse`: the node alone, with the settings of the environment; Ctrl-C or SIGTERM stops
+it."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
     socket → pynetdicom's chunked receive → spool file → ingest (read header, file, index) → status
 
-pynetdicom works with threads and polls, so it stays out of the web tier. A status 0x0000 says: the file is in place
-and synced, the index committed. A dataset cut off by a lost connection leaves nothing.
-PS3.4 §B (Storage Service Class), PS3.7 §9.1 (DIMSE-C), PS3.8 (upper layer)
+pynetdicom works with threads and polls, so it stays out of the web tier. A status 0x0000 says: the file is in
+place and synced, the index committed. A dataset cut off by a lost connection leaves nothing. PS3.4 §B
+(Storage Service Class), PS3.7 §9.1 (DIMSE-C), PS3.8 (upper layer)
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def utc_microseconds() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """What happens to an instance that has come in whole. `sources`: calling AE title → organisation id; an AE that
-    is not listed stands for the organisation of the same name in lower case."""
+    """What happens to an instance that has come in whole. `sources`: calling AE title → organisation id; an
+    AE that is not listed stands for the organisation of the same name in lower case."""
 
     files: DicomFiles
     index: Index
@@ -61,8 +61,13 @@ class Receiver:
         """EVT_C_STORE. Returns the status, with a comment when it is a failure."""
         request = event.request
         calling = str(event.assoc.requestor.ae_title).strip()
-        arrival = Arrival(self.now(), calling, self.sources.get(calling, calling.lower()),
-                          str(request.AffectedSOPClassUID or ""), str(request.AffectedSOPInstanceUID or ""))
+        arrival = Arrival(
+            self.now(),
+            calling,
+            self.sources.get(calling, calling.lower()),
+            str(request.AffectedSOPClassUID or ""),
+            str(request.AffectedSOPInstanceUID or ""),
+        )
         try:
             ingest(Path(event.dataset_path), arrival, self.files, self.index)
         except Refused as refused:
@@ -120,18 +125,23 @@ def listen(receiver: Receiver, host: str, port: int, ae_title: str) -> Server:
     node.dimse_timeout = ANSWER_SECONDS
     node.acse_timeout = ANSWER_SECONDS
     server: Server = node.make_server(
-        (host, port), ae_title=ae_title, server_class=Server, request_handler=QuickHandler,
+        (host, port),
+        ae_title=ae_title,
+        server_class=Server,
+        request_handler=QuickHandler,
         evt_handlers=[
-            (evt.EVT_C_STORE, receiver.on_store), (evt.EVT_C_ECHO, receiver.on_echo),
+            (evt.EVT_C_STORE, receiver.on_store),
+            (evt.EVT_C_ECHO, receiver.on_echo),
             (evt.EVT_CONN_CLOSE, receiver.on_close),
-        ])
+        ],
+    )
     return server
 
 
 @contextlib.contextmanager
 def spooling(folder: Path) -> Iterator[None]:
-    """pynetdicom's chunked receive writes to Python's temporary folder: make that our spool, on the same disk as the
-    files, so that a rename files an instance. Process-wide, hence the node's own process."""
+    """pynetdicom's chunked receive writes to Python's temporary folder: make that our spool, on the same disk
+    as the files, so that a rename files an instance. Process-wide, hence the node's own process."""
     before = tempfile.tempdir
     tempfile.tempdir = str(folder)
     try:
@@ -140,7 +150,9 @@ def spooling(folder: Path) -> Iterator[None]:
         tempfile.tempdir = before
 
 
-async def serve(settings: Settings, stop: asyncio.Event, *, ready: Callable[[int], None] | None = None) -> None:
+async def serve(
+    settings: Settings, stop: asyncio.Event, *, ready: Callable[[int], None] | None = None
+) -> None:
     """Run the node until `stop`. `ready` is told the port once it listens."""
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     files, index = DicomFiles(settings.files_path), open_index(settings)

@@ -1,8 +1,8 @@
 """The sockets under pynetdicom, made quick: no Nagle, acknowledgements at once, large reads, bounded PDUs.
 
-A peer that leaves Nagle on waits for our delayed acknowledgement before it sends the tail of each small instance;
-re-arming TCP_QUICKACK around each read lifts that from some 20 to some hundreds of instances per second.
-PS3.8 §9.1; RFC 896, RFC 1122 §4.2.3.2
+A peer that leaves Nagle on waits for our delayed acknowledgement before it sends the tail of each small
+instance; re-arming TCP_QUICKACK around each read lifts that from some 20 to some hundreds of instances per
+second. PS3.8 §9.1; RFC 896, RFC 1122 §4.2.3.2
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class QuickSocket(AssociationSocket):  # type: ignore[misc]
     """pynetdicom's socket with reads straight into one buffer of the announced size."""
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """Exactly `nr_bytes`, or fewer when the peer closed. Raises OSError for a PDU beyond what we offered."""
+        """Exactly `nr_bytes`, or fewer when the peer closed. Raises OSError for a PDU beyond what we
+        offered."""
         if nr_bytes > 2 * MAXIMUM_PDU:
             raise OSError(f"a PDU of {nr_bytes} bytes, beyond the maximum offered")
         connection = self.socket

@@ -1,8 +1,8 @@
 """What the image index is: the values that pass through it and the Protocol an engine keeps.
 
-It is apart from the FHIR store because a study has up to some thousands of instances: one row each, with the DICOM
-JSON made once at ingest, instead of FHIR records. An engine is synchronous and safe to call from several threads
-and processes; HTTP calls it through worker threads. Times are UTC microseconds, sizes bytes.
+It is apart from the FHIR store because a study has up to some thousands of instances: one row each, with the
+DICOM JSON made once at ingest, instead of FHIR records. An engine is synchronous and safe to call from
+several threads and processes; HTTP calls it through worker threads. Times are UTC microseconds, sizes bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ Outcome = Literal["stored", "duplicate", "conflict"]
 
 @dataclass(frozen=True, slots=True)
 class PatientId:
-    """One patient identifier as the modality wrote it: the value and who issued it ("" when it does not say)."""
+    """One patient identifier as the modality wrote it: the value and who issued it ("" when it does not
+    say)."""
 
     value: str
     issuer: str = ""
@@ -25,8 +26,8 @@ class PatientId:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One instance, read and filed. `attributes` is the DICOM JSON without bulk data; `layout` says where the frames
-    lie in the file (`dataset.Layout` as JSON); `path` is relative to the files folder."""
+    """One instance, read and filed. `attributes` is the DICOM JSON without bulk data; `layout` says where the
+    frames lie in the file (`dataset.Layout` as JSON); `path` is relative to the files folder."""
 
     study: str
     series: str
@@ -59,8 +60,8 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A study's row. `last_seq` rises with each instance stored; `processed_seq` is what its ImagingStudy was written
-    up to. `mixed`: its instances do not agree on the patient, so no identity of it is trusted."""
+    """A study's row. `last_seq` rises with each instance stored; `processed_seq` is what its ImagingStudy was
+    written up to. `mixed`: its instances do not agree on the patient, so no identity of it is trusted."""
 
     uid: str
     attributes: Mapping[str, Any]
@@ -98,8 +99,8 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One condition on a column of the index, as `qido` settled it. `exact`: one of the values; `like`: a DICOM
-    wildcard pattern (`*`, `?`); `range`: [low, high] inclusive, "" = open."""
+    """One condition on a column of the index, as `qido` settled it. `exact`: one of the values; `like`: a
+    DICOM wildcard pattern (`*`, `?`); `range`: [low, high] inclusive, "" = open."""
 
     level: Level
     column: str
@@ -109,8 +110,8 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One QIDO page. `visible` is the study UIDs the reader may see, None for all: a condition like the others,
-    before the limit. `limit` None = no limit."""
+    """One QIDO page. `visible` is the study UIDs the reader may see, None for all: a condition like the
+    others, before the limit. `limit` None = no limit."""
 
     level: Level
     matches: tuple[Match, ...] = ()
@@ -121,8 +122,9 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One QIDO row: the level's own attributes, those of the levels above where the route is above them, the counts,
-    and the number of a representative instance whose full attributes can be read for `includefield`."""
+    """One QIDO row: the level's own attributes, those of the levels above where the route is above them, the
+    counts, and the number of a representative instance whose full attributes can be read for
+    `includefield`."""
 
     study: str
     series: str
@@ -140,8 +142,9 @@ class Index(Protocol):
     def close(self) -> None: ...
 
     def add(self, instances: Sequence[Instance]) -> list[Outcome]:
-        """All or nothing. A known SOP Instance UID with the same hash is a duplicate and changes nothing; with
-        another content it is kept as a conflict, never in place of the first. Concurrent calls share one commit."""
+        """All or nothing. A known SOP Instance UID with the same hash is a duplicate and changes nothing;
+        with another content it is kept as a conflict, never in place of the first. Concurrent calls share one
+        commit."""
 
     def find(self, query: Query) -> list[Found]: ...
 
@@ -172,17 +175,23 @@ class Index(Protocol):
 
     # Work: what the worker derives from the index, so that a killed worker loses nothing.
     def due(self, quiet_before: int, waiting_before: int, limit: int = 50) -> list[Study]:
-        """Studies with instances not processed yet: quiet since `quiet_before`, or waiting since `waiting_before`."""
+        """Studies with instances not processed yet: quiet since `quiet_before`, or waiting since
+        `waiting_before`."""
 
     def mark_processed(self, study: str, seq: int) -> None:
         """The ImagingStudy is written up to `seq`; a later instance makes the study due again."""
 
     def mark_attached(self, study: str, attached: bool) -> None: ...
 
-    def unattached(self, *, accessions: Sequence[str] = (), patient_values: Sequence[str] = (),
-                   birth_dates: Sequence[str] = ()) -> list[Study]:
-        """Processed studies without a télédossier that share an accession number, a patient identifier value or a
-        birth date (YYYYMMDD) with what is given."""
+    def unattached(
+        self,
+        *,
+        accessions: Sequence[str] = (),
+        patient_values: Sequence[str] = (),
+        birth_dates: Sequence[str] = (),
+    ) -> list[Study]:
+        """Processed studies without a télédossier that share an accession number, a patient identifier value
+        or a birth date (YYYYMMDD) with what is given."""
 
     def get_mark(self, name: str) -> int:
         """A number the worker keeps between runs, 0 at first."""

@@ -1,4 +1,5 @@
-"""A Query as SQL for the SQLite index. The visible studies are a condition inside, never a filter afterwards."""
+"""A Query as SQL for the SQLite index. The visible studies are a condition inside, never a filter
+afterwards."""
 
 from __future__ import annotations
 
@@ -9,14 +10,29 @@ from dicomweb.index.contract import Level, Match, Query
 # what a Match may name: level → column → SQL
 SEARCHABLE: dict[Level, dict[str, str]] = {
     "study": {
-        "uid": "st.uid", "date": "st.date", "time": "st.time", "accession": "st.accession",
-        "description": "st.description", "study_id": "st.study_id", "referring": "st.referring",
-        "patient_id": "st.patient_id", "patient_issuer": "st.patient_issuer", "patient_name": "st.patient_name",
-        "birth_date": "st.birth_date", "sex": "st.sex", "modalities": "sx.modality",
+        "uid": "st.uid",
+        "date": "st.date",
+        "time": "st.time",
+        "accession": "st.accession",
+        "description": "st.description",
+        "study_id": "st.study_id",
+        "referring": "st.referring",
+        "patient_id": "st.patient_id",
+        "patient_issuer": "st.patient_issuer",
+        "patient_name": "st.patient_name",
+        "birth_date": "st.birth_date",
+        "sex": "st.sex",
+        "modalities": "sx.modality",
     },
     "series": {
-        "uid": "s.uid", "number": "CAST(s.number AS TEXT)", "modality": "s.modality", "description": "s.description",
-        "body_part": "s.body_part", "date": "s.date", "time": "s.time", "performed_date": "s.performed_date",
+        "uid": "s.uid",
+        "number": "CAST(s.number AS TEXT)",
+        "modality": "s.modality",
+        "description": "s.description",
+        "body_part": "s.body_part",
+        "date": "s.date",
+        "time": "s.time",
+        "performed_date": "s.performed_date",
         "performed_time": "s.performed_time",
     },
     "instance": {"uid": "i.uid", "sop_class": "i.sop_class", "number": "CAST(i.number AS TEXT)"},
@@ -49,17 +65,21 @@ def find_sql(query: Query) -> tuple[str, list[object]]:
     """The page, in a stable order: newest study first, then display order."""
     where, values = _where(query)
     limit = -1 if query.limit is None else query.limit
-    return (f"SELECT {_COLUMNS[query.level]} FROM {_FROM[query.level]} WHERE {where} "  # noqa: S608
-            f"ORDER BY {_ORDER[query.level]} LIMIT ? OFFSET ?", [*values, limit, query.offset])
+    return (
+        f"SELECT {_COLUMNS[query.level]} FROM {_FROM[query.level]} WHERE {where} "
+        f"ORDER BY {_ORDER[query.level]} LIMIT ? OFFSET ?",
+        [*values, limit, query.offset],
+    )
 
 
 def count_sql(query: Query) -> tuple[str, list[object]]:
     where, values = _where(query)
-    return f"SELECT count(*) FROM {_FROM[query.level]} WHERE {where}", values  # noqa: S608
+    return f"SELECT count(*) FROM {_FROM[query.level]} WHERE {where}", values
 
 
 def _where(query: Query) -> tuple[str, list[object]]:
-    parts, values = ["1"], []
+    parts: list[str] = ["1"]
+    values: list[object] = []
     if query.visible is not None:
         parts.append("st.uid IN (SELECT value FROM json_each(?))")
         values.append(orjson.dumps(sorted(query.visible)).decode())

@@ -13,9 +13,11 @@ from dicomweb.index.contract import Found, Instance, Level, Outcome, PatientId, 
 from dicomweb.index.schema import COLUMNS, INSTANCE_TAGS, NAMES, SERIES_TAGS, STUDY_TAGS
 from dicomweb.names import fold
 
-STUDY = ("st.n, st.uid, st.attributes, st.accession, st.modalities, st.series_count, st.instance_count, "
-         "st.first_received, st.last_received, st.last_seq, st.processed_seq, st.attached, st.mixed, st.calling_ae, "
-         "st.source")
+STUDY = (
+    "st.n, st.uid, st.attributes, st.accession, st.modalities, st.series_count, st.instance_count, "
+    "st.first_received, st.last_received, st.last_seq, st.processed_seq, st.attached, st.mixed, st.calling_ae, "
+    "st.source"
+)
 
 
 def insert(connection: sqlite3.Connection, instance: Instance) -> Outcome:
@@ -30,19 +32,36 @@ def insert(connection: sqlite3.Connection, instance: Instance) -> Outcome:
     number = connection.execute(
         "INSERT INTO instance(uid, study, series, sop_class, number, transfer_syntax, sha256, path, size, received, "
         "calling_ae, source, brief) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (instance.uid, study, series, instance.sop_class, integer(instance.attributes, "00200013"),
-         instance.transfer_syntax, instance.sha256, instance.path, instance.size, instance.received,
-         instance.calling_ae, instance.source, _some(instance.attributes, INSTANCE_TAGS)),
+        (
+            instance.uid,
+            study,
+            series,
+            instance.sop_class,
+            integer(instance.attributes, "00200013"),
+            instance.transfer_syntax,
+            instance.sha256,
+            instance.path,
+            instance.size,
+            instance.received,
+            instance.calling_ae,
+            instance.source,
+            _some(instance.attributes, INSTANCE_TAGS),
+        ),
     ).lastrowid
-    connection.execute("INSERT INTO body VALUES(?,?,?)", (number, instance.layout, orjson.dumps(instance.attributes)))
+    connection.execute(
+        "INSERT INTO body VALUES(?,?,?)", (number, instance.layout, orjson.dumps(instance.attributes))
+    )
     connection.execute(
         "UPDATE study SET instance_count = instance_count + 1, last_received = max(last_received, ?1), "
         "pending_since = coalesce(pending_since, ?1), last_seq = ?2, "
         "representative = CASE representative WHEN 0 THEN ?2 ELSE representative END WHERE n = ?3",
-        (instance.received, number, study))
+        (instance.received, number, study),
+    )
     connection.execute(
         "UPDATE series SET instance_count = instance_count + 1, "
-        "representative = CASE representative WHEN 0 THEN ?1 ELSE representative END WHERE n = ?2", (number, series))
+        "representative = CASE representative WHEN 0 THEN ?1 ELSE representative END WHERE n = ?2",
+        (number, series),
+    )
     return "stored"
 
 
@@ -50,16 +69,31 @@ def _conflict(connection: sqlite3.Connection, instance: Instance) -> Outcome:
     connection.execute(
         "INSERT INTO conflict(uid, study, series, transfer_syntax, sha256, path, size, received, calling_ae, source, "
         "layout, attributes) VALUES(?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-        (instance.uid, instance.study, instance.series, instance.transfer_syntax, instance.sha256, instance.path,
-         instance.size, instance.received, instance.calling_ae, instance.source, instance.layout,
-         orjson.dumps(instance.attributes)))
+        (
+            instance.uid,
+            instance.study,
+            instance.series,
+            instance.transfer_syntax,
+            instance.sha256,
+            instance.path,
+            instance.size,
+            instance.received,
+            instance.calling_ae,
+            instance.source,
+            instance.layout,
+            orjson.dumps(instance.attributes),
+        ),
+    )
     return "conflict"
 
 
 def _study(connection: sqlite3.Connection, instance: Instance) -> int:
-    """The study's row number, made if new. An instance that names another patient than the study's marks it mixed."""
+    """The study's row number, made if new. An instance that names another patient than the study's marks it
+    mixed."""
     ids = {(one.value, one.issuer) for one in patient_ids(instance.attributes)}
-    row = connection.execute("SELECT n, birth_date, mixed FROM study WHERE uid = ?", (instance.study,)).fetchone()
+    row = connection.execute(
+        "SELECT n, birth_date, mixed FROM study WHERE uid = ?", (instance.study,)
+    ).fetchone()
     if row:
         known = set(connection.execute("SELECT value, issuer FROM identifier WHERE study = ?", (row[0],)))
         if not row[2] and (known != ids or row[1] != first(instance.attributes, "00100030")):
@@ -67,31 +101,48 @@ def _study(connection: sqlite3.Connection, instance: Instance) -> int:
         return int(row[0])
     values = _columns("study", instance.attributes)
     number = connection.execute(
-        f"INSERT INTO study(uid, first_received, last_received, pending_since, modalities, calling_ae, source, "  # noqa: S608
+        f"INSERT INTO study(uid, first_received, last_received, pending_since, modalities, calling_ae, source, "
         f"attributes, {', '.join(values)}) VALUES(?1, ?2, ?2, ?2, '', ?3, ?4, ?5{', ?' * len(values)})",
-        (instance.study, instance.received, instance.calling_ae, instance.source,
-         _some(instance.attributes, STUDY_TAGS), *values.values()),
+        (
+            instance.study,
+            instance.received,
+            instance.calling_ae,
+            instance.source,
+            _some(instance.attributes, STUDY_TAGS),
+            *values.values(),
+        ),
     ).lastrowid
-    connection.executemany("INSERT INTO identifier VALUES(?,?,?)", [(value, issuer, number) for value, issuer in ids])
+    connection.executemany(
+        "INSERT INTO identifier VALUES(?,?,?)", [(value, issuer, number) for value, issuer in ids]
+    )
     return int(number or 0)
 
 
 def _series(connection: sqlite3.Connection, instance: Instance, study: int) -> int:
-    row = connection.execute("SELECT n FROM series WHERE study = ? AND uid = ?", (study, instance.series)).fetchone()
+    row = connection.execute(
+        "SELECT n FROM series WHERE study = ? AND uid = ?", (study, instance.series)
+    ).fetchone()
     if row:
         return int(row[0])
     values = _columns("series", instance.attributes)
     number = connection.execute(
-        f"INSERT INTO series(study, uid, number, attributes, {', '.join(values)}) "  # noqa: S608
+        f"INSERT INTO series(study, uid, number, attributes, {', '.join(values)}) "
         f"VALUES(?, ?, ?, ?{', ?' * len(values)})",
-        (study, instance.series, integer(instance.attributes, "00200011"), _some(instance.attributes, SERIES_TAGS),
-         *values.values()),
+        (
+            study,
+            instance.series,
+            integer(instance.attributes, "00200011"),
+            _some(instance.attributes, SERIES_TAGS),
+            *values.values(),
+        ),
     ).lastrowid
     modalities = connection.execute(
-        "SELECT DISTINCT modality FROM series WHERE study = ? AND modality <> '' ORDER BY modality", (study,))
+        "SELECT DISTINCT modality FROM series WHERE study = ? AND modality <> '' ORDER BY modality", (study,)
+    )
     connection.execute(
         "UPDATE study SET series_count = series_count + 1, modalities = ? WHERE n = ?",
-        ("\\".join(row[0] for row in modalities.fetchall()), study))
+        ("\\".join(row[0] for row in modalities.fetchall()), study),
+    )
     return int(number or 0)
 
 
@@ -109,17 +160,34 @@ def _some(attributes: Mapping[str, Any], tags: tuple[str, ...]) -> bytes:
 def study(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Study:
     """A `STUDY` row as a value, its patient identifiers read with it."""
     number, uid, attributes, accession, modalities, *counts = row
-    ids = connection.execute("SELECT value, issuer FROM identifier WHERE study = ? ORDER BY value, issuer", (number,))
-    series, instances, first_received, last_received, last_seq, processed_seq, attached, mixed, ae, source = counts
+    ids = connection.execute(
+        "SELECT value, issuer FROM identifier WHERE study = ? ORDER BY value, issuer", (number,)
+    )
+    series, instances, first_received, last_received, last_seq, processed_seq, attached, mixed, ae, source = (
+        counts
+    )
     return Study(
-        uid, orjson.loads(attributes), tuple(PatientId(*pair) for pair in ids.fetchall()), accession,
-        tuple(filter(None, modalities.split("\\"))), series, instances, first_received, last_received, last_seq,
-        processed_seq, bool(attached), bool(mixed), ae, source)
+        uid,
+        orjson.loads(attributes),
+        tuple(PatientId(*pair) for pair in ids.fetchall()),
+        accession,
+        tuple(filter(None, modalities.split("\\"))),
+        series,
+        instances,
+        first_received,
+        last_received,
+        last_seq,
+        processed_seq,
+        bool(attached),
+        bool(mixed),
+        ae,
+        source,
+    )
 
 
 def found(level: Level, row: tuple[Any, ...]) -> Found:
-    """A `find_sql` row: study uid, modalities, two counts, study JSON [, series uid, count, series JSON [, uid, brief]],
-    representative."""
+    """A `find_sql` row: study uid, modalities, two counts, study JSON [, series uid, count, series JSON [,
+    uid, brief]], representative."""
     study_uid, modalities, series_count, instance_count, study_json, *rest, representative = row
     attributes: dict[str, Any] = orjson.loads(study_json)
     series_uid = instance_uid = ""

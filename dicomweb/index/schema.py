@@ -1,7 +1,7 @@
 """The SQLite index's tables, and which DICOM attribute fills which column.
 
-Columns are only what is searched or counted; everything else is in the JSON. The display order of a study is series
-number, series arrival, instance number, arrival.
+Columns are only what is searched or counted; everything else is in the JSON. The display order of a study is
+series number, series arrival, instance number, arrival.
 """
 
 from __future__ import annotations
@@ -58,13 +58,26 @@ CREATE TABLE mark(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 # level → column → tag of the attribute that fills it
 COLUMNS: Mapping[Level, Mapping[str, str]] = {
     "study": {
-        "date": "00080020", "time": "00080030", "accession": "00080050", "description": "00081030",
-        "study_id": "00200010", "referring": "00080090", "patient_id": "00100020", "patient_issuer": "00100021",
-        "patient_name": "00100010", "birth_date": "00100030", "sex": "00100040",
+        "date": "00080020",
+        "time": "00080030",
+        "accession": "00080050",
+        "description": "00081030",
+        "study_id": "00200010",
+        "referring": "00080090",
+        "patient_id": "00100020",
+        "patient_issuer": "00100021",
+        "patient_name": "00100010",
+        "birth_date": "00100030",
+        "sex": "00100040",
     },
     "series": {
-        "modality": "00080060", "description": "0008103E", "body_part": "00180015", "date": "00080021",
-        "time": "00080031", "performed_date": "00400244", "performed_time": "00400245",
+        "modality": "00080060",
+        "description": "0008103E",
+        "body_part": "00180015",
+        "date": "00080021",
+        "time": "00080031",
+        "performed_date": "00400244",
+        "performed_time": "00400245",
     },
     "instance": {},
 }
@@ -72,15 +85,60 @@ NAMES = frozenset({"patient_name", "referring"})  # kept folded, for matching wi
 
 # Attributes kept with the level itself, so that a query page reads no instance.
 STUDY_TAGS = (
-    "00080005", "00080020", "00080030", "00080050", "00080051", "00080080", "00080090", "00080201", "00081030",
-    "00081032", "00100010", "00100020", "00100021", "00100024", "00100030", "00100040", "00101002", "00101010",
-    "00200010", "0020000D",
+    "00080005",
+    "00080020",
+    "00080030",
+    "00080050",
+    "00080051",
+    "00080080",
+    "00080090",
+    "00080201",
+    "00081030",
+    "00081032",
+    "00100010",
+    "00100020",
+    "00100021",
+    "00100024",
+    "00100030",
+    "00100040",
+    "00101002",
+    "00101010",
+    "00200010",
+    "0020000D",
 )
 SERIES_TAGS = (
-    "00080021", "00080031", "00080060", "00080070", "0008103E", "00081040", "00081090", "00180015", "00181030",
-    "0020000E", "00200011", "00200060", "00400244", "00400245", "00400275", "0020000D",
+    "00080021",
+    "00080031",
+    "00080060",
+    "00080070",
+    "0008103E",
+    "00081040",
+    "00081090",
+    "00180015",
+    "00181030",
+    "0020000E",
+    "00200011",
+    "00200060",
+    "00400244",
+    "00400245",
+    "00400275",
+    "0020000D",
 )
 INSTANCE_TAGS = (
-    "00080005", "00080008", "00080016", "00080018", "00080023", "00080033", "00080201", "0020000D", "0020000E",
-    "00200013", "00280008", "00280010", "00280011", "00280100", "00200032", "00200037",
+    "00080005",
+    "00080008",
+    "00080016",
+    "00080018",
+    "00080023",
+    "00080033",
+    "00080201",
+    "0020000D",
+    "0020000E",
+    "00200013",
+    "00280008",
+    "00280010",
+    "00280011",
+    "00280100",
+    "00200032",
+    "00200037",
 )

@@ -1,8 +1,8 @@
 """The index in one SQLite file beside the store: WAL, any number of processes, concurrent adds in one commit.
 
-Writers of a process queue up behind one connection: the first to get the lock commits for all that wait (one fsync
-for several associations); processes take turns by SQLite's own lock. Readers have a small pool of connections.
-PS3.3 §C.7 (levels); https://sqlite.org/wal.html
+Writers of a process queue up behind one connection: the first to get the lock commits for all that wait (one
+fsync for several associations); processes take turns by SQLite's own lock. Readers have a small pool of
+connections. PS3.3 §C.7 (levels); https://sqlite.org/wal.html
 """
 
 from __future__ import annotations
@@ -19,17 +19,7 @@ from typing import Any
 import orjson
 
 from dicomweb.index import rows
-from dicomweb.index.contract import (
-    Brief,
-    File,
-    Found,
-    IndexMismatch,
-    Instance,
-    Outcome,
-    Query,
-    Series,
-    Study,
-)
+from dicomweb.index.contract import Brief, File, Found, IndexMismatch, Instance, Outcome, Query, Series, Study
 from dicomweb.index.queries import count_sql, find_sql
 from dicomweb.index.schema import TABLES, VERSION
 from fhir_server.settings import Settings
@@ -78,7 +68,9 @@ class SqliteIndex:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version={VERSION}")
             elif found != VERSION:
-                raise IndexMismatch(f"{self._path} has image index schema {found}, this program has {VERSION}")
+                raise IndexMismatch(
+                    f"{self._path} has image index schema {found}, this program has {VERSION}"
+                )
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
@@ -143,7 +135,8 @@ class SqliteIndex:
         return job.outcomes
 
     def _commit(self, jobs: list[_Job]) -> None:
-        """One transaction for all; if that fails and there are several, each alone, so that one cannot spoil many."""
+        """One transaction for all; if that fails and there are several, each alone, so that one cannot spoil
+        many."""
         try:
             with self._transaction() as connection:
                 outcomes = [[rows.insert(connection, instance) for instance in job.instances] for job in jobs]
@@ -172,7 +165,9 @@ class SqliteIndex:
         self._write("UPDATE study SET attached = ? WHERE uid = ?", (int(attached), study))
 
     def set_mark(self, name: str, value: int) -> None:
-        self._write("INSERT INTO mark VALUES(?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
+        self._write(
+            "INSERT INTO mark VALUES(?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value)
+        )
 
     # -- reading -----------------------------------------------------------------------------------------------
     def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
@@ -191,7 +186,7 @@ class SqliteIndex:
 
     def _studies(self, where: str, values: Sequence[object]) -> list[Study]:
         with self._reader() as connection:
-            cursor = connection.execute(f"SELECT {rows.STUDY} FROM study st WHERE {where}", values)  # noqa: S608
+            cursor = connection.execute(f"SELECT {rows.STUDY} FROM study st WHERE {where}", values)
             return [rows.study(connection, row) for row in cursor.fetchall()]
 
     def series_of(self, study: str) -> list[Series]:
@@ -199,13 +194,20 @@ class SqliteIndex:
             Series(uid, orjson.loads(attributes), count)
             for uid, attributes, count in self._all(
                 "SELECT s.uid, s.attributes, s.instance_count FROM series s JOIN study st ON st.n = s.study "
-                "WHERE st.uid = ? ORDER BY s.number IS NULL, s.number, s.n", (study,))
+                "WHERE st.uid = ? ORDER BY s.number IS NULL, s.number, s.n",
+                (study,),
+            )
         ]
 
     def briefs(self, study: str) -> list[Brief]:
-        return [Brief(*row) for row in self._all(
-            "SELECT s.uid, i.uid, i.sop_class, i.number FROM study st JOIN series s ON s.study = st.n "
-            f"JOIN instance i ON i.series = s.n WHERE st.uid = ? ORDER BY {ORDER}", (study,))]
+        return [
+            Brief(*row)
+            for row in self._all(
+                "SELECT s.uid, i.uid, i.sop_class, i.number FROM study st JOIN series s ON s.study = st.n "
+                f"JOIN instance i ON i.series = s.n WHERE st.uid = ? ORDER BY {ORDER}",
+                (study,),
+            )
+        ]
 
     def files(self, study: str, series: str | None = None, instance: str | None = None) -> Iterator[File]:
         for row in self._pages(FILE, study, series, instance):
@@ -214,27 +216,37 @@ class SqliteIndex:
     def file(self, instance: str) -> File | None:
         found = self._all(
             f"SELECT {FILE} FROM instance i JOIN series s ON s.n = i.series JOIN study st ON st.n = i.study "
-            "JOIN body b ON b.n = i.n WHERE i.uid = ?", (instance,))
+            "JOIN body b ON b.n = i.n WHERE i.uid = ?",
+            (instance,),
+        )
         return File(*found[0]) if found else None
 
     def metadata(self, study: str, series: str | None = None, instance: str | None = None) -> Iterator[bytes]:
         for row in self._pages("b.attributes", study, series, instance):
             yield row[0]
 
-    def _pages(self, columns: str, study: str, series: str | None, instance: str | None) -> Iterator[tuple[Any, ...]]:
-        """The order is settled on the numbers alone, then the wide columns are read page by page, so that memory
-        stays flat and no reader is held open while a slow client downloads."""
+    def _pages(
+        self, columns: str, study: str, series: str | None, instance: str | None
+    ) -> Iterator[tuple[Any, ...]]:
+        """The order is settled on the numbers alone, then the wide columns are read page by page, so that
+        memory stays flat and no reader is held open while a slow client downloads."""
         where, values = JOINED, [study]
         if series is not None:
             where, values = where + " AND s.uid = ?", [*values, series]
         if instance is not None:
             where, values = where + " AND i.uid = ?", [*values, instance]
-        numbers = [row[0] for row in self._all(
-            f"SELECT i.n {where.replace('JOIN body b ON b.n = i.n ', '')} ORDER BY {ORDER}", values)]  # noqa: S608
+        numbers = [
+            row[0]
+            for row in self._all(
+                f"SELECT i.n {where.replace('JOIN body b ON b.n = i.n ', '')} ORDER BY {ORDER}", values
+            )
+        ]
         for start in range(0, len(numbers), PAGE):
-            page = numbers[start:start + PAGE]
-            sql = (f"SELECT i.n, {columns} FROM instance i JOIN body b ON b.n = i.n JOIN series s ON s.n = i.series "  # noqa: S608
-                   f"JOIN study st ON st.n = i.study WHERE i.n IN ({','.join('?' * len(page))})")
+            page = numbers[start : start + PAGE]
+            sql = (
+                f"SELECT i.n, {columns} FROM instance i JOIN body b ON b.n = i.n JOIN series s ON s.n = i.series "
+                f"JOIN study st ON st.n = i.study WHERE i.n IN ({','.join('?' * len(page))})"
+            )
             by_number = {row[0]: row[1:] for row in self._all(sql, page)}
             yield from (by_number[n] for n in page if n in by_number)
 
@@ -244,24 +256,37 @@ class SqliteIndex:
         return attributes
 
     def conflicts(self, instance: str) -> list[File]:
-        return [File(*row) for row in self._all(
-            "SELECT study, series, uid, transfer_syntax, sha256, path, size, layout FROM conflict WHERE uid = ? "
-            "ORDER BY n", (instance,))]
+        return [
+            File(*row)
+            for row in self._all(
+                "SELECT study, series, uid, transfer_syntax, sha256, path, size, layout FROM conflict WHERE uid = ? "
+                "ORDER BY n",
+                (instance,),
+            )
+        ]
 
     # -- work --------------------------------------------------------------------------------------------------
     def due(self, quiet_before: int, waiting_before: int, limit: int = 50) -> list[Study]:
         return self._studies(
             "st.pending_since IS NOT NULL AND (st.last_received <= ? OR st.pending_since <= ?) "
-            "ORDER BY st.pending_since LIMIT ?", (quiet_before, waiting_before, limit))
+            "ORDER BY st.pending_since LIMIT ?",
+            (quiet_before, waiting_before, limit),
+        )
 
-    def unattached(self, *, accessions: Sequence[str] = (), patient_values: Sequence[str] = (),
-                   birth_dates: Sequence[str] = ()) -> list[Study]:
+    def unattached(
+        self,
+        *,
+        accessions: Sequence[str] = (),
+        patient_values: Sequence[str] = (),
+        birth_dates: Sequence[str] = (),
+    ) -> list[Study]:
         return self._studies(
             "st.attached = 0 AND st.processed_seq > 0 AND ("
             "(st.accession <> '' AND st.accession IN (SELECT value FROM json_each(?))) OR "
             "st.n IN (SELECT study FROM identifier WHERE value IN (SELECT value FROM json_each(?))) OR "
             "(st.birth_date <> '' AND st.birth_date IN (SELECT value FROM json_each(?)))) ORDER BY st.n",
-            [orjson.dumps(list(values)).decode() for values in (accessions, patient_values, birth_dates)])
+            [orjson.dumps(list(values)).decode() for values in (accessions, patient_values, birth_dates)],
+        )
 
     def get_mark(self, name: str) -> int:
         found = self._all("SELECT value FROM mark WHERE name = ?", (name,))
@@ -269,8 +294,8 @@ class SqliteIndex:
 
 
 def open_index(settings: Settings) -> SqliteIndex:
-    """The index that belongs to the store: `var/teledossier.db` → `var/teledossier-dicom.db`; beside the image files
-    when the store is no file. Not yet opened."""
+    """The index that belongs to the store: `var/teledossier.db` → `var/teledossier-dicom.db`; beside the
+    image files when the store is no file. Not yet opened."""
     if settings.store.startswith("sqlite:///"):
         path = settings.sqlite_path
         return SqliteIndex(path.with_name(path.stem + "-dicom.db"))

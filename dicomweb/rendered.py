@@ -1,0 +1,288 @@
+"""A frame as a picture: modality and window as one look-up table, colours, viewport, JPEG or PNG.
+
+stored value → (slope, intercept) → window → 0…255     one table per (encoding, rescale, window), kept
+PS3.3 §C.11.2.1.2 (window functions), §C.7.6.3 (pixels), PS3.18 §8.3.5.1 (rendering parameters)
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dicomweb.attributes import Attributes, first, integer, number, values
+from profiles.outcomes import Invalid, NotAcceptable
+
+Array = npt.NDArray[Any]
+Function = Literal["linear", "linear-exact", "sigmoid"]
+MAX_VIEWPORT = 8192
+TABLES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A VOI window in modality units (Hounsfield for CT)."""
+
+    center: float
+    width: float
+    function: Function = "linear"
+
+
+@dataclass(frozen=True, slots=True)
+class Viewport:
+    """Output size in pixels, and the source rectangle it shows (None = all); PS3.18 §8.3.5.1.3."""
+
+    width: int
+    height: int
+    left: float = 0.0
+    top: float = 0.0
+    source_width: float | None = None
+    source_height: float | None = None
+    flip_x: bool = False
+    flip_y: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """What a request asks for."""
+
+    media: str
+    window: Window | None = None
+    viewport: Viewport | None = None
+    quality: int = 85
+
+
+def parse(params: Mapping[str, str], media: str) -> Rendering:
+    """The query's `window`, `viewport`, `quality`. Raises Invalid."""
+    try:
+        window = _window(params["window"]) if params.get("window") else None
+        viewport = _viewport(params["viewport"]) if params.get("viewport") else None
+        quality = int(params.get("quality") or 85)
+        if not 1 <= quality <= 100:
+            raise ValueError("quality")
+    except ValueError as error:
+        raise Invalid(
+            "bad-parameter",
+            "window=center,width[,function], viewport=width,height[,x,y,width,height], quality=1…100",
+        ) from error
+    return Rendering(media, window, viewport, quality)
+
+
+def _window(text: str) -> Window:
+    parts = [part.strip() for part in text.split(",")]
+    center, width = float(parts[0]), float(parts[1] if len(parts) > 1 else "")
+    function = (parts[2] if len(parts) > 2 else "linear").lower().replace("_", "-")
+    if (
+        function not in ("linear", "linear-exact", "sigmoid")
+        or len(parts) > 3
+        or not math.isfinite(center)
+        or not math.isfinite(width)
+        or width <= 0
+        or max(abs(center), width) > 1e9
+    ):
+        raise ValueError("window")
+    return Window(center, width, function)  # type: ignore[arg-type]
+
+
+def _viewport(text: str) -> Viewport:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) not in (2, 6):
+        raise ValueError("viewport")
+    width, height = int(parts[0]), int(parts[1])
+    if not (0 < width <= MAX_VIEWPORT and 0 < height <= MAX_VIEWPORT):
+        raise ValueError("viewport")
+    if len(parts) == 2:
+        return Viewport(width, height)
+    left, top = float(parts[2] or 0), float(parts[3] or 0)
+    wide, high = (float(part) if part else None for part in parts[4:])
+    if not all(math.isfinite(one) for one in (left, top, wide or 1, high or 1)) or wide == 0 or high == 0:
+        raise ValueError("viewport")
+    return Viewport(
+        width,
+        height,
+        left,
+        top,
+        None if wide is None else abs(wide),
+        None if high is None else abs(high),
+        (wide or 1) < 0,
+        (high or 1) < 0,
+    )
+
+
+class Windows:
+    """The look-up tables made so far, the last used kept."""
+
+    def __init__(self) -> None:
+        self._tables: OrderedDict[tuple[object, ...], Array] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def table(
+        self, bits: int, signed: bool, slope: float, intercept: float, window: Window, invert: bool
+    ) -> Array:
+        """uint8 for each stored bit pattern."""
+        key = (bits, signed, slope, intercept, window, invert)
+        with self._lock:
+            if key in self._tables:
+                self._tables.move_to_end(key)
+                return self._tables[key]
+        kinds: dict[int, tuple[type, type]] = {8: (np.uint8, np.int8), 16: (np.uint16, np.int16)}
+        stored: Array = np.arange(1 << bits, dtype=np.uint32).astype(kinds[bits][0])
+        made = shade(stored.view(kinds[bits][1]) if signed else stored, slope, intercept, window, invert)
+        with self._lock:
+            self._tables[key] = made
+            while len(self._tables) > TABLES:
+                self._tables.popitem(last=False)
+        return made
+
+
+def shade(stored: Array, slope: float, intercept: float, window: Window, invert: bool) -> Array:
+    """Stored values → uint8, by the window function. PS3.3 §C.11.2.1.2–3"""
+    x = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    c, w = window.center, window.width
+    if window.function == "sigmoid":
+        y = 255.0 / (1.0 + np.exp(np.clip(-4.0 * (x - c) / w, -80, 80)))
+    elif window.function == "linear-exact":
+        y = ((x - c) / w + 0.5) * 255.0
+    elif w <= 1:
+        y = np.where(x > c - 0.5, 255.0, 0.0)
+    else:
+        y = ((x - (c - 0.5)) / (w - 1.0) + 0.5) * 255.0
+    y = np.nan_to_num(np.clip(y, 0.0, 255.0))
+    grey: Array = (y + 0.5).astype(np.uint8)
+    return 255 - grey if invert else grey
+
+
+def native(data: bytes, attributes: Attributes, *, little_endian: bool) -> Array:
+    """An uncompressed frame as (rows, columns) or (rows, columns, samples). Raises NotAcceptable."""
+    rows, columns = integer(attributes, "00280010") or 0, integer(attributes, "00280011") or 0
+    samples, bits = integer(attributes, "00280002") or 1, integer(attributes, "00280100") or 0
+    if bits not in (8, 16, 32) or rows <= 0 or columns <= 0 or samples not in (1, 3, 4):
+        raise NotAcceptable("cannot-render", "this instance has no pixels that can be rendered here")
+    kind = np.dtype(f"{'i' if integer(attributes, '00280103') == 1 else 'u'}{bits // 8}")
+    array: Array = np.frombuffer(data, kind.newbyteorder("<" if little_endian else ">"))
+    if first(attributes, "00280004") in ("YBR_FULL_422", "YBR_PARTIAL_422"):
+        return _full_chroma(array, rows, columns)
+    if array.size < rows * columns * samples:
+        raise NotAcceptable("cannot-render", "the frame is shorter than its rows and columns say")
+    array = array[: rows * columns * samples]
+    if samples == 1:
+        return array.reshape(rows, columns)
+    if integer(attributes, "00280006") == 1:
+        return np.moveaxis(array.reshape(samples, rows, columns), 0, -1)
+    return array.reshape(rows, columns, samples)
+
+
+def _full_chroma(array: Array, rows: int, columns: int) -> Array:
+    """Y1 Y2 Cb Cr → one triple per pixel. PS3.3 §C.7.6.3.1.2"""
+    if columns % 2 or array.size < rows * columns * 2:
+        raise NotAcceptable("cannot-render", "the frame is shorter than its rows and columns say")
+    quads = array[: rows * columns * 2].reshape(rows, columns // 2, 4)
+    full = np.empty((rows, columns, 3), array.dtype)
+    full[:, 0::2, 0], full[:, 1::2, 0] = quads[..., 0], quads[..., 1]
+    full[..., 1], full[..., 2] = np.repeat(quads[..., 2], 2, 1), np.repeat(quads[..., 3], 2, 1)
+    return full
+
+
+def picture(
+    pixels: Array,
+    photometric: str,
+    attributes: Attributes,
+    rendering: Rendering,
+    windows: Windows,
+    palette: Array | None = None,
+) -> bytes:
+    """The encoded picture. `palette` is (entries, 3) uint8 for PALETTE COLOR."""
+    if palette is not None and pixels.ndim == 2:
+        start = _palette_start(attributes)
+        image = Image.fromarray(palette[np.clip(pixels.astype(np.int64) - start, 0, len(palette) - 1)])
+    elif pixels.ndim == 3:
+        image = _colour(pixels, photometric)
+    else:
+        image = Image.fromarray(_grey(pixels, photometric, attributes, rendering.window, windows))
+    if rendering.viewport:
+        image = _fit(image, rendering.viewport)
+    out = io.BytesIO()
+    if rendering.media == "image/png":
+        image.save(out, "PNG", compress_level=3)
+    else:
+        image.save(out, "JPEG", quality=rendering.quality)
+    return out.getvalue()
+
+
+def _palette_start(attributes: Attributes) -> int:
+    descriptor = values(attributes, "00281101")
+    return int(descriptor[1]) if len(descriptor) == 3 else 0
+
+
+def _colour(pixels: Array, photometric: str) -> Image.Image:
+    if pixels.dtype.itemsize > 1:
+        pixels = (pixels >> (8 * (pixels.dtype.itemsize - 1))).astype(np.uint8)
+    pixels = np.ascontiguousarray(pixels[..., :3].astype(np.uint8, copy=False))
+    if photometric.startswith("YBR"):
+        size = (pixels.shape[1], pixels.shape[0])
+        return Image.frombytes("YCbCr", size, pixels.tobytes()).convert("RGB")
+    return Image.fromarray(pixels)
+
+
+def _grey(
+    pixels: Array, photometric: str, attributes: Attributes, asked: Window | None, windows: Windows
+) -> Array:
+    slope, intercept = number(attributes, "00281053"), number(attributes, "00281052")
+    slope, intercept = 1.0 if slope is None or slope == 0 else slope, intercept or 0.0
+    window = asked or default_window(attributes) or spread(pixels, slope, intercept)
+    invert = photometric == "MONOCHROME1"
+    bits, signed = pixels.dtype.itemsize * 8, pixels.dtype.kind == "i"
+    if bits > 16 or pixels.dtype.kind == "f":
+        return shade(pixels, slope, intercept, window, invert)
+    unsigned = np.uint8 if bits == 8 else np.uint16
+    native_order = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    table = windows.table(bits, signed, slope, intercept, window, invert)
+    return np.take(table, native_order.view(unsigned))
+
+
+def default_window(attributes: Attributes) -> Window | None:
+    """The dataset's first window, if it has a usable one."""
+    center, width = number(attributes, "00281050"), number(attributes, "00281051")
+    if center is None or width is None or width <= 0:
+        return None
+    function = first(attributes, "00281056").lower().replace("_", "-")
+    return Window(center, width, function if function in ("linear-exact", "sigmoid") else "linear")  # type: ignore[arg-type]
+
+
+def spread(pixels: Array, slope: float, intercept: float) -> Window:
+    """The window that shows the 1st to the 99th percentile."""
+    low, high = (float(one) * slope + intercept for one in np.percentile(pixels[::2, ::2], (1, 99)))
+    low, high = min(low, high), max(low, high)
+    return Window((low + high) / 2, max(high - low, 1.0) + 1.0)
+
+
+def _fit(image: Image.Image, viewport: Viewport) -> Image.Image:
+    """Crop, flip, scale into the viewport keeping the proportions."""
+    wide, high = image.size
+    if (
+        viewport.source_width is not None
+        or viewport.source_height is not None
+        or viewport.left
+        or viewport.top
+    ):
+        left, top = min(max(viewport.left, 0), wide - 1), min(max(viewport.top, 0), high - 1)
+        right = min(left + (viewport.source_width or wide), wide)
+        bottom = min(top + (viewport.source_height or high), high)
+        image = image.crop(
+            (int(left), int(top), max(int(right), int(left) + 1), max(int(bottom), int(top) + 1))
+        )
+    if viewport.flip_x:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if viewport.flip_y:
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    scale = min(viewport.width / image.width, viewport.height / image.height)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
