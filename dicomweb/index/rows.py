@@ -15,7 +15,8 @@ from dicomweb.names import fold
 
 STUDY = (
     "st.n, st.uid, st.attributes, st.accession, st.modalities, st.series_count, st.instance_count, "
-    "st.first_received, st.last_received, st.last_seq, st.processed_seq, st.attached, st.mixed, st.calling_ae, "
+    "st.first_received, st.last_received, st.last_seq, st.processed_seq, st.attached, st.mixed, "
+    "st.calling_ae, "
     "st.source"
 )
 
@@ -30,7 +31,8 @@ def insert(connection: sqlite3.Connection, instance: Instance) -> Outcome:
     study = _study(connection, instance)
     series = _series(connection, instance, study)
     number = connection.execute(
-        "INSERT INTO instance(uid, study, series, sop_class, number, transfer_syntax, sha256, path, size, received, "
+        "INSERT INTO instance(uid, study, series, sop_class, number, transfer_syntax, sha256, path, size, "
+        "received, "
         "calling_ae, source, brief) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             instance.uid,
@@ -67,7 +69,8 @@ def insert(connection: sqlite3.Connection, instance: Instance) -> Outcome:
 
 def _conflict(connection: sqlite3.Connection, instance: Instance) -> Outcome:
     connection.execute(
-        "INSERT INTO conflict(uid, study, series, transfer_syntax, sha256, path, size, received, calling_ae, source, "
+        "INSERT INTO conflict(uid, study, series, transfer_syntax, sha256, path, size, received, "
+        "calling_ae, source, "
         "layout, attributes) VALUES(?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
         (
             instance.uid,
@@ -101,7 +104,8 @@ def _study(connection: sqlite3.Connection, instance: Instance) -> int:
         return int(row[0])
     values = _columns("study", instance.attributes)
     number = connection.execute(
-        f"INSERT INTO study(uid, first_received, last_received, pending_since, modalities, calling_ae, source, "
+        f"INSERT INTO study(uid, first_received, last_received, pending_since, modalities, calling_ae, "
+        f"source, "
         f"attributes, {', '.join(values)}) VALUES(?1, ?2, ?2, ?2, '', ?3, ?4, ?5{', ?' * len(values)})",
         (
             instance.study,

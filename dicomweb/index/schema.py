@@ -15,14 +15,18 @@ VERSION = 1
 TABLES = """
 CREATE TABLE study(
   n INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE,
-  date TEXT NOT NULL, time TEXT NOT NULL, accession TEXT NOT NULL, description TEXT NOT NULL, study_id TEXT NOT NULL,
-  referring TEXT NOT NULL, patient_id TEXT NOT NULL, patient_issuer TEXT NOT NULL, patient_name TEXT NOT NULL,
+  date TEXT NOT NULL, time TEXT NOT NULL, accession TEXT NOT NULL, description TEXT NOT NULL,
+  study_id TEXT NOT NULL,
+  referring TEXT NOT NULL, patient_id TEXT NOT NULL, patient_issuer TEXT NOT NULL,
+  patient_name TEXT NOT NULL,
   birth_date TEXT NOT NULL, sex TEXT NOT NULL,
-  modalities TEXT NOT NULL, series_count INTEGER NOT NULL DEFAULT 0, instance_count INTEGER NOT NULL DEFAULT 0,
+  modalities TEXT NOT NULL, series_count INTEGER NOT NULL DEFAULT 0,
+  instance_count INTEGER NOT NULL DEFAULT 0,
   first_received INTEGER NOT NULL, last_received INTEGER NOT NULL, pending_since INTEGER,
   last_seq INTEGER NOT NULL DEFAULT 0, processed_seq INTEGER NOT NULL DEFAULT 0,
   attached INTEGER NOT NULL DEFAULT 0, mixed INTEGER NOT NULL DEFAULT 0,
-  calling_ae TEXT NOT NULL, source TEXT NOT NULL, attributes BLOB NOT NULL, representative INTEGER NOT NULL DEFAULT 0);
+  calling_ae TEXT NOT NULL, source TEXT NOT NULL, attributes BLOB NOT NULL,
+  representative INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX study_patient ON study(patient_id);
 CREATE INDEX study_name ON study(patient_name);
 CREATE INDEX study_accession ON study(accession);
@@ -33,22 +37,26 @@ CREATE TABLE identifier(value TEXT NOT NULL, issuer TEXT NOT NULL, study INTEGER
   PRIMARY KEY(value, issuer, study)) WITHOUT ROWID;
 CREATE INDEX identifier_study ON identifier(study);
 CREATE TABLE series(
-  n INTEGER PRIMARY KEY, study INTEGER NOT NULL, uid TEXT NOT NULL, number INTEGER, modality TEXT NOT NULL,
+  n INTEGER PRIMARY KEY, study INTEGER NOT NULL, uid TEXT NOT NULL, number INTEGER,
+  modality TEXT NOT NULL,
   description TEXT NOT NULL, body_part TEXT NOT NULL, date TEXT NOT NULL, time TEXT NOT NULL,
   performed_date TEXT NOT NULL, performed_time TEXT NOT NULL,
-  instance_count INTEGER NOT NULL DEFAULT 0, attributes BLOB NOT NULL, representative INTEGER NOT NULL DEFAULT 0,
+  instance_count INTEGER NOT NULL DEFAULT 0, attributes BLOB NOT NULL,
+  representative INTEGER NOT NULL DEFAULT 0,
   UNIQUE(study, uid));
 CREATE INDEX series_uid ON series(uid);
 CREATE INDEX series_modality ON series(modality, study);
 CREATE TABLE instance(
-  n INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL UNIQUE, study INTEGER NOT NULL, series INTEGER NOT NULL,
+  n INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL UNIQUE, study INTEGER NOT NULL,
+  series INTEGER NOT NULL,
   sop_class TEXT NOT NULL, number INTEGER, transfer_syntax TEXT NOT NULL,
   sha256 TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, received INTEGER NOT NULL,
   calling_ae TEXT NOT NULL, source TEXT NOT NULL, brief BLOB NOT NULL);
 CREATE INDEX instance_series ON instance(series, number, n);
 CREATE TABLE body(n INTEGER PRIMARY KEY, layout BLOB NOT NULL, attributes BLOB NOT NULL);
 CREATE TABLE conflict(
-  n INTEGER PRIMARY KEY, uid TEXT NOT NULL, study TEXT NOT NULL, series TEXT NOT NULL, transfer_syntax TEXT NOT NULL,
+  n INTEGER PRIMARY KEY, uid TEXT NOT NULL, study TEXT NOT NULL, series TEXT NOT NULL,
+  transfer_syntax TEXT NOT NULL,
   sha256 TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, received INTEGER NOT NULL,
   calling_ae TEXT NOT NULL, source TEXT NOT NULL, layout BLOB NOT NULL, attributes BLOB NOT NULL,
   UNIQUE(uid, sha256));

@@ -28,7 +28,8 @@ PAGE = 200  # rows read at a time while streaming
 ORDER = "s.number IS NULL, s.number, s.n, i.number IS NULL, i.number, i.n"
 FILE = "st.uid, s.uid, i.uid, i.transfer_syntax, i.sha256, i.path, i.size, b.layout"
 JOINED = (
-    "FROM study st JOIN series s ON s.study = st.n JOIN instance i ON i.series = s.n JOIN body b ON b.n = i.n "
+    "FROM study st JOIN series s ON s.study = st.n JOIN instance i ON i.series = s.n JOIN body b ON b.n = "
+    "i.n "
     "WHERE st.uid = ?"
 )
 
@@ -54,7 +55,7 @@ class SqliteIndex:
         self._writer: sqlite3.Connection | None = None
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
 
-    # -- life --------------------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------------------------------------
     def open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = self._connect()
@@ -120,7 +121,7 @@ class SqliteIndex:
                 self._writer.execute("ROLLBACK")
             raise
 
-    # -- writing -----------------------------------------------------------------------------------------------
+    # -- writing -----------------------------------------------------------------------------------
     def add(self, instances: Sequence[Instance]) -> list[Outcome]:
         job = _Job(instances)
         with self._waiting_lock:
@@ -157,7 +158,8 @@ class SqliteIndex:
     def mark_processed(self, study: str, seq: int) -> None:
         self._write(
             "UPDATE study SET processed_seq = max(processed_seq, ?1), "
-            "pending_since = CASE WHEN last_seq > ?1 THEN coalesce(pending_since, last_received) END WHERE uid = ?2",
+            "pending_since = CASE WHEN last_seq > ?1 THEN coalesce(pending_since, last_received) END "
+            "WHERE uid = ?2",
             (seq, study),
         )
 
@@ -169,7 +171,7 @@ class SqliteIndex:
             "INSERT INTO mark VALUES(?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value)
         )
 
-    # -- reading -----------------------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------
     def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         with self._reader() as connection:
             return connection.execute(sql, values).fetchall()
@@ -244,7 +246,8 @@ class SqliteIndex:
         for start in range(0, len(numbers), PAGE):
             page = numbers[start : start + PAGE]
             sql = (
-                f"SELECT i.n, {columns} FROM instance i JOIN body b ON b.n = i.n JOIN series s ON s.n = i.series "
+                f"SELECT i.n, {columns} FROM instance i JOIN body b ON b.n = i.n JOIN series s ON s.n = "
+                f"i.series "
                 f"JOIN study st ON st.n = i.study WHERE i.n IN ({','.join('?' * len(page))})"
             )
             by_number = {row[0]: row[1:] for row in self._all(sql, page)}
@@ -259,13 +262,14 @@ class SqliteIndex:
         return [
             File(*row)
             for row in self._all(
-                "SELECT study, series, uid, transfer_syntax, sha256, path, size, layout FROM conflict WHERE uid = ? "
+                "SELECT study, series, uid, transfer_syntax, sha256, path, size, layout FROM conflict "
+                "WHERE uid = ? "
                 "ORDER BY n",
                 (instance,),
             )
         ]
 
-    # -- work --------------------------------------------------------------------------------------------------
+    # -- work --------------------------------------------------------------------------------------
     def due(self, quiet_before: int, waiting_before: int, limit: int = 50) -> list[Study]:
         return self._studies(
             "st.pending_since IS NOT NULL AND (st.last_received <= ? OR st.pending_since <= ?) "
