@@ -1,5 +1,6 @@
 """A Query as SQL for the SQLite index. The visible studies are a condition inside, never a filter
 afterwards."""
+# ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ Writers of a process queue up behind one connection: the first to get the lock c
 fsync for several associations); processes take turns by SQLite's own lock. Readers have a small pool of
 connections. PS3.3 §C.7 (levels); https://sqlite.org/wal.html
 """
+# ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
 
 from __future__ import annotations
 
