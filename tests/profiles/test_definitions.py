@@ -80,7 +80,7 @@ def test_specialisation(type: str, ancestor: str, expected: bool) -> None:
 def test_codes_of_required_bindings() -> None:
     gender = definitions.elements("Patient")["gender"].value_set
     assert definitions.codes(gender) == {
-        "http://hl7.org/fhir/administrative-gender": {"male", "female", "other", "unknown"}
+        "http://hl7.org/fhir/administrative-gender": frozenset({"male", "female", "other", "unknown"})
     }
     assert definitions.codes("http://hl7.org/fhir/ValueSet/mimetypes") is None
     bound = {

@@ -1,0 +1,428 @@
+"""How one value of one FHIR type becomes index entries, for each kind of search parameter.
+
+`converter` is asked once per branch when a plan is made; what it returns runs for every value. A converter
+trusts that the resource was validated, except for what validation does not look into: unparsable dates and
+numbers out of measure give no entry.
+
+FHIR R4 search.html#token, #reference, #date, #string, #quantity
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from decimal import Decimal
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from fhir_server.store.contract import Entries
+from profiles import dates, definitions, references
+from profiles.folding import fold
+from profiles.outcomes import Invalid
+
+Json = dict[str, Any]
+MAX_TEXT = 1000
+"""Characters of a string that are indexed."""
+FAR = sys.float_info.max
+"""An open end of a number interval."""
+CURRENCY = "urn:iso:std:iso:4217"
+_ADDRESS_PARTS = ("text", "city", "district", "state", "postalCode", "country")
+
+
+@dataclass(slots=True)
+class Found:
+    """What is being gathered from one resource; a dict keeps order and drops repeats."""
+
+    fhir_base: str
+    zone: tzinfo
+    tokens: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    references: dict[tuple[str, str], None] = field(default_factory=dict)
+    dates: dict[tuple[str, int, int], None] = field(default_factory=dict)
+    strings: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    numbers: dict[tuple[str, float, float, str, str], None] = field(default_factory=dict)
+
+    def text(self, name: str, text: str | None) -> None:
+        """A string entry, unless empty."""
+        if text:
+            text = text[:MAX_TEXT]
+            self.strings[name, fold(text), text] = None
+
+    def interval(self, name: str, start: int, end: int) -> None:
+        """A date entry; a period written backwards still has its stretch of time."""
+        self.dates[(name, start, end) if start < end else (name, end, start)] = None
+
+    def entries(self) -> Entries:
+        return Entries(
+            tuple(self.tokens),
+            tuple(self.references),
+            tuple(self.dates),
+            tuple(self.strings),
+            tuple(self.numbers),
+        )
+
+
+Convert = Callable[[Any, Found], None]
+Maker = Callable[[str], Convert]
+
+
+def converter(code: str, search_type: str, type: str, value_set: str) -> Convert | None:
+    """How values of the FHIR type `type` are indexed under `code`; None when that kind of parameter has no
+    use for them. `value_set` is the required binding of the element, or ""."""
+    if type == "Extension":
+        return _of_extension(code, search_type)
+    if search_type == "token" and type == "code":
+        return _code(code, value_set)
+    makers = _MAKERS.get(search_type, {})
+    while type and type not in makers:
+        type = definitions.base_type(type)
+    return makers[type](code) if type else None
+
+
+def _of_extension(code: str, search_type: str) -> Convert:
+    """An expression that ends at the extension itself means its value."""
+    by_member: dict[str, Convert] = {}
+    for member, (element, type) in definitions.properties("Extension").items():
+        convert = converter(code, search_type, type, "") if element.choice else None
+        if convert is not None:
+            by_member[member] = convert
+
+    def extension(value: Any, found: Found) -> None:
+        for member in value:
+            if member in by_member:
+                by_member[member](value[member], found)
+
+    return extension
+
+
+# tokens
+
+
+def _code(name: str, value_set: str) -> Convert:
+    systems = _implied_systems(value_set)
+
+    def code(value: Any, found: Found) -> None:
+        found.tokens[name, "", value] = None
+        system = systems.get(value)
+        if system is not None:
+            found.tokens[name, system, value] = None
+
+    return code
+
+
+@cache
+def _implied_systems(value_set: str) -> Mapping[str, str]:
+    """Code → the system that a required binding implies; codes of several systems imply none."""
+    found: dict[str, str] = {}
+    several: set[str] = set()
+    for system, codes in (definitions.codes(value_set) or {}).items() if value_set else ():
+        several |= codes & found.keys()
+        found.update(dict.fromkeys(codes, system))
+    return MappingProxyType({code: system for code, system in found.items() if code not in several})
+
+
+def _coding(name: str) -> Convert:
+    text = name + ":text"
+
+    def coding(value: Any, found: Found) -> None:
+        system, code = value.get("system", ""), value.get("code", "")
+        if system or code:
+            found.tokens[name, system, code] = None
+        found.text(text, value.get("display"))
+
+    return coding
+
+
+def _concept(name: str) -> Convert:
+    coding, text = _coding(name), name + ":text"
+
+    def concept(value: Any, found: Found) -> None:
+        for one in value.get("coding", ()):
+            coding(one, found)
+        found.text(text, value.get("text"))
+
+    return concept
+
+
+def _identifier(name: str) -> Convert:
+    text, of_type = name + ":text", name + ":of-type"
+
+    def identifier(value: Any, found: Found) -> None:
+        system, number = value.get("system", ""), value.get("value", "")
+        if system or number:
+            found.tokens[name, system, number] = None
+        type = value.get("type")
+        if type:
+            found.text(text, type.get("text"))
+            for coding in type.get("coding", ()):
+                found.text(text, coding.get("display"))
+                if number and "code" in coding:
+                    found.tokens[of_type, coding.get("system", ""), f"{coding['code']}|{number}"] = None
+
+    return identifier
+
+
+def _token_text(name: str) -> Convert:
+    def token(value: Any, found: Found) -> None:
+        found.tokens[name, "", str(value)] = None
+
+    return token
+
+
+def _boolean(name: str) -> Convert:
+    def boolean(value: Any, found: Found) -> None:
+        found.tokens[name, "", "true" if value else "false"] = None
+
+    return boolean
+
+
+def _contact_point(name: str) -> Convert:
+    def contact_point(value: Any, found: Found) -> None:
+        if "value" in value:
+            found.tokens[name, "", value["value"]] = None
+
+    return contact_point
+
+
+def _canonical_token(name: str) -> Convert:
+    def canonical(value: Any, found: Found) -> None:
+        found.tokens[name, "", value] = None
+        if "|" in value:
+            found.tokens[name, "", value.partition("|")[0]] = None
+
+    return canonical
+
+
+# references
+
+
+def _reference(name: str) -> Convert:
+    text, identifier = name + ":text", _identifier(name + ":identifier")
+
+    def reference(value: Any, found: Found) -> None:
+        link = value.get("reference")
+        if link:
+            parsed = references.parse(link, found.fhir_base)
+            if parsed.kind != "fragment":
+                found.references[name, parsed.target] = None
+        if "identifier" in value:
+            identifier(value["identifier"], found)
+        found.text(text, value.get("display"))
+
+    return reference
+
+
+def _canonical(name: str) -> Convert:
+    def canonical(value: Any, found: Found) -> None:
+        if value.startswith("#"):
+            return
+        bare = value.partition("|")[0]
+        found.references[name, value] = None
+        found.references[name, references.parse(bare, found.fhir_base).target] = None
+
+    return canonical
+
+
+def _resource(name: str) -> Convert:
+    """A Bundle's first entry, as `Bundle.composition` has it."""
+
+    def resource(value: Any, found: Found) -> None:
+        if "id" in value:
+            found.references[name, f"{value['resourceType']}/{value['id']}"] = None
+
+    return resource
+
+
+# dates
+
+
+def _date(name: str) -> Convert:
+    def date(value: Any, found: Found) -> None:
+        try:
+            start, end = dates.interval(value, found.zone)
+        except Invalid:
+            return
+        found.interval(name, start, end)
+
+    return date
+
+
+def _period(name: str) -> Convert:
+    def period(value: Any, found: Found) -> None:
+        if "start" in value or "end" in value:
+            try:
+                start, end = dates.period(value, found.zone)
+            except Invalid:
+                return
+            found.interval(name, start, end)
+
+    return period
+
+
+def _timing(name: str) -> Convert:
+    def timing(value: Any, found: Found) -> None:
+        bounds = value.get("repeat", {}).get("boundsPeriod")
+        try:
+            ends = [
+                dates.interval(event, found.zone) for event in value.get("event", ()) if event is not None
+            ]
+            if bounds and ("start" in bounds or "end" in bounds):
+                ends.append(dates.period(bounds, found.zone))
+        except Invalid:
+            return
+        if ends:
+            found.interval(name, min(start for start, _end in ends), max(end for _start, end in ends))
+
+    return timing
+
+
+# strings
+
+
+def _string(name: str) -> Convert:
+    def string(value: Any, found: Found) -> None:
+        found.text(name, value)
+
+    return string
+
+
+def _human_name(name: str) -> Convert:
+    def human_name(value: Any, found: Found) -> None:
+        found.text(name, value.get("text"))
+        found.text(name, value.get("family"))
+        for part in ("given", "prefix", "suffix"):
+            for one in value.get(part, ()):
+                found.text(name, one)
+
+    return human_name
+
+
+def _address(name: str) -> Convert:
+    def address(value: Any, found: Found) -> None:
+        for part in _ADDRESS_PARTS:
+            found.text(name, value.get(part))
+        for line in value.get("line", ()):
+            found.text(name, line)
+
+    return address
+
+
+def _concept_text(name: str) -> Convert:
+    def concept(value: Any, found: Found) -> None:
+        found.text(name, value.get("text"))
+        for coding in value.get("coding", ()):
+            found.text(name, coding.get("display"))
+
+    return concept
+
+
+# numbers and quantities
+
+
+def interval_of(number: Decimal | float) -> tuple[float, float] | None:
+    """The values that a number as written stands for: 100 → [99.5, 100.5), 1.0 → [0.95, 1.05). None when no
+    float can hold it. FHIR R4 search.html#number"""
+    value = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or value.adjusted() > 300:
+        return None
+    half = Decimal((0, (5,), exponent - 1))
+    return float(value - half), float(value + half)
+
+
+def _number(name: str) -> Convert:
+    def number(value: Any, found: Found) -> None:
+        interval = interval_of(value)
+        if interval is not None:
+            found.numbers[name, interval[0], interval[1], "", ""] = None
+
+    return number
+
+
+def _add(name: str, low: float, high: float, unit: Json, found: Found) -> None:
+    """A quantity's interval under each way its unit can be asked for."""
+    system, code, text = unit.get("system", ""), unit.get("code", ""), unit.get("unit", "")
+    if code:
+        found.numbers[name, low, high, system, code] = None
+    if not code or (text and text != code):
+        found.numbers[name, low, high, "", text] = None
+
+
+def _quantity(name: str) -> Convert:
+    def quantity(value: Any, found: Found) -> None:
+        interval = interval_of(value["value"]) if "value" in value else None
+        if interval is None:
+            return
+        low, high = interval
+        comparator = value.get("comparator", "")
+        if comparator in ("<", "<="):
+            low, high = -FAR, high if comparator == "<=" else float(value["value"])
+        elif comparator in (">", ">="):
+            low, high = low if comparator == ">=" else float(value["value"]), FAR
+        _add(name, low, high, value, found)
+
+    return quantity
+
+
+def _range(name: str) -> Convert:
+    def range(value: Any, found: Found) -> None:
+        ends = [value.get("low", {}), value.get("high", {})]
+        low, high = (interval_of(end["value"]) if "value" in end else None for end in ends)
+        if low is not None or high is not None:
+            _add(name, low[0] if low else -FAR, high[1] if high else FAR, ends[0] or ends[1], found)
+
+    return range
+
+
+def _money(name: str) -> Convert:
+    def money(value: Any, found: Found) -> None:
+        interval = interval_of(value["value"]) if "value" in value else None
+        if interval is not None:
+            found.numbers[name, *interval, CURRENCY, value.get("currency", "")] = None
+
+    return money
+
+
+def _sampled(name: str) -> Convert:
+    """From the lowest to the highest sample. FHIR R4 datatypes.html#SampledData"""
+
+    def sampled(value: Any, found: Found) -> None:
+        origin, factor = value["origin"], value.get("factor", 1)
+        try:
+            samples = [
+                Decimal(sample) for sample in value.get("data", "").split() if sample not in ("E", "U", "L")
+            ]
+            if not samples:
+                return
+            ends = [
+                Decimal(origin.get("value", 0)) + Decimal(factor) * end
+                for end in (min(samples), max(samples))
+            ]
+        except (ArithmeticError, TypeError):
+            return
+        low, high = (interval_of(end) for end in ends)
+        if low is not None and high is not None:
+            _add(name, low[0], high[1], origin, found)
+
+    return sampled
+
+
+_MAKERS: Mapping[str, Mapping[str, Maker]] = MappingProxyType({
+    "token": {
+        "Coding": _coding, "CodeableConcept": _concept, "Identifier": _identifier,
+        "ContactPoint": _contact_point, "boolean": _boolean, "string": _token_text, "uri": _token_text,
+        "integer": _token_text, "date": _token_text, "dateTime": _token_text, "canonical": _canonical_token,
+        "Boolean": _boolean, "String": _token_text, "Integer": _token_text,
+    },
+    "uri": {"canonical": _canonical_token, "uri": _token_text},
+    "reference": {"Reference": _reference, "canonical": _canonical, "uri": _canonical, "Resource": _resource},
+    "date": {"date": _date, "dateTime": _date, "instant": _date, "Period": _period, "Timing": _timing},
+    "string": {
+        "string": _string, "HumanName": _human_name, "Address": _address, "CodeableConcept": _concept_text,
+        "String": _string,
+    },
+    "number": {"decimal": _number, "integer": _number, "Integer": _number, "Decimal": _number},
+    "quantity": {"Quantity": _quantity, "Range": _range, "Money": _money, "SampledData": _sampled},
+})  # fmt: skip

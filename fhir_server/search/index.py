@@ -1,0 +1,120 @@
+"""A resource → its index entries: what every search parameter of its type finds, as neutral values.
+
+Each type has a plan, made once: JSON member → the values reached from it and how each becomes entries. Only
+members that a resource has cost anything. Beside an entry under the parameter's own code there are derived
+names, one for each modifier that looks at another face of the element:
+
+    tokens      code                    Coding, CodeableConcept, Identifier, code, boolean, string, uri,
+    ContactPoint;
+                                        a code with a required binding also under its implied system
+                code:of-type            Identifier with a type: system of the type, "<type code>|<value>"
+                code:identifier         a Reference's identifier, under a reference parameter's code
+    strings     code                    each part of a name or address on its own
+                code:text               display and text of what a token or reference parameter finds
+    references  code                    "Type/id" here, else as written; a canonical with a version also
+    without it;
+                                        a reference into `contained` has no entry
+    dates       code                    a Timing by its outer limits
+    numbers     code                    [low, high) by the digits given; a quantity under (system, code) and,
+    when
+                                        it differs, under ("", unit), so `5.4||mg` asks for any system
+
+uri parameters are tokens without system. Composite parameters and `Location.near` have no entries yet.
+FHIR R4 search.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from fhir_server.search import entries
+from fhir_server.search.entries import Convert, Found
+from fhir_server.store.contract import Entries
+from profiles import definitions
+from profiles.fhirpath import compiler, paths
+from profiles.fhirpath.nodes import Scope, resource_node
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One branch of one parameter."""
+
+    steps: tuple[paths.Step, ...]
+    convert: Convert
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """A parameter whose expression is no plain path."""
+
+    run: compiler.Run
+    code: str
+    search_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    by_member: Mapping[str, tuple[_Source, ...]]
+    computed: tuple[_Computed, ...]
+
+
+def extract(resource: Json, fhir_base: str, zone: tzinfo) -> Entries:
+    """All entries of a valid resource, each once. `fhir_base` has no final slash: references that start with
+    it become "Type/id". Dates without offset are read in `zone`."""
+    plan = _plan(str(resource["resourceType"]))
+    found = Found(fhir_base, zone)
+    for member, sources in plan.by_member.items():
+        value = resource.get(member)
+        if value is None:
+            continue
+        start = value if isinstance(value, list) else [value]
+        for source in sources:
+            values = start
+            for step in source.steps:
+                values = step(values, resource)
+            for item in values:
+                if item is not None:
+                    source.convert(item, found)
+    for computed in plan.computed:
+        _compute(computed, resource, found)
+    return found.entries()
+
+
+def _compute(computed: _Computed, resource: Json, found: Found) -> None:
+    root = resource_node(resource)
+    for value, type, _sibling in computed.run([root], Scope(resource, root)):
+        convert = entries.converter(computed.code, computed.search_type, type.removeprefix("System."), "")
+        if convert is not None and value is not None:
+            convert(value, found)
+
+
+@cache
+def _plan(type: str) -> _Plan:
+    by_member: dict[str, list[_Source]] = {}
+    computed = []
+    for parameter in definitions.search_parameters(type).values():
+        if not parameter.expression or parameter.type in ("composite", "special") or parameter.code == "_id":
+            continue
+        branches = paths.branches(parameter.expression, type)
+        if branches is None:
+            run = compiler.compile_expression(parameter.expression)
+            computed.append(_Computed(run, parameter.code, parameter.type))
+            continue
+        for branch in branches:
+            convert = entries.converter(parameter.code, parameter.type, branch.type, _value_set(branch))
+            if convert is not None:
+                by_member.setdefault(branch.member, []).append(_Source(branch.steps, convert))
+    return _Plan(MappingProxyType({m: tuple(sources) for m, sources in by_member.items()}), tuple(computed))
+
+
+def _value_set(branch: paths.Branch) -> str:
+    owner, name = branch.element
+    element = definitions.elements(owner).get(name)
+    return element.value_set if element is not None else ""

@@ -1,0 +1,192 @@
+"""The parser, the compiler as far as search needs it, and the plain paths, held to each other."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiles import definitions
+from profiles.fhirpath import compiler, paths
+from profiles.fhirpath.parser import parse
+from profiles.fhirpath.syntax import Call, Constant, Item, Member, Operation, Sign, TypeTest
+from profiles.outcomes import Invalid
+from tests.profiles.examples import EXAMPLES
+
+a, b, c = (Member(None, name) for name in "abc")
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("a.b", Member(a, "b")),
+        ("a | b as c", Operation("|", a, TypeTest("as", b, "c"))),
+        ("a or b and c", Operation("or", a, Operation("and", b, c))),
+        ("a and b or c", Operation("or", Operation("and", a, b), c)),
+        ("a = b and c", Operation("and", Operation("=", a, b), c)),
+        ("a - b - c", Operation("-", Operation("-", a, b), c)),
+        ("a + b * c", Operation("+", a, Operation("*", b, c))),
+        ("-a.b", Sign("-", Member(a, "b"))),
+        ("(a + b).c", Member(Operation("+", a, b), "c")),
+        ("a[0].b", Member(Item(a, Constant("Integer", 0)), "b")),
+        ("a.where(b = 'x\\'y')", Call(a, "where", (Operation("=", b, Constant("String", "x'y")),))),
+        ("a is FHIR.Patient", TypeTest("is", a, "FHIR.Patient")),
+        ("`a` // end\n", a),
+        ("a /* in\nside */ .b", Member(a, "b")),
+        ("@2024-01", Constant("Date", "2024-01")),
+        ("@2024-01-01T", Constant("DateTime", "2024-01-01T")),
+        ("@2024-01-01T10:00:00.5+01:00", Constant("DateTime", "2024-01-01T10:00:00.5+01:00")),
+        ("@T10:30", Constant("Time", "10:30")),
+        ("4 days", Constant("Quantity", Decimal(4), "day")),
+        ("4.0 'mg'", Constant("Quantity", Decimal("4.0"), "mg")),
+        ("{}", Constant("Null")),
+        ("true", Constant("Boolean", True)),
+        ("a.contains('x')", Call(a, "contains", (Constant("String", "x"),))),
+        ("a.as(b)", Call(a, "as", (b,))),
+    ],
+)  # fmt: skip
+def test_parse(text: str, tree: object) -> None:
+    assert parse(text) == tree
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a.", "a b", "a..b", "(a", "a[", "'a", "a.b(", "f(,)", "1 +", "a is", "a and", "#", "a.$this", "{a}",
+     "é", "(" * 200 + "a" + ")" * 200, "-" * 5000 + "1", "a" * 30_000],
+)  # fmt: skip
+def test_a_syntax_error_names_its_place(text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        parse(text)
+    assert caught.value.slug == "fhirpath-syntax"
+
+
+@given(st.text(alphabet="ab.()[]'|=<>-+@T1 {}%$`\\/*", max_size=25))
+def test_any_text_gives_a_tree_or_a_clear_error(text: str) -> None:
+    try:
+        parse(text)
+    except Invalid:
+        return
+
+
+PATIENT: dict[str, Any] = {
+    "resourceType": "Patient",
+    "contained": [{"resourceType": "Practitioner", "id": "doctor"}],
+    "active": True,
+    "name": [{"family": "Nom", "given": ["Un", "Deux"]}, {"use": "maiden", "family": "Jeune"}],
+    "telecom": [{"system": "email", "value": "a@example.org"}, {"system": "phone", "value": "0102030405"}],
+    "birthDate": "1950-01",
+    "_birthDate": {"extension": [{"url": "http://example.org/when", "valueDateTime": "1950-01-02"}]},
+    "deceasedDateTime": "2020-01-01",
+    "generalPractitioner": [
+        {"reference": "#doctor"},
+        {"reference": "Organization/1"},
+        {"reference": "https://there.example/Practitioner/2"},
+        {"type": "Practitioner", "identifier": {"value": "x"}},
+        {"display": "someone"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("expression", "values"),
+    [
+        ("Patient.name.given", ["Un", "Deux"]),
+        ("name.family", ["Nom", "Jeune"]),
+        ("Resource.active", [True]),
+        ("Organization.name", []),
+        ("name[1].family", ["Jeune"]),
+        ("name[2]", []),
+        ("name.first().given.last()", ["Deux"]),
+        ("name.where(use = 'maiden').family", ["Jeune"]),
+        ("telecom.where(system='email').value", ["a@example.org"]),
+        ("name.where(given.exists()).family", ["Nom"]),
+        ("name.exists(use = 'maiden')", [True]),
+        ("name.all(family.exists())", [True]),
+        ("name.select(family)", ["Nom", "Jeune"]),
+        ("deceased", ["2020-01-01"]),
+        ("deceased as boolean", []),
+        ("deceased is dateTime", [True]),
+        ("deceased.ofType(dateTime)", ["2020-01-01"]),
+        ("deceased.as(FHIR.dateTime)", ["2020-01-01"]),
+        ("deceased.exists() and deceased != false", [True]),
+        ("photo.exists() or active", [True]),
+        ("photo and true", []),
+        ("photo.empty()", [True]),
+        ("active.not()", [False]),
+        ("name.count() > 1", [True]),
+        ("'Nom' in name.family", [True]),
+        ("name.family contains 'Non'", [False]),
+        ("name.family | name.family", ["Nom", "Jeune"]),
+        ("birthDate.extension('http://example.org/when').value", ["1950-01-02"]),
+        ("birthDate.hasExtension('http://example.org/what')", [False]),
+        ("generalPractitioner.where(resolve() is Practitioner).reference",
+         ["#doctor", "https://there.example/Practitioner/2"]),
+        ("generalPractitioner.where(resolve() is Practitioner).count()", [3]),
+        ("generalPractitioner.where(resolve() is Organization).reference", ["Organization/1"]),
+        ("%resource.active", [True]),
+        ("%loinc", ["http://loinc.org"]),
+        ("name.where($this.use.empty()).family", ["Nom"]),
+        ("name.where($index = 1).family", ["Jeune"]),
+    ],
+)  # fmt: skip
+def test_evaluate(expression: str, values: list[object]) -> None:
+    assert [value for value, _type, _sibling in compiler.evaluate(expression, PATIENT)] == values
+
+
+@pytest.mark.parametrize(
+    ("expression", "slug"),
+    [
+        ("name.invent()", "fhirpath-unsupported"),
+        ("name.where()", "fhirpath-arguments"),
+        ("name.count(1)", "fhirpath-arguments"),
+        ("name.ofType(1)", "fhirpath-arguments"),
+        ("%nothing", "fhirpath-unknown-constant"),
+        ("name.single()", "fhirpath-single"),
+    ],
+)
+def test_what_is_refused(expression: str, slug: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        compiler.evaluate(expression, PATIENT)
+    assert caught.value.slug == slug
+
+
+def _searches() -> list[tuple[str, str, str]]:
+    return [
+        (type, parameter.code, parameter.expression)
+        for type in sorted(definitions.resource_types())
+        for parameter in definitions.search_parameters(type).values()
+        if parameter.expression
+    ]
+
+
+def test_every_search_expression_compiles_and_all_but_three_are_plain_paths() -> None:
+    not_plain = set()
+    for type, _code, expression in _searches():
+        compiler.compile_expression(expression)
+        if paths.branches(expression, type) is None:
+            not_plain.add(expression)
+    assert len(_searches()) > 2500
+    assert not_plain == {
+        "Observation", "Observation | Observation.component",
+        "Patient.deceased.exists() and Patient.deceased != false",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("resource", EXAMPLES, ids=lambda resource: resource["resourceType"])
+def test_plain_paths_find_what_the_compiler_finds(resource: dict[str, Any]) -> None:
+    found_any = 0
+    for type, code, expression in _searches():
+        branches = paths.branches(expression, type)
+        if type != resource["resourceType"] or branches is None:
+            continue
+        quick = [v for branch in branches for v in branch.values(resource) if v is not None]
+        general = [
+            value for value, _type, _sibling in compiler.evaluate(expression, resource) if value is not None
+        ]
+        unique = [value for place, value in enumerate(quick) if value not in quick[:place]]
+        assert sorted(map(repr, unique)) == sorted({repr(value): value for value in general}), (type, code)
+        found_any += bool(quick)
+    assert found_any
