@@ -1,0 +1,243 @@
+"""Steps → nodes: every name, modifier and value is given its meaning here, or refused by name.
+
+A reader's Access goes along: each hop of a chain or `_has` is narrowed to what this reader may see of the
+type it leads to, before anything is limited or counted.
+
+FHIR R4 search.html#modifiers, #chaining, #has
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from fhir_server.access import Access
+from fhir_server.search import values
+from fhir_server.search.nodes import (
+    And,
+    Chain,
+    EntryKind,
+    Has,
+    Ids,
+    Missing,
+    Node,
+    Not,
+    Or,
+    Sort,
+    Token,
+)
+from fhir_server.search.parse import ChainStep, HasStep, Leaf, Step, parse, unescaped
+from profiles.definitions import SearchParameter, resource_types, search_parameters
+from profiles.outcomes import Invalid
+
+Definitions = Callable[[str], Mapping[str, SearchParameter]]
+
+KIND_OF: Mapping[str, EntryKind] = {
+    "token": "token",
+    "uri": "token",
+    "reference": "reference",
+    "date": "date",
+    "string": "string",
+    "number": "number",
+    "quantity": "number",
+}
+MODIFIERS: Mapping[str, tuple[str, ...]] = {
+    "token": ("missing", "not", "text", "of-type"),
+    "uri": ("missing",),
+    "reference": ("missing", "identifier", "[type]"),
+    "date": ("missing",),
+    "string": ("missing", "exact", "contains"),
+    "number": ("missing",),
+    "quantity": ("missing",),
+}
+MOST_CHAINS = 12  # types that an untyped chain may fan out to
+
+
+class Unknown(Invalid):
+    """A parameter that is not one of the type's: what `Prefer: handling=lenient` forgives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binder:
+    """What binding needs to know. `now` is UTC microseconds; `fhir_base` has no final slash."""
+
+    access: Access
+    fhir_base: str
+    zone: tzinfo
+    now: int
+    definitions: Definitions = search_parameters
+
+    def bind(self, type: str, name: str, value: str) -> Node:
+        """One parameter of a search on `type`. Raises Unknown, Invalid."""
+        return self._step(type, parse(name, value))
+
+    def parameter(self, type: str, code: str) -> SearchParameter:
+        """Raises Unknown, naming what there is."""
+        found = self.definitions(type).get(code)
+        if found is None or found.type not in KIND_OF:
+            raise Unknown("unknown-parameter", self._unknown(type, code, found is not None))
+        return found
+
+    def sort(self, type: str, text: str) -> tuple[Sort, ...]:
+        """The value of `_sort`: codes, a minus for descending. FHIR R4 search.html#sort"""
+        keys = []
+        for part in text.split(","):
+            code = part.strip().removeprefix("-")
+            kind = KIND_OF[self.parameter(type, code).type]
+            keys.append(Sort(code, kind, part.strip().startswith("-")))
+        return tuple(keys)
+
+    def _step(self, type: str, step: Step) -> Node:
+        match step:
+            case Leaf():
+                return self._leaf(type, self.parameter(type, step.code), step)
+            case ChainStep():
+                return self._chain(type, step)
+            case HasStep():
+                return self._has(type, step)
+
+    def _leaf(self, type: str, parameter: SearchParameter, leaf: Leaf) -> Node:
+        code, modifier = leaf.code, leaf.modifier
+        self._check_modifier(type, parameter, modifier)
+        if modifier == "missing":
+            return self._missing(parameter, leaf.values)
+        if code == "_id":
+            return Ids(tuple(map(unescaped, leaf.values)))
+        match parameter.type:
+            case "token":
+                return self._token(code, modifier, leaf.values)
+            case "reference":
+                if modifier == "identifier":
+                    return values.token(f"{code}:identifier", leaf.values)
+                types = (modifier,) if modifier else self._targets(parameter)
+                return values.reference(code, types, _typed(modifier, leaf.values), self.fhir_base)
+            case "date":
+                return values.date(code, leaf.values, self.zone, self.now)
+            case "string":
+                return values.string(code, modifier, leaf.values)
+            case "number":
+                return values.number(code, leaf.values)
+            case "quantity":
+                return values.quantity(code, leaf.values)
+            case _:
+                return values.uri(code, leaf.values)
+
+    @staticmethod
+    def _token(code: str, modifier: str, written: Sequence[str]) -> Node:
+        if modifier == "text":
+            return values.string(f"{code}:text", "", written)
+        if modifier == "of-type":
+            return values.of_type(code, written)
+        node: Token = values.token(code, written)
+        return Not(node) if modifier == "not" else node
+
+    def _check_modifier(self, type: str, parameter: SearchParameter, modifier: str) -> None:
+        valid = () if parameter.code == "_id" else MODIFIERS[parameter.type]
+        if parameter.code != "identifier":
+            valid = tuple(each for each in valid if each != "of-type")
+        if not modifier or modifier in valid:
+            return
+        if "[type]" in valid and modifier in self._targets(parameter):
+            return
+        names = [
+            *(each for each in valid if each != "[type]"),
+            *(self._targets(parameter)[:MOST_CHAINS] if "[type]" in valid else ()),
+        ]
+        told = f"it takes {', '.join(f':{each}' for each in names)}" if names else "it takes none"
+        raise Invalid(
+            "unknown-modifier",
+            f"{type}.{parameter.code} ({parameter.type}) has no modifier ':{modifier}' here; {told}",
+        )
+
+    def _missing(self, parameter: SearchParameter, written: Sequence[str]) -> Node:
+        """An element with only a text, or only an identifier, is not missing."""
+        if list(written) not in (["true"], ["false"]):
+            raise Invalid("bad-missing", f"'{parameter.code}:missing' takes true or false")
+        nodes: list[Node] = [Missing(parameter.code, KIND_OF[parameter.type])]
+        if parameter.type == "token":
+            nodes.append(Missing(f"{parameter.code}:text", "string"))
+        if parameter.type == "reference":
+            nodes.append(Missing(f"{parameter.code}:identifier", "token"))
+        node = nodes[0] if len(nodes) == 1 else And(tuple(nodes))
+        return node if written[0] == "true" else Not(node)
+
+    def _chain(self, type: str, step: ChainStep) -> Node:
+        parameter = self.parameter(type, step.code)
+        if parameter.type != "reference":
+            raise Invalid("bad-chain", f"{type}.{step.code} is no reference, so nothing can follow it")
+        targets = self._targets(parameter)
+        if step.type:
+            if step.type not in targets:
+                raise Invalid(
+                    "bad-chain",
+                    f"{type}.{step.code} does not refer to '{step.type}', but to "
+                    f"{', '.join(targets[:MOST_CHAINS])}",
+                )
+            return self._hop(step, step.type)
+        fitting = [target for target in targets if self._starts(target, step.next)]
+        if not fitting:
+            raise Unknown(
+                "unknown-parameter",
+                f"nothing that {type}.{step.code} refers to has the parameter '{_head(step.next)}'",
+            )
+        if len(fitting) > MOST_CHAINS:
+            raise Invalid(
+                "ambiguous-chain",
+                f"{type}.{step.code} may refer to many types: say which, "
+                f"as {step.code}:Patient.{_head(step.next)}",
+            )
+        nodes = tuple(self._hop(step, target) for target in fitting)
+        return nodes[0] if len(nodes) == 1 else Or(nodes)
+
+    def _hop(self, step: ChainStep, target: str) -> Chain:
+        return Chain(step.code, target, self.access.restrict(target, self._step(target, step.next)))
+
+    def _has(self, type: str, step: HasStep) -> Node:
+        if step.type not in resource_types():
+            raise Invalid(
+                "unknown-type", f"'{step.type}' is not a resource type{_meant(step.type, resource_types())}"
+            )
+        parameter = self.parameter(step.type, step.code)
+        if parameter.type != "reference" or type not in self._targets(parameter):
+            raise Invalid("bad-has", f"{step.type}.{step.code} does not refer to {type}")
+        return Has(step.type, step.code, self.access.restrict(step.type, self._step(step.type, step.next)))
+
+    def _starts(self, type: str, step: Step) -> bool:
+        """Whether `step` can begin on that type."""
+        if isinstance(step, HasStep):
+            found = self.definitions(step.type).get(step.code) if step.type in resource_types() else None
+            return found is not None and found.type == "reference" and type in self._targets(found)
+        found = self.definitions(type).get(step.code)
+        if found is None or found.type not in KIND_OF:
+            return False
+        return isinstance(step, Leaf) or found.type == "reference"
+
+    @staticmethod
+    def _targets(parameter: SearchParameter) -> tuple[str, ...]:
+        return parameter.targets or tuple(sorted(resource_types()))
+
+    def _unknown(self, type: str, code: str, defined: bool) -> str:
+        valid = sorted(name for name, each in self.definitions(type).items() if each.type in KIND_OF)
+        why = "is not offered here" if defined else "is not a search parameter of this type"
+        meant = "" if defined else _meant(code, valid)
+        return f"{type}: '{code}' {why}{meant or '.'} Valid: {', '.join(valid)}"
+
+
+def _typed(modifier: str, written: Sequence[str]) -> Sequence[str]:
+    """With `:Type`, a value that names another type is a mistake."""
+    for value in written if modifier else ():
+        before, slash, _ = value.partition("/")
+        if slash and ":" not in value and before != modifier:
+            raise Invalid("bad-reference", f"the modifier says :{modifier}, the value another type")
+    return written
+
+
+def _head(step: Step) -> str:
+    return f"_has:{step.type}" if isinstance(step, HasStep) else step.code
+
+
+def _meant(word: str, valid: Sequence[str] | frozenset[str]) -> str:
+    close = difflib.get_close_matches(word, valid, 1)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,156 @@
+"""`_include` and `_revinclude`: what comes along with a page.
+
+An include is a search like any other, so the reader's Access applies to it in the same way, before its limit:
+included by `_include=A:p` is every T that some A of the page refers to by p; by `_revinclude=B:p` every B
+that refers to one of the page. `:iterate` repeats on what came along, until nothing new comes.
+
+FHIR R4 search.html#include
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from fhir_server.access import Access
+from fhir_server.search.bind import Binder
+from fhir_server.search.nodes import Has, Ids, Node, Or, Reference, Select
+from fhir_server.search.rewrite import simplified
+from fhir_server.store.contract import Store, Version
+from profiles import references
+from profiles.definitions import resource_types
+from profiles.outcomes import Invalid
+
+MOST = 1_000  # included resources of one page
+ROUNDS = 16  # of `:iterate`
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """`params` are reference parameters of `source`; `targets` the types they may lead to."""
+
+    source: str
+    params: tuple[str, ...]
+    targets: frozenset[str]
+    reverse: bool
+    iterate: bool
+
+
+@dataclass(slots=True)
+class Included:
+    """What came along, in the order it was found; `cut` when MOST was reached."""
+
+    versions: dict[Key, Version] = field(default_factory=dict)
+    cut: bool = False
+
+
+def include(binder: Binder, type: str, name: str, value: str) -> Include:
+    """One `_include` or `_revinclude` parameter, checked. Raises Invalid."""
+    what, _, modifier = name.partition(":")
+    if modifier not in ("", "iterate", "recurse"):
+        raise Invalid("unknown-modifier", f"'{what}' has no modifier ':{modifier}'; it takes :iterate")
+    reverse = what == "_revinclude"
+    parts = value.split(":")
+    if parts == ["*"] and not reverse:
+        parts = [type, "*"]
+    if len(parts) not in (2, 3) or not all(parts):
+        raise Invalid(
+            "bad-include",
+            f"'{what}' takes [type]:[reference parameter], [type]:[parameter]:[target type] or [type]:*",
+        )
+    source, code, target = parts[0], parts[1], parts[2] if len(parts) == 3 else ""
+    for each in filter(None, (source, target)):
+        if each not in resource_types():
+            raise Invalid("unknown-type", f"'{what}': '{each}' is not a resource type")
+    if not modifier and not reverse and source != type:
+        raise Invalid(
+            "bad-include", f"'_include' starts at {type}; from what comes along use _include:iterate"
+        )
+    params, targets = _params(binder, what, source, code)
+    if target and target not in targets:
+        raise Invalid("bad-include", f"{source}:{code} does not refer to {target}")
+    if reverse and not modifier and type not in targets:
+        raise Invalid("bad-include", f"{source}:{code} does not refer to {type}")
+    return Include(source, params, frozenset({target}) if target else targets, reverse, bool(modifier))
+
+
+def _params(binder: Binder, what: str, source: str, code: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    if code == "*":
+        found = [each for each in binder.definitions(source).values() if each.type == "reference"]
+    else:
+        found = [binder.parameter(source, code)]
+    if not all(each.type == "reference" for each in found):
+        raise Invalid("bad-include", f"'{what}': {source}.{code} is no reference")
+    targets = frozenset(target for each in found for target in each.targets or resource_types())
+    return tuple(each.code for each in found), targets
+
+
+async def gather(
+    store: Store, access: Access, includes: Sequence[Include], matches: Sequence[Version]
+) -> Included:
+    """All that comes along with `matches`: no match again, nothing twice, nothing this reader may not see."""
+    known = {(match.type, match.id) for match in matches}
+    result = Included()
+    fresh: list[Version] = list(matches)
+    specs = list(includes)
+    for _ in range(ROUNDS):
+        found = [
+            version for spec in specs for version in await _hop(store, access, spec, fresh, known, result)
+        ]
+        fresh = found
+        specs = [spec for spec in includes if spec.iterate]
+        if not fresh or not specs or result.cut:
+            break
+    return result
+
+
+async def _hop(
+    store: Store, access: Access, spec: Include, fresh: Sequence[Version], known: set[Key], result: Included
+) -> list[Version]:
+    """One include from the newest resources; what is new is added to `result` and returned."""
+    added: list[Version] = []
+    for type, where in _ways(spec, fresh):
+        node = simplified(access.restrict(type, where))
+        for row in await store.search(Select(type, node, count=MOST + len(known) + 1)):
+            key = (row.version.type, row.version.id)
+            if key in known:
+                continue
+            if len(result.versions) >= MOST:
+                result.cut = True
+                return added
+            known.add(key)
+            result.versions[key] = row.version
+            added.append(row.version)
+    return added
+
+
+def _ways(spec: Include, fresh: Sequence[Version]) -> Iterable[tuple[str, Node]]:
+    """(type to search, condition) of one include from these resources."""
+    if spec.reverse:
+        targets = tuple(f"{each.type}/{each.id}" for each in fresh if each.type in spec.targets)
+        if targets:
+            yield spec.source, _any([Reference(param, targets) for param in spec.params])
+        return
+    sources = [each for each in fresh if each.type == spec.source]
+    ids = Ids(tuple(each.id for each in sources))
+    for type in sorted(_referred(sources) & spec.targets):
+        yield type, _any([Has(spec.source, param, ids) for param in spec.params])
+
+
+def _any(nodes: list[Node]) -> Node:
+    return nodes[0] if len(nodes) == 1 else Or(tuple(nodes))
+
+
+def _referred(versions: Sequence[Version]) -> set[str]:
+    """The types that some Reference in these bodies names: so that only those are searched."""
+    found = set()
+    for version in versions:
+        for _, holder in references.walk(orjson.loads(version.body or b"{}")):
+            parsed = references.parse(holder["reference"])
+            if parsed.type:
+                found.add(parsed.type)
+    return found

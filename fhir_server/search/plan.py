@@ -1,0 +1,219 @@
+"""The two steps of a search: `plan` settles what the parameters mean, `run` asks the store.
+
+`plan` is pure. What it answers with is already narrowed to what the reader may see. The parameters that shape
+the answer, not the matches, are read here: `_sort`, `_count`, `_total`, `_summary`, `_elements`, `_include`,
+`_revinclude` and our `_cursor`.
+
+FHIR R4 search.html#summary, #sort, #count, #total, #include
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+from typing import Literal
+from urllib.parse import quote, urlencode
+
+from fhir_server.access import Access
+from fhir_server.search import include
+from fhir_server.search.bind import Binder, Definitions, Unknown
+from fhir_server.search.include import Include
+from fhir_server.search.nodes import And, Everything, Node, Select, Sort
+from fhir_server.search.page import Cursor, bound_to, key_of, opened, sealed
+from fhir_server.search.rewrite import simplified
+from fhir_server.store.contract import Store, Version
+from profiles.definitions import resource_types, search_parameters
+from profiles.outcomes import Invalid, Issue, NotFound
+
+COUNT, MOST_COUNT = 20, 1_000
+MOST_PARAMETERS = 200
+CURSOR = "_cursor"
+IGNORED_HERE = frozenset({"_format", "_pretty"})  # the edge's own; kept in the links
+TOTALS: Mapping[str, Literal["none", "estimate", "accurate"]] = {
+    "none": "none",
+    "estimate": "estimate",
+    "accurate": "accurate",
+}
+SUMMARIES = ("true", "text", "data", "count", "false")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A search, understood. `parameters` is what was, in order, for the links; `ignored` are the issues of a
+    lenient search. `counting`: only the total is wanted."""
+
+    select: Select
+    includes: tuple[Include, ...] = ()
+    total: Literal["none", "estimate", "accurate"] = "accurate"
+    summary: str = ""
+    elements: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
+    ignored: tuple[Issue, ...] = ()
+    cursor: str = ""
+
+    @property
+    def counting(self) -> bool:
+        return self.select.count == 0 or self.summary == "count"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One page. `links` are query strings, percent-encoded, by relation; `issues` what a reader should know
+    of the page (parameters passed over, included resources left out)."""
+
+    matches: tuple[Version, ...]
+    included: tuple[Version, ...]
+    total: int | None
+    links: Mapping[str, str]
+    issues: tuple[Issue, ...] = ()
+
+
+def plan(
+    type: str,
+    pairs: Sequence[tuple[str, str]],
+    access: Access,
+    *,
+    fhir_base: str,
+    zone: tzinfo,
+    lenient: bool = False,
+    now: int | None = None,
+    definitions: Definitions = search_parameters,
+) -> Plan:
+    """`pairs` are the decoded parameters in their order; `now` UTC microseconds. `lenient` passes over
+    unknown parameters; a wrong value or modifier is never passed over, since that would answer with more than
+    was asked for. Raises NotFound (no such type), Invalid."""
+    if type not in resource_types():
+        raise NotFound("unknown-type", "there is no such resource type")
+    if len(pairs) > MOST_PARAMETERS:
+        raise Invalid("too-many-parameters", f"a search takes at most {MOST_PARAMETERS} parameters")
+    binder = Binder(access, fhir_base, zone, time.time_ns() // 1000 if now is None else now, definitions)
+    reading = _Reading(type, binder)
+    used, ignored = [], []
+    for name, value in pairs:
+        try:
+            reading.take(name, value)
+        except Unknown as error:
+            if not lenient:
+                raise
+            ignored.append(replace(error.issues[0], severity="warning"))
+        else:
+            if name != CURSOR:
+                used.append((name, value))
+    where = simplified(access.restrict(type, And(tuple(reading.nodes)) if reading.nodes else Everything()))
+    select = Select(type, where, reading.sort, reading.count)
+    return Plan(
+        select,
+        tuple(reading.includes),
+        reading.total,
+        reading.summary,
+        reading.elements,
+        tuple(used),
+        tuple(ignored),
+        reading.cursor,
+    )
+
+
+class _Reading:
+    """The parameters of one search, taken one by one."""
+
+    def __init__(self, type: str, binder: Binder) -> None:
+        self.type, self.binder = type, binder
+        self.nodes: list[Node] = []
+        self.includes: list[Include] = []
+        self.sort: tuple[Sort, ...] = ()
+        self.count = COUNT
+        self.total: Literal["none", "estimate", "accurate"] = "accurate"
+        self.summary, self.cursor = "", ""
+        self.elements: tuple[str, ...] = ()
+
+    def take(self, name: str, value: str) -> None:
+        """Raises Unknown, Invalid."""
+        match name.partition(":")[0]:
+            case "_sort":
+                self.sort += self.binder.sort(self.type, value)
+            case "_count":
+                self.count = _count(value)
+            case "_total":
+                if value not in TOTALS:
+                    raise Invalid("bad-total", f"'_total' takes {', '.join(TOTALS)}")
+                self.total = TOTALS[value]
+            case "_summary":
+                if value not in SUMMARIES:
+                    raise Invalid("bad-summary", f"'_summary' takes {', '.join(SUMMARIES)}")
+                self.summary = value
+            case "_elements":
+                self.elements += tuple(part.strip() for part in value.split(",") if part.strip())
+            case "_include" | "_revinclude":
+                self.includes.append(include.include(self.binder, self.type, name, value))
+            case "_cursor":
+                self.cursor = value
+            case code if code in IGNORED_HERE:
+                pass
+            case _:
+                self.nodes.append(self.binder.bind(self.type, name, value))
+
+
+def _count(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise Invalid("bad-count", "'_count' takes a number from 0 up")
+    return min(int(value), MOST_COUNT)
+
+
+async def run(store: Store, plan: Plan, access: Access) -> Result:
+    """One page of the search, with what comes along. Raises Invalid for a cursor that is not ours."""
+    select = plan.select
+    links = {"self": _query(plan.parameters)}
+    if plan.counting:
+        return Result((), (), await store.count(select.type, select.where), links, plan.ignored)
+    bound = bound_to(select.type, plan.parameters)
+    cursor = opened(plan.cursor, await key_of(store), bound) if plan.cursor else None
+    matches, before, after = await _page(store, select, cursor)
+    if before or after:
+        key = await key_of(store)
+        for relation, other in (("next", after), ("prev", before)):
+            if other:
+                links[relation] = _query((*plan.parameters, (CURSOR, sealed(other, key, bound))))
+    if cursor:
+        links["self"] = _query((*plan.parameters, (CURSOR, plan.cursor)))
+    total = None
+    if plan.total != "none":
+        whole = not (before or after or cursor)
+        total = len(matches) if whole else await store.count(select.type, select.where)
+    included = (
+        await include.gather(store, access, plan.includes, matches) if plan.includes else include.Included()
+    )
+    issues = plan.ignored
+    if included.cut:
+        issues += (
+            Issue(
+                "warning",
+                "too-costly",
+                "include-cut",
+                f"only the first {include.MOST} included resources of this page are here",
+            ),
+        )
+    return Result(tuple(matches), tuple(included.versions.values()), total, links, issues)
+
+
+async def _page(
+    store: Store, select: Select, cursor: Cursor | None
+) -> tuple[list[Version], Cursor | None, Cursor | None]:
+    """(matches, where the page before ends, where the next begins); one row more is asked for than wanted."""
+    backwards = cursor is not None and cursor.backwards
+    asked = replace(
+        select, count=select.count + 1, after=cursor.position if cursor else None, backwards=backwards
+    )
+    rows = await store.search(asked)
+    more = len(rows) > select.count
+    rows = rows[-select.count :] if backwards else rows[: select.count]
+    if not rows:
+        return [], None, None
+    before = Cursor(rows[0].position, backwards=True) if (more if backwards else cursor) else None
+    after = Cursor(rows[-1].position) if more or backwards else None
+    return [row.version for row in rows], before, after
+
+
+def _query(pairs: Sequence[tuple[str, str]]) -> str:
+    return urlencode(pairs, quote_via=quote, safe=":,|/")

@@ -1,0 +1,204 @@
+"""The written value of one parameter type → the node that finds it: prefixes, precision, dates in a zone.
+
+Every function raises Invalid that says what is wrong with the value, and never repeats it: a value can be a
+person's. A stored date is an interval [s, e), a stored number a point (or a Range); what a prefix means is
+settled here.
+
+FHIR R4 search.html#prefix, #date, #number, #quantity, #token, #reference, #string, #uri
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import tzinfo
+from decimal import Decimal, InvalidOperation
+
+from fhir_server.search.nodes import And, Bounds, Date, Node, Number, Or, Reference, String, Token
+from fhir_server.search.parse import pieces, unescaped
+from profiles import dates, references
+from profiles.folding import fold
+from profiles.outcomes import Invalid
+
+PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+_PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
+_LETTERS = re.compile(r"[A-Za-z]{2}(?=[\d+\-.])")
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+APART = 0.1  # `ap`: within a tenth of the value, or of the time between then and now
+
+
+def token(code: str, values: Sequence[str]) -> Token:
+    """`code`, `system|code`, `|code`, `system|`."""
+    return Token(code, tuple(_pair(value) for value in values))
+
+
+def of_type(code: str, values: Sequence[str]) -> Token:
+    """`system|code|value` of `:of-type`, all three needed."""
+    found = []
+    for value in values:
+        parts = [unescaped(part) for part in pieces(value, "|")]
+        if len(parts) != 3 or not all(parts):
+            raise Invalid("bad-token", f"'{code}:of-type' takes [type system]|[type code]|[identifier value]")
+        found.append((parts[0], f"{parts[1]}|{parts[2]}"))
+    return Token(f"{code}:of-type", tuple(found))
+
+
+def uri(code: str, values: Sequence[str]) -> Token:
+    return Token(code, tuple(("", unescaped(value)) for value in values))
+
+
+def string(code: str, how: str, values: Sequence[str]) -> Node:
+    """`how` is "", "exact" or "contains". The exact text is asked for together with its folded beginning:
+    that one an engine has an index for, and it takes nothing away."""
+    written = [unescaped(value) for value in values]
+    folded = [fold(value) for value in written]
+    if not all(folded):
+        raise Invalid("empty-value", f"'{code}' has a value without any letter or digit")
+    if how == "exact":
+        nodes = tuple(
+            And((String(code, "starts", (f,)), String(code, "exact", (w,))))
+            for f, w in zip(folded, written, strict=True)
+        )
+        return nodes[0] if len(nodes) == 1 else Or(nodes)
+    return String(code, "contains" if how == "contains" else "starts", tuple(folded))
+
+
+def reference(code: str, types: Sequence[str], values: Sequence[str], own_base: str) -> Reference:
+    """`Type/id`, a bare id of one of `types`, or a URL; the server's own base is taken off."""
+    targets: list[str] = []
+    for value in map(unescaped, values):
+        if _ID.fullmatch(value):
+            targets += [f"{type}/{value}" for type in types]
+            continue
+        found = references.parse(value, own_base)
+        if found.kind in ("local", "absolute", "urn"):
+            targets.append(found.target)
+        else:
+            raise Invalid("bad-reference", f"'{code}' takes an id, [type]/[id] or an absolute URL")
+    return Reference(code, tuple(dict.fromkeys(targets)))
+
+
+def date(code: str, values: Sequence[str], zone: tzinfo, now: int) -> Date:
+    """`now` is UTC microseconds, for `ap`."""
+    bounds: list[Bounds] = []
+    for value in map(unescaped, values):
+        prefix, text = _prefix(code, value)
+        try:
+            start, end = dates.interval(text.replace(" ", "+"), zone)  # an offset's plus, decoded as a space
+        except Invalid as error:
+            raise Invalid("bad-date", f"'{code}': {error}") from error
+        bounds += _date_bounds(prefix, start, end, now)
+    return Date(code, tuple(dict.fromkeys(bounds)))
+
+
+def number(code: str, values: Sequence[str]) -> Number:
+    return Number(
+        code, tuple(bounds for value in values for bounds in _number_bounds(code, unescaped(value)))
+    )
+
+
+def quantity(code: str, values: Sequence[str]) -> Node:
+    """`[prefix]number`, `…|system|unit`, `…||unit`."""
+    nodes = []
+    for value in values:
+        parts = [unescaped(part) for part in pieces(value, "|")]
+        if len(parts) not in (1, 3):
+            raise Invalid(
+                "bad-quantity", f"'{code}' takes [number], [number]|[system]|[unit] or [number]||[unit]"
+            )
+        system, unit = (parts[1] or None, parts[2] or None) if len(parts) == 3 else (None, None)
+        nodes.append(Number(code, tuple(_number_bounds(code, parts[0])), (system, unit)))
+    return nodes[0] if len(nodes) == 1 else Or(tuple(nodes))
+
+
+def _pair(value: str) -> tuple[str | None, str | None]:
+    parts = [unescaped(part) for part in pieces(value, "|")]
+    if len(parts) == 1:
+        return None, parts[0]
+    if len(parts) > 2 or not any(parts):
+        raise Invalid(
+            "bad-token", r"a token is [code], [system]|[code], |[code] or [system]|; escape other bars as \|"
+        )
+    return parts[0], parts[1] or None
+
+
+def _prefix(code: str, value: str) -> tuple[str, str]:
+    match = _PREFIXED.fullmatch(value)
+    assert match is not None
+    if match[1] is None and _LETTERS.match(value):
+        raise Invalid("bad-prefix", f"'{code}' takes the prefixes {', '.join(PREFIXES)}")
+    return match[1] or "eq", match[2]
+
+
+def _date_bounds(prefix: str, start: int, end: int, now: int) -> list[Bounds]:
+    equal = Bounds(start_from=start, end_until=end)
+    match prefix:
+        case "eq":
+            return [equal]
+        case "ne":
+            return [Bounds(start_before=start), Bounds(end_after=end)]
+        case "gt":
+            return [Bounds(end_after=end)]
+        case "lt":
+            return [Bounds(start_before=start)]
+        case "ge":
+            return [Bounds(end_after=end), equal]
+        case "le":
+            return [Bounds(start_before=start), equal]
+        case "sa":
+            return [Bounds(start_from=end)]
+        case "eb":
+            return [Bounds(end_until=start)]
+        case _:
+            width = int(abs(now - start) * APART)
+            return [Bounds(start_before=end + width, end_after=start - width)]
+
+
+def _number_bounds(code: str, value: str) -> list[Bounds]:
+    prefix, text = _prefix(code, value)
+    exact, low, high = _decimal(code, text)
+    above, below = math.nextafter(exact, math.inf), math.nextafter(exact, -math.inf)
+    match prefix:
+        case "eq":
+            return [Bounds(start_from=low, start_before=high, end_until=high)]
+        case "ne":
+            return [Bounds(start_before=low), Bounds(start_from=high), Bounds(end_after=high)]
+        case "gt":
+            return [Bounds(end_after=exact)]
+        case "lt":
+            return [Bounds(start_before=exact)]
+        case "ge":
+            return [Bounds(end_after=below)]
+        case "le":
+            return [Bounds(start_before=above)]
+        case "sa":
+            return [Bounds(start_from=above)]
+        case "eb":
+            return [Bounds(end_until=below)]
+        case _:
+            width = abs(exact) * APART
+            return [
+                Bounds(
+                    start_before=math.nextafter(exact + width, math.inf),
+                    end_after=math.nextafter(exact - width, -math.inf),
+                )
+            ]
+
+
+def _decimal(code: str, text: str) -> tuple[float, float, float]:
+    """(value, low, high): [low, high) is what rounds to it at the precision written: 100 → [99.5, 100.5)."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    exponent = value.as_tuple().exponent
+    if (
+        not isinstance(exponent, int)
+        or len(text) > 50
+        or (value and abs(value.adjusted()) > 300)
+        or "_" in text
+    ):
+        raise Invalid("bad-number", f"'{code}' takes a decimal number, with a prefix if wished")
+    half = Decimal(5).scaleb(exponent - 1) if abs(exponent) <= 300 else Decimal(0)
+    return float(value), float(value - half), float(value + half)
