@@ -17,7 +17,7 @@ from fhir_server.teledossier.workflows import DRAFT, Step, Workflow, workflow_co
 from fhir_server.teledossier.workflows import workflow as workflow_of
 from profiles.outcomes import Conflict, Forbidden, Invalid, Issue, TeledossierError
 
-NOT_STEPS = frozenset({"start", "attach"})
+NOT_STEPS = frozenset({"start", "save", "discard", "attach"})
 """Codes of CodeSystem `step` that belong to other operations."""
 
 

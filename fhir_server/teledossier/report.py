@@ -20,7 +20,16 @@ from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import BaseDocTemplate, Flowable, Frame, KeepTogether, PageTemplate, Paragraph, Spacer, Table
+from reportlab.platypus import (
+    BaseDocTemplate,
+    Flowable,
+    Frame,
+    KeepTogether,
+    PageTemplate,
+    Paragraph,
+    Spacer,
+    Table,
+)
 
 from fhir_server.teledossier import report_words as words
 from fhir_server.teledossier.report_content import Milestone, Party, Report, Said
@@ -247,7 +256,7 @@ def _numbered(report: Report) -> type[Canvas]:
             super().__init__(*arguments, **named)
             self.kept: list[dict[str, Any]] = []
 
-        def showPage(self) -> None:  # noqa: N802 (reportlab's name)
+        def showPage(self) -> None:
             self.kept.append(dict(self.__dict__))
             self._startPage()
 

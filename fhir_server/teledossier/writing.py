@@ -20,17 +20,18 @@ AUDIT_TYPE = {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type"
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """`occurred`: when it happened, as people say it (a FHIR instant); `recorded`: when we learned of it. They differ
-    only where a machine takes over history."""
+    """`occurred`: when it happened (a FHIR instant); `recorded`: when we learned of it. They differ only where a
+    machine takes over history. `zone` is the one that times are printed in."""
 
     occurred: str
     recorded: str
+    zone: ZoneInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who does it: `who` a PractitionerRole (or other reference, "" for the platform), its name, and in delegation the
-    PractitionerRole of the doctor it is done for. `practitioner` is the person, for the audit."""
+    """Who does it: `who` a PractitionerRole (or other reference, "" for the platform), its name, and in delegation
+    the PractitionerRole of the doctor it is done for. `practitioner` is the person, for the audit."""
 
     who: str
     name: str
@@ -48,7 +49,8 @@ class Writing:
 
     def create(self, resource: Resource) -> Resource:
         """A new resource; gets an id unless it has one. Returns it with the id."""
-        made = {"resourceType": resource["resourceType"], "id": resource.get("id") or self.new_id(), **resource}
+        id = resource.get("id") or self.new_id()
+        made = {"resourceType": resource["resourceType"], **resource, "id": id}
         self.entries.append({"resource": made, "request": {"method": "PUT", "url": key(made)}})
         return made
 
