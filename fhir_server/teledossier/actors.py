@@ -1,7 +1,7 @@
 """What a person is in one télédossier: on the sender's side, on a recipient's, or both; and who may see it.
 
-Qualities (CodeSystem `actor`) come from a person's roles by the properties of CodeSystem `role`. Author and requester
-are never experts of their own request, whatever their communities.
+Qualities (CodeSystem `actor`) come from a person's roles by the properties of CodeSystem `role`. Author and
+requester are never experts of their own request, whatever their communities.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ def _as_recipient(task: Resource, roles: Sequence[Resource]) -> Position:
 
 
 def audience_of(request: Resource, people: Mapping[str, Resource]) -> list[str]:
-    """Who may see this ServiceRequest: a draft, its author and requester; once sent, also the sender's community when
-    it is visible there, and every recipient. `people` holds the roles and organizations it names."""
+    """Who may see this ServiceRequest: a draft, its author and requester; once sent, also the sender's
+    community when it is visible there, and every recipient. `people` holds the roles and organizations it
+    names."""
 
     def person(reference: str) -> str:
         if reference.startswith("Practitioner/"):

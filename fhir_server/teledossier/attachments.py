@@ -1,4 +1,5 @@
-"""$attach: a document joins the télédossier for good, or a proposed exam is accepted or turned down. R083, R095, R096"""
+"""$attach: a document joins the télédossier for good, or a proposed exam is accepted or turned down. R083,
+R095, R096"""
 
 from __future__ import annotations
 
@@ -24,13 +25,14 @@ from profiles.outcomes import Conflict, Forbidden, Invalid, Issue, NotFound, Too
 
 MOST_DATA = 20_000_000
 """Bytes of a document inside the call; a larger one is posted as a Binary before."""
+ATTACHMENT = ("contentType", "url", "size", "hash", "title")
 MAY_JOIN = frozenset({"requester", "author", "expert", "secretary"})
 MAY_DECIDE = frozenset({"requester", "author", "radiographer", "expert"})
 
 
 async def attach(engine: Engine, access: Access, request: OperationRequest) -> OperationResult:
-    """The ServiceRequest; for a document 201 and its DocumentReference. Raises NotFound, Forbidden, Conflict (the file
-    is closed), Invalid, TooLarge."""
+    """The ServiceRequest; for a document 201 and its DocumentReference. Raises NotFound, Forbidden, Conflict
+    (the file is closed), Invalid, TooLarge."""
     given = Parameters.of(request.parameters, ("document", "exam", "accept", "occurred", "who"))
     if given.has("document") == given.has("exam"):
         raise Invalid("bad-attach", "give either 'document' or 'exam' with 'accept'")
@@ -52,7 +54,9 @@ async def _view(engine: Engine, access: Access, id: str, who: Caller) -> tuple[T
 def _author(file: Teledossier, person: Actor, able: frozenset[str]) -> Author:
     """In what position the person does it. Raises Forbidden, Conflict."""
     if file.request.get("status") not in ("draft", "active"):
-        issue = Issue("error", "conflict", "file-closed", "the télédossier has ended", text=say("file-closed"))
+        issue = Issue(
+            "error", "conflict", "file-closed", "the télédossier has ended", text=say("file-closed")
+        )
         raise Conflict("file-closed", issue.diagnostics, issues=[issue])
     positions = [person.sender, *person.recipients.values()]
     role = next((one.role for one in positions if one.qualities & able), "")
@@ -71,8 +75,7 @@ async def _document(engine: Engine, access: Access, id: str, given: Parameters, 
         file, person = await _view(engine, access, id, who)
         author = _author(file, person, MAY_JOIN)
         writing = Writing(when, new_id)
-        fields = {name: attachment[name] for name in ("contentType", "title", "size", "hash") if name in attachment}
-        fields["url"] = attachment["url"]
+        fields: Resource = {name: attachment[name] for name in ATTACHMENT if name in attachment}
         fields["creation"] = when.occurred
         document = drafts.document_of(file, sent, fields, author, when.occurred)
         made = drafts.join(file, document, binary, author, writing)
@@ -94,14 +97,16 @@ def _attachment(document: Resource) -> dict[str, Any]:
 
 
 async def _binary(engine: Engine, id: str, attachment: dict[str, Any]) -> Resource | None:
-    """The Binary to write for inline data, None for one that is there. Completes `attachment` with url, size and
-    hash. Raises Invalid, TooLarge, NotFound."""
+    """The Binary to write for inline data, None for one that is there. Completes `attachment` with url, size
+    and hash. Raises Invalid, TooLarge, NotFound."""
     if "url" in attachment:
         await _posted(engine, id, attachment)
         return None
     encoded = str(attachment.pop("data"))
     if len(encoded) * 3 // 4 > MOST_DATA:
-        raise TooLarge("document-too-large", f"data holds at most {MOST_DATA} bytes: post a Binary, then give its url")
+        raise TooLarge(
+            "document-too-large", f"data holds at most {MOST_DATA} bytes: post a Binary, then give its url"
+        )
     data = decoded(encoded)
     binary = {
         "resourceType": "Binary",
@@ -116,11 +121,17 @@ async def _binary(engine: Engine, id: str, attachment: dict[str, Any]) -> Resour
 
 
 async def _posted(engine: Engine, id: str, attachment: dict[str, Any]) -> None:
-    """A Binary posted before belongs to this télédossier already: its securityContext says so. Raises NotFound."""
+    """A Binary posted before belongs to this télédossier already: its securityContext says so. Raises
+    NotFound."""
     reference = "/".join(str(attachment["url"]).rsplit("/", 2)[-2:])
     binary = (await read_all(engine.store, [reference])).get(reference, {})
-    if binary.get("resourceType") != "Binary" or target(binary.get("securityContext")) != f"ServiceRequest/{id}":
-        raise NotFound("no-such-binary", "attachment.url is a Binary posted with this télédossier as securityContext")
+    if (
+        binary.get("resourceType") != "Binary"
+        or target(binary.get("securityContext")) != f"ServiceRequest/{id}"
+    ):
+        raise NotFound(
+            "no-such-binary", "attachment.url is a Binary posted with this télédossier as securityContext"
+        )
     content = content_of(binary)
     attachment.update(url=reference, size=content.size, contentType=content.content_type)
     attachment.pop("hash", None)

@@ -1,7 +1,8 @@
-"""Who calls an operation: a person by their session or token, or a machine that takes over history for a person.
+"""Who calls an operation: a person by their session or token, or a machine that takes over history for a
+person.
 
-People act as themselves, now. Only a machine (an Access without audience, with the scope to write ServiceRequests) may
-say who did something and when.
+People act as themselves, now. Only a machine (an Access without audience, with the scope to write
+ServiceRequests) may say who did something and when.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ async def caller(engine: Engine, access: Access, given: Parameters) -> Caller:
 async def _named(engine: Engine, who: str) -> Caller:
     """The person that a machine speaks for."""
     if not who.startswith(("PractitionerRole/", "Practitioner/")):
-        raise Invalid("missing-who", "a machine names in 'who' the Practitioner or PractitionerRole that did it")
+        raise Invalid(
+            "missing-who", "a machine names in 'who' the Practitioner or PractitionerRole that did it"
+        )
     found = (await read_all(engine.store, [who])).get(who)
     if found is None:
         raise Invalid("unknown-who", "parameter 'who' names nobody known here")
@@ -73,7 +76,9 @@ def moment(engine: Engine, given: Parameters) -> Moment:
     try:
         occurred = datetime.fromisoformat(said)
     except ValueError as error:
-        raise Invalid("bad-occurred", "parameter 'occurred' is an instant such as 2024-08-08T05:34:00+02:00") from error
+        raise Invalid(
+            "bad-occurred", "parameter 'occurred' is an instant such as 2024-08-08T05:34:00+02:00"
+        ) from error
     if occurred.tzinfo is None or len(said) < 19:
         raise Invalid("bad-occurred", "parameter 'occurred' has seconds and a time zone")
     if occurred > datetime.fromtimestamp(now / 1_000_000, UTC):

@@ -1,5 +1,5 @@
-"""What the operations share: reading the file a caller may see, computing again after a lost race, writing, answering.
-"""
+"""What the operations share: reading the file a caller may see, computing again after a lost race, writing,
+answering."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ async def recipients(engine: Engine, references: Sequence[str]) -> tuple[str, ..
         fits = one is not None and (one["resourceType"] == "PractitionerRole" or is_community(one))
         if not fits:
             issue = Issue(
-                "error", "value", "unknown-recipient", f"recipient {place + 1} is no community and no PractitionerRole",
+                "error",
+                "value",
+                "unknown-recipient",
+                f"recipient {place + 1} is no community and no PractitionerRole",
                 text=say("unknown-recipient"),
             )
             raise Unprocessable(issue.slug, issue.diagnostics, issues=[issue])

@@ -1,6 +1,8 @@
-"""What a télédossier must have before it is sent: recipients, the patient's name and identifier, the form's answers.
+"""What a télédossier must have before it is sent: recipients, the patient's name and identifier, the form's
+answers.
 
-Missing answers never hold back a vital emergency (priority `stat`); recipients and patient are always needed (R045).
+Missing answers never hold back a vital emergency (priority `stat`); recipients and patient are always needed
+(R045).
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def missing_answers(form: str, answers: Resource) -> Iterator[Issue]:
     for item in resources()[f"Questionnaire/{form}"]["item"]:
         if item.get("required") and item["linkId"] not in given:
             text = say("missing-answer", field=item["text"])
-            yield Issue("error", "required", "missing-answer", f"item '{item['linkId']}' is required", text=text)
+            yield Issue(
+                "error", "required", "missing-answer", f"item '{item['linkId']}' is required", text=text
+            )
 
 
 def _missing(slug: str, diagnostics: str) -> Issue:

@@ -1,6 +1,8 @@
-"""The télédossier's own definitions as they lie in `profiles/packages/teledossier`: read once, served as FHIR.
+"""The télédossier's own definitions as they lie in `profiles/packages/teledossier`: read once, served as
+FHIR.
 
-The domain takes its French words, its roles and its transition tables from here; nothing of them is in the code.
+The domain takes its French words, its roles and its transition tables from here; nothing of them is in the
+code.
 """
 
 from __future__ import annotations
@@ -51,14 +53,18 @@ def say(slug: str, **names: str) -> str:
 
 
 async def install(engine: Engine) -> int:
-    """Puts every definition that is missing or differs into the store, so that clients can read them; returns how
-    many were written. Safe to run at each start."""
+    """Puts every definition that is missing or differs into the store, so that clients can read them; returns
+    how many were written. Safe to run at each start."""
     fhir, written = Fhir(engine, SYSTEM), 0
     keys = [(one["resourceType"], one["id"]) for one in resources().values()]
     stored = await engine.store.read_many(keys)
     for definition in resources().values():
         version = stored.get((definition["resourceType"], definition["id"]))
-        if version is None or version.body is None or _content(codec.parse(version.body)) != _content(definition):
+        if (
+            version is None
+            or version.body is None
+            or _content(codec.parse(version.body)) != _content(definition)
+        ):
             await fhir.update(definition)
             written += 1
     return written

@@ -38,7 +38,8 @@ CONSENT_KIND = {"system": LOINC, "code": "59284-0", "display": "Consent Document
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a draft begins with. `author`, `requester`: PractitionerRole references; `people` resolves them."""
+    """What a draft begins with. `author`, `requester`: PractitionerRole references; `people` resolves
+    them."""
 
     numero: str
     flow: Workflow
@@ -122,7 +123,9 @@ def check_draft(file: Teledossier, actor: Actor) -> None:
     if not actor.own:
         raise Forbidden("not-your-draft", "only author and requester change a draft")
     if file.state != DRAFT:
-        issue = Issue("error", "conflict", "not-a-draft", "the télédossier was sent already", text=say("not-a-draft"))
+        issue = Issue(
+            "error", "conflict", "not-a-draft", "the télédossier was sent already", text=say("not-a-draft")
+        )
         raise Conflict("not-a-draft", issue.diagnostics, issues=[issue])
 
 
@@ -140,7 +143,9 @@ def save(file: Teledossier, content: Content, actor: Actor, writing: Writing) ->
     if content.priority is not None:
         request["priority"] = content.priority
     if content.title is not None:
-        request = with_extension(request, "title", *([{"valueString": content.title}] if content.title else []))
+        request = with_extension(
+            request, "title", *([{"valueString": content.title}] if content.title else [])
+        )
     if content.comment is not None:
         request.pop("note", None)
         if content.comment.strip():
@@ -157,8 +162,8 @@ def save(file: Teledossier, content: Content, actor: Actor, writing: Writing) ->
 
 
 def _with_supporting(request: Resource, form: str | None, exams: Sequence[Resource] | None) -> Resource:
-    """supportingInfo: the form, the exams announced (logical references by accession number), then what was there
-    besides."""
+    """supportingInfo: the form, the exams announced (logical references by accession number), then what was
+    there besides."""
     kept = list(request.get("supportingInfo", ()))
     if form is not None:
         kept = [ref(form), *(one for one in kept if target(one) != form)]
@@ -182,7 +187,10 @@ def _form(file: Teledossier, content: Content, writing: Writing) -> str:
         raise Invalid("bad-answers", "QuestionnaireResponse.item is a list of objects")
     strange = sorted({str(one.get("linkId")) for one in items} - known)
     if strange:
-        raise Invalid("unknown-item", f"the form has no item {', '.join(strange)}; its items: {', '.join(sorted(known))}")
+        raise Invalid(
+            "unknown-item",
+            f"the form has no item {', '.join(strange)}; its items: {', '.join(sorted(known))}",
+        )
     response: Resource = {
         "resourceType": "QuestionnaireResponse",
         "questionnaire": f"{BASE}/{form}",
@@ -203,7 +211,9 @@ def _consent(file: Teledossier, consent: tuple[str, str], actor: Actor, writing:
     """Information and consent as it was obtained, or why it could not be (CSP L1111-2)."""
     state, text = consent
     if state not in concepts("consent-state"):
-        raise Invalid("unknown-consent", f"no consent state {state!r}; known: {', '.join(concepts('consent-state'))}")
+        raise Invalid(
+            "unknown-consent", f"no consent state {state!r}; known: {', '.join(concepts('consent-state'))}"
+        )
     made: Resource = {
         "resourceType": "Consent",
         "status": "rejected" if state == "refuse" else "active",
@@ -245,7 +255,9 @@ def _binaries(document: Resource) -> list[str]:
     return [url for url in urls if url.startswith("Binary/")]
 
 
-def join(file: Teledossier, document: Resource, binary: Resource | None, author: Author, writing: Writing) -> Resource:
+def join(
+    file: Teledossier, document: Resource, binary: Resource | None, author: Author, writing: Writing
+) -> Resource:
     """A document becomes part of the télédossier, for good (R094). `binary` None: it is there already.
     The request gets a new version, so that nothing joins a file that closes at the same time."""
     if binary is not None:
@@ -261,7 +273,9 @@ def join(file: Teledossier, document: Resource, binary: Resource | None, author:
 def proposal_of(file: Teledossier, exam: str) -> Resource | None:
     """The open Task that proposes this exam for the télédossier."""
     for task in file.of("Task"):
-        is_proposal = code_of(task.get("code"), "task") == "associate-exam" and task.get("status") == "requested"
+        is_proposal = (
+            code_of(task.get("code"), "task") == "associate-exam" and task.get("status") == "requested"
+        )
         if is_proposal and exam in (target(one.get("valueReference")) for one in task.get("input", ())):
             return task
     return None
@@ -270,10 +284,13 @@ def proposal_of(file: Teledossier, exam: str) -> Resource | None:
 def decide_exam(
     file: Teledossier, task: Resource, study: Resource, author: Author, writing: Writing, verdict: str
 ) -> None:
-    """`verdict` accepted: the exam belongs to the télédossier and to its patient; rejected: the proposal ends."""
+    """`verdict` accepted: the exam belongs to the télédossier and to its patient; rejected: the proposal
+    ends."""
     if verdict == "accepted":
         others = [one for one in study.get("basedOn", ()) if target(one) != file.reference]
-        writing.replace({**study, "basedOn": [*others, ref(file.reference)], "subject": file.request["subject"]})
+        writing.replace(
+            {**study, "basedOn": [*others, ref(file.reference)], "subject": file.request["subject"]}
+        )
     writing.replace({**task, "status": "completed" if verdict == "accepted" else "rejected"})
     writing.replace(file.request)
     targets = [file.reference, key(task)] + ([key(study)] if verdict == "accepted" else [])

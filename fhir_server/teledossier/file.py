@@ -1,8 +1,8 @@
 """A télédossier as one frozen view: the request and everything that hangs on it, read from the store.
 
-The view is what steps and the report are computed from. It is not one snapshot: the resources are read one after the
-other; every write that follows from it names the request's version (If-Match), so a view overtaken meanwhile writes
-nothing.
+The view is what steps and the report are computed from. It is not one snapshot: the resources are read one
+after the other; every write that follows from it names the request's version (If-Match), so a view overtaken
+meanwhile writes nothing.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ HANGING: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Teledossier:
-    """`request` the ServiceRequest; `hanging` the rest by type, oldest first; `people` every PractitionerRole,
-    Practitioner and Organization they name, by `Type/id`."""
+    """`request` the ServiceRequest; `hanging` the rest by type, oldest first; `people` every
+    PractitionerRole, Practitioner and Organization they name, by `Type/id`."""
 
     request: Resource
     patient: Resource | None = None
@@ -80,8 +80,8 @@ class Teledossier:
 
     @property
     def state(self) -> str:
-        """The code of `business-status` that its furthest live recipient is in; a file of which none is left stands
-        where the furthest ended."""
+        """The code of `business-status` that its furthest live recipient is in; a file of which none is left
+        stands where the furthest ended."""
         if self.request.get("status") == "draft":
             return DRAFT
         states = [state_of(task) for task in self.tasks]
@@ -94,7 +94,8 @@ class Teledossier:
         return found[-1] if found else None
 
     def practitioner_of(self, role: str) -> str:
-        """`Practitioner/id` behind a PractitionerRole (or the reference itself if it is one), "" if unknown."""
+        """`Practitioner/id` behind a PractitionerRole (or the reference itself if it is one), "" if
+        unknown."""
         if role.startswith("Practitioner/"):
             return role
         return target(self.people.get(role, {}).get("practitioner"))
@@ -135,7 +136,8 @@ def read_mark(task: Resource) -> tuple[str, str] | None:
 def outputs(task: Resource) -> list[tuple[str, str]]:
     """(kind, reference) of a Task's outputs in the order they came: answer, acknowledgement, report."""
     return [
-        (code_of(one.get("type"), "task-part"), target(one.get("valueReference"))) for one in task.get("output", ())
+        (code_of(one.get("type"), "task-part"), target(one.get("valueReference")))
+        for one in task.get("output", ())
     ]
 
 
@@ -178,10 +180,12 @@ def _named(request: Resource, hanging: Mapping[str, tuple[Resource, ...]]) -> It
 
 
 async def directory(store: Store, references: Iterable[str]) -> dict[str, Resource]:
-    """These PractitionerRoles, Practitioners and Organizations and those they lead to: a role's person, community and
-    service, a service's establishment."""
+    """These PractitionerRoles, Practitioners and Organizations and those they lead to: a role's person,
+    community and service, a service's establishment."""
     people: dict[str, Resource] = {}
-    wanted = {one for one in references if one.startswith(("PractitionerRole/", "Practitioner/", "Organization/"))}
+    wanted = {
+        one for one in references if one.startswith(("PractitionerRole/", "Practitioner/", "Organization/"))
+    }
     while wanted:
         found = await read_all(store, sorted(wanted))
         people.update(found)

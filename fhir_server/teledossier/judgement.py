@@ -1,7 +1,7 @@
 """Whether a step is possible now, for this person: the table applied to one télédossier.
 
-Pure. A refusal says why, in French for the people on the screen, and lists what is possible instead: one issue of slug
-`possible-step` per step, its code in `diagnostics`.
+Pure. A refusal says why, in French for the people on the screen, and lists what is possible instead: one
+issue of slug `possible-step` per step, its code in `diagnostics`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ NOT_STEPS = frozenset({"start", "save", "discard", "attach"})
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One recipient's Task (None: the draft) going to state `to` ("" = it stays), by a person in `position`."""
+    """One recipient's Task (None: the draft) going to state `to` ("" = it stays), by a person in
+    `position`."""
 
     task: Resource | None
     to: str
@@ -31,8 +32,8 @@ class Move:
 
 
 def moves(file: Teledossier, step: Step, actor: Actor) -> list[Move]:
-    """Every way this person can make this step now. The sender's side moves all recipients at once, a recipient only
-    their own part."""
+    """Every way this person can make this step now. The sender's side moves all recipients at once, a
+    recipient only their own part."""
     found: list[Move] = []
     if file.state == DRAFT:
         transition = step.leave(DRAFT, actor.sender.qualities)
@@ -67,7 +68,8 @@ def possible(file: Teledossier, flow: Workflow, actor: Actor) -> tuple[str, ...]
 
 
 def judge(file: Teledossier, flow: Workflow, code: str, actor: Actor) -> tuple[Step, list[Move]]:
-    """The step and its moves. Raises Invalid (no such step), Forbidden (never this person's), Conflict (not now)."""
+    """The step and its moves. Raises Invalid (no such step), Forbidden (never this person's), Conflict (not
+    now)."""
     step = flow.step(code)
     if step is None:
         if code not in concepts("step") or code in NOT_STEPS:
@@ -112,7 +114,9 @@ def refusal(
 ) -> TeledossierError:
     """The error with its reason in both languages and what is possible now."""
     now = possible(file, flow, actor)
-    takers = [name for name in (_taker(file, task) for task in file.tasks if task["id"] in actor.recipients) if name]
+    takers = [
+        name for name in (_taker(file, task) for task in file.tasks if task["id"] in actor.recipients) if name
+    ]
     text = say(
         words,
         step=display("step", code),

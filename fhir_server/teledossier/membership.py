@@ -1,6 +1,7 @@
 """Who belongs where: a person's posts and communities, and whose télédossiers they may see.
 
-A person's own set is their Practitioner and every community among the organizations of their active PractitionerRoles.
+A person's own set is their Practitioner and every community among the organizations of their active
+PractitionerRoles.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ async def read_all(store: Store, references: Sequence[str]) -> dict[str, Resourc
         if id:
             keys.append((type, id))
     found = await store.read_many(keys)
-    return {f"{type}/{id}": codec.parse(one.body) for (type, id), one in found.items() if one.body is not None}
+    return {
+        f"{type}/{id}": codec.parse(one.body) for (type, id), one in found.items() if one.body is not None
+    }
 
 
 def is_community(organization: Resource | None) -> bool:

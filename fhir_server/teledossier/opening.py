@@ -26,8 +26,13 @@ from profiles.outcomes import Conflict, Forbidden, Invalid
 START = ("workflow", "patient", "encounter", "author", "requester", "title", "occurred", "numero", "who")
 
 
+ENCOUNTER = ("identifier", "status", "class", "period", "serviceProvider")
+"""What is taken of an Encounter from outside."""
+
+
 async def start(engine: Engine, access: Access, request: OperationRequest) -> OperationResult:
-    """Opens a draft: 201 and the ServiceRequest. Raises Invalid, Forbidden, Conflict (a numero already given)."""
+    """Opens a draft: 201 and the ServiceRequest. Raises Invalid, Forbidden, Conflict (a numero already
+    given)."""
     given = Parameters.of(request.parameters, START)
     who = await caller(engine, access, given)
     flow = workflow(given.code("workflow", workflow_codes()) or "")
@@ -66,7 +71,9 @@ def _author_role(who: Caller, asked: str) -> str:
     able = [key(role) for role in who.roles if _as_sender(role) & {"requester", "author"}]
     if asked:
         if who.role(asked) is None:
-            raise Invalid("not-your-role", "parameter 'author' is an active PractitionerRole of the person who types")
+            raise Invalid(
+                "not-your-role", "parameter 'author' is an active PractitionerRole of the person who types"
+            )
         able = [one for one in able if one == asked]
     if not able:
         raise Forbidden("may-not-start", "this person has no role that opens a télédossier")
@@ -84,8 +91,8 @@ def _delegating(who: Caller, author: str) -> str:
 
 
 async def check_requester(engine: Engine, who: Caller, author: str, requester: str) -> str:
-    """The requester's PractitionerRole: the author's own, or one of a doctor they type for or share the community
-    with. Raises Invalid."""
+    """The requester's PractitionerRole: the author's own, or one of a doctor they type for or share the
+    community with. Raises Invalid."""
     if requester == author:
         return requester
     mine = who.role(author) or {}
@@ -116,8 +123,9 @@ def _encounter(given: Parameters) -> Resource | None:
     sent = given.resource("encounter", "Encounter")
     if sent is None:
         return None
-    kept = {field: sent[field] for field in ("identifier", "status", "class", "period", "serviceProvider") if field in sent}
-    return {"resourceType": "Encounter", "status": "in-progress", **kept}
+    kept: Resource = {"resourceType": "Encounter", "status": "in-progress"}
+    kept.update({field: sent[field] for field in ENCOUNTER if field in sent})
+    return kept
 
 
 async def _numero(engine: Engine, asked: str, occurred: str) -> str:

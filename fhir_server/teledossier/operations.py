@@ -1,7 +1,8 @@
-"""The operations on a télédossier: they judge the person's right, then the platform writes, in one transaction.
+"""The operations on a télédossier: they judge the person's right, then the platform writes, in one
+transaction.
 
-A step computed from a view that was overtaken meanwhile is computed again from the new one: of two experts who take
-a file at once one wins, and the other is told who.
+A step computed from a view that was overtaken meanwhile is computed again from the new one: of two experts
+who take a file at once one wins, and the other is told who.
 FHIR R4 operations.html
 """
 
@@ -31,7 +32,19 @@ from fhir_server.teledossier.writing import Writing
 from profiles.outcomes import Invalid
 
 LONGEST_CALL = 24 * 60  # minutes
-SAVE = ("answers", "recipient", "exam", "visibility", "priority", "comment", "requester", "title", "consent", "occurred", "who")
+SAVE = (
+    "answers",
+    "recipient",
+    "exam",
+    "visibility",
+    "priority",
+    "comment",
+    "requester",
+    "title",
+    "consent",
+    "occurred",
+    "who",
+)
 
 
 async def save(engine: Engine, access: Access, request: OperationRequest) -> OperationResult:
@@ -62,8 +75,12 @@ async def _content(engine: Engine, given: Parameters, file: Teledossier, who: Ca
         requester = await check_requester(engine, who, file.author, requester)
     return drafts.Content(
         answers=given.resource("answers", "QuestionnaireResponse"),
-        recipients=await recipients(engine, given.references("recipient")) if given.has("recipient") else None,
-        exams=tuple(_announced(one) for one in given.all("exam", ("valueReference",), dict)) if given.has("exam") else None,
+        recipients=await recipients(engine, given.references("recipient"))
+        if given.has("recipient")
+        else None,
+        exams=tuple(_announced(one) for one in given.all("exam", ("valueReference",), dict))
+        if given.has("exam")
+        else None,
         visibility=given.code("visibility", ("me", "community")),
         priority=given.code("priority", drafts.PRIORITIES),
         comment=given.text("comment") if given.has("comment") else None,
@@ -76,7 +93,11 @@ async def _content(engine: Engine, given: Parameters, file: Teledossier, who: Ca
 def _announced(reference: Resource) -> Resource:
     """A logical reference to an exam that is to come. Raises Invalid."""
     identifier = reference.get("identifier")
-    if not isinstance(identifier, dict) or not isinstance(identifier.get("value"), str) or "reference" in reference:
+    if (
+        not isinstance(identifier, dict)
+        or not isinstance(identifier.get("value"), str)
+        or "reference" in reference
+    ):
         raise Invalid("bad-exam", "an announced exam is a Reference with an identifier: its accession number")
     made: Resource = {"type": "ImagingStudy", "identifier": identifier}
     if isinstance(reference.get("display"), str):
@@ -104,8 +125,8 @@ STEP = ("step", "text", "reason", "recipient", "minutes", "closes", "occurred", 
 
 
 async def step(engine: Engine, access: Access, request: OperationRequest) -> OperationResult:
-    """One step of the workflow. Raises NotFound, Invalid, Forbidden, Conflict (illegal now, and what is possible),
-    Unprocessable (something is missing)."""
+    """One step of the workflow. Raises NotFound, Invalid, Forbidden, Conflict (illegal now, and what is
+    possible), Unprocessable (something is missing)."""
     given = Parameters.of(request.parameters, STEP)
     who = await caller(engine, access, given)
     code = given.code("step")
@@ -140,8 +161,9 @@ def _flow(file: Teledossier) -> Workflow:
 
 
 async def everything(engine: Engine, access: Access, request: OperationRequest) -> OperationResult:
-    """The whole télédossier as a collection Bundle: the request first, what hangs on it oldest first, the people it
-    names; for a person also a Parameters `possible` with the steps they can make now. Raises NotFound."""
+    """The whole télédossier as a collection Bundle: the request first, what hangs on it oldest first, the
+    people it names; for a person also a Parameters `possible` with the steps they can make now. Raises
+    NotFound."""
     file = await opened(engine, access, request.id)
     base = engine.settings.fhir_base
     entries = [file.request, *([file.patient] if file.patient else [])]

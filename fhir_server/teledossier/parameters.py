@@ -28,20 +28,25 @@ class Parameters:
         entries = tuple(one for one in resource.get("parameter", ()) if isinstance(one, dict))
         strange = sorted({str(one.get("name")) for one in entries} - set(known))
         if strange:
-            raise Invalid("unknown-parameter", f"no parameter {', '.join(strange)}; known: {', '.join(sorted(known))}")
+            raise Invalid(
+                "unknown-parameter", f"no parameter {', '.join(strange)}; known: {', '.join(sorted(known))}"
+            )
         return cls(entries)
 
     def has(self, name: str) -> bool:
         return any(one["name"] == name for one in self.entries)
 
     def all(self, name: str, kinds: Collection[str], python: type) -> list[Any]:
-        """Every value of a name, whichever of the `kinds` (valueString, resource, …) it came as. Raises Invalid."""
+        """Every value of a name, whichever of the `kinds` (valueString, resource, …) it came as. Raises
+        Invalid."""
         found = []
         for one in self.entries:
             if one["name"] == name:
                 fits = [one[kind] for kind in kinds if isinstance(one.get(kind), python)]
                 if not fits:
-                    raise Invalid("bad-parameter", f"parameter '{name}' comes as {' or '.join(sorted(kinds))}")
+                    raise Invalid(
+                        "bad-parameter", f"parameter '{name}' comes as {' or '.join(sorted(kinds))}"
+                    )
                 found.append(fits[0])
         return found
 
@@ -60,18 +65,17 @@ class Parameters:
         return str(found)
 
     def code(self, name: str, known: Collection[str] = ()) -> str | None:
-        found = self.one(name, ("valueCode", "valueString"), str)
+        found: str | None = self.one(name, ("valueCode", "valueString"), str)
         if found is not None and known and found not in known:
             raise Invalid("bad-parameter", f"parameter '{name}' is one of {', '.join(known)}")
         return found
 
     def boolean(self, name: str) -> bool | None:
-        found = self.one(name, ("valueBoolean",), bool)
-        return found
+        return next(iter(self.all(name, ("valueBoolean",), bool)), None)
 
     def integer(self, name: str, most: int) -> int | None:
         """0 to `most`."""
-        found = self.one(name, ("valueInteger", "valuePositiveInt", "valueUnsignedInt"), int)
+        found: int | None = self.one(name, ("valueInteger", "valuePositiveInt", "valueUnsignedInt"), int)
         if found is not None and (isinstance(found, bool) or not 0 <= found <= most):
             raise Invalid("bad-parameter", f"parameter '{name}' is a whole number from 0 to {most}")
         return found
@@ -94,7 +98,7 @@ class Parameters:
 
     def resource(self, name: str, type: str) -> Resource | None:
         """A resource of that type or None."""
-        found = self.one(name, ("resource",), dict)
+        found: Resource | None = self.one(name, ("resource",), dict)
         if found is not None and found.get("resourceType") != type:
             raise Invalid("bad-parameter", f"parameter '{name}' is a resource {type}")
         return found

@@ -1,8 +1,8 @@
 """A patient as the DPI names them, and the Patient known here: matching and the safe update.
 
-Matched by INS (same system and value), else by IPP (system and value), never by name and birth date: two patients
-who share those stay two. The known identity changes only where that is safe: a more trusted identity replaces a less
-trusted one and the old name is kept, a lesser or different one adds nothing but a notice.
+Matched by INS (same system and value), else by IPP (system and value), never by name and birth date: two
+patients who share those stay two. The known identity changes only where that is safe: a more trusted identity
+replaces a less trusted one and the old name is kept, a lesser or different one adds nothing but a notice.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ EXTENSIONS = (BIRTH_PLACE, extension_url("identity-status"))
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """`patient` as it is to be stored, its id and version those of the known one if there was; `changed` False when
-    there is nothing to write; `notices` are slugs of CodeSystem `issue`."""
+    """`patient` as it is to be stored, its id and version those of the known one if there was; `changed`
+    False when there is nothing to write; `notices` are slugs of CodeSystem `issue`."""
 
     patient: Resource
     changed: bool
@@ -46,13 +46,17 @@ class Imported:
 def taken(patient: Any) -> Resource:
     """What is taken of a Patient resource from outside. Raises Invalid for anything that is not one."""
     if not isinstance(patient, dict) or patient.get("resourceType") != "Patient":
-        raise Invalid("no-patient", "the parameter 'patient' is a Patient resource", expression="Parameters.patient")
+        raise Invalid(
+            "no-patient", "the parameter 'patient' is a Patient resource", expression="Parameters.patient"
+        )
     kept: Resource = {"resourceType": "Patient"}
     kept.update({field: patient[field] for field in TAKEN if patient.get(field)})
     for field in ("identifier", "name", "extension"):
         several = kept.get(field, [])
         if not isinstance(several, list) or not all(isinstance(one, dict) for one in several):
-            raise Invalid("bad-patient", f"Patient.{field} is a list of objects", expression=f"Patient.{field}")
+            raise Invalid(
+                "bad-patient", f"Patient.{field} is a list of objects", expression=f"Patient.{field}"
+            )
     if "extension" in kept:
         kept["extension"] = [one for one in kept["extension"] if one.get("url") in EXTENSIONS]
         if not kept["extension"]:
@@ -72,12 +76,15 @@ def ipps_of(patient: Resource) -> list[tuple[str, str]]:
 
 def _identifiers(patient: Resource, wanted: Any) -> list[tuple[str, str]]:
     several = patient.get("identifier", ())
-    pairs = ((str(one.get("system", "")), str(one.get("value", ""))) for one in several if one.get("use") != "old")
+    pairs = (
+        (str(one.get("system", "")), str(one.get("value", ""))) for one in several if one.get("use") != "old"
+    )
     return [(system, number) for system, number in pairs if number and wanted(system)]
 
 
 async def import_patient(store: Store, sent: Any) -> Imported:
-    """The Patient for a télédossier: the known one, brought up to date where safe, or a new one. Raises Invalid."""
+    """The Patient for a télédossier: the known one, brought up to date where safe, or a new one. Raises
+    Invalid."""
     incoming = taken(sent)
     ins = ins_of(incoming)
     known = await _find(store, [ins]) if ins else None
@@ -98,7 +105,9 @@ def merge(by_ins: Resource | None, by_ipp: Resource | None, incoming: Resource) 
     """Pure. `by_ins`, `by_ipp`: the Patients known under the incoming INS and IPP."""
     if by_ins is not None:
         foreign = by_ipp is not None and key(by_ipp) != key(by_ins)
-        return _update(by_ins, _without_ipp(incoming) if foreign else incoming, ["identifier-taken"] * foreign)
+        return _update(
+            by_ins, _without_ipp(incoming) if foreign else incoming, ["identifier-taken"] * foreign
+        )
     if by_ipp is not None:
         if ins_of(by_ipp) and ins_of(incoming):
             return _new(_without_ipp(incoming), ["identifier-taken"])
@@ -112,7 +121,8 @@ def _without_ipp(patient: Resource) -> Resource:
 
 
 def _new(patient: Resource, notices: list[str]) -> Imported:
-    """A new Patient; the id follows from the first identifier, so that two imports at once make one Patient."""
+    """A new Patient; the id follows from the first identifier, so that two imports at once make one
+    Patient."""
     first = next(iter([one for one in (ins_of(patient), *ipps_of(patient)) if one]), None)
     made = dict(patient)
     if first:
@@ -136,13 +146,16 @@ def _update(known: Resource, incoming: Resource, notices: list[str]) -> Imported
 
 
 def _joined(known: Sequence[Resource], incoming: Iterable[Resource]) -> list[Resource]:
-    """The known identifiers and those that are new: another INS or another IPP of the same issuer adds nothing."""
+    """The known identifiers and those that are new: another INS or another IPP of the same issuer adds
+    nothing."""
     systems = {one.get("system") for one in known}
     has_ins = bool(systems.intersection(INS_SYSTEMS))
     added = [
         one
         for one in incoming
-        if one.get("system") and one["system"] not in systems and not (has_ins and one["system"] in INS_SYSTEMS)
+        if one.get("system")
+        and one["system"] not in systems
+        and not (has_ins and one["system"] in INS_SYSTEMS)
     ]
     return [*known, *added]
 
@@ -150,7 +163,9 @@ def _joined(known: Sequence[Resource], incoming: Iterable[Resource]) -> list[Res
 def _with_birth_place(updated: Resource, incoming: Resource) -> Resource:
     has = any(one.get("url") == BIRTH_PLACE for one in updated.get("extension", ()))
     places = [one for one in incoming.get("extension", ()) if one.get("url") == BIRTH_PLACE]
-    return updated if has or not places else {**updated, "extension": [*updated.get("extension", ()), *places]}
+    return (
+        updated if has or not places else {**updated, "extension": [*updated.get("extension", ()), *places]}
+    )
 
 
 def _trusted(updated: Resource, known: Resource, incoming: Resource, differs: bool) -> Resource:
@@ -175,4 +190,9 @@ def _traits(patient: Resource) -> tuple[str, str, str, str]:
     """Birth name, first given name, birth date, sex: the strict traits, compared without case."""
     _, given, family = family_and_given(patient)
     first = given.split(" ")[0] if given else ""
-    return family.casefold(), first.casefold(), str(patient.get("birthDate", "")), str(patient.get("gender", ""))
+    return (
+        family.casefold(),
+        first.casefold(),
+        str(patient.get("birthDate", "")),
+        str(patient.get("gender", "")),
+    )

@@ -1,7 +1,7 @@
 """The report as a PDF: A4, embedded font, the same bytes for the same télédossier.
 
-Entry point: `pdf(report)`. Bitstream Vera comes with reportlab and is embedded in subset, so that the page looks the
-same in twenty years; it has every sign French needs. What it lacks is written with what it has.
+Entry point: `pdf(report)`. Bitstream Vera comes with reportlab and is embedded in subset, so that the page
+looks the same in twenty years; it has every sign French needs. What it lacks is written with what it has.
 """
 
 from __future__ import annotations
@@ -38,7 +38,16 @@ INK, SOFT, LINE = HexColor("#16242f"), HexColor("#5a6b78"), HexColor("#d5dde3")
 ACCENT, PALE = HexColor("#0b5c7a"), HexColor("#f1f6f8")
 MARGIN, WIDTH = 17 * mm, A4[0] - 34 * mm
 REGULAR, BOLD = "Vera", "VeraBd"
-SPELT = {"→": "->", "←": "<-", "₂": "2", "α": "alpha", "β": "beta", "✓": "x", "\u202f": "\u00a0", "\u2011": "-"}
+SPELT = {
+    "→": "->",
+    "←": "<-",
+    "₂": "2",
+    "α": "alpha",
+    "β": "beta",
+    "✓": "x",
+    "\u202f": "\u00a0",
+    "\u2011": "-",
+}
 
 
 @cache
@@ -57,7 +66,9 @@ def printable(text: str) -> str:
     return "".join(sign if ord(sign) in known or sign == "\n" else "?" for sign in spelt)
 
 
-def _style(size: float, *, bold: bool = False, color: Any = INK, before: float = 0, indent: float = 0) -> ParagraphStyle:
+def _style(
+    size: float, *, bold: bool = False, color: Any = INK, before: float = 0, indent: float = 0
+) -> ParagraphStyle:
     return ParagraphStyle(
         f"s{size}{bold}{color}{before}{indent}",
         fontName=BOLD if bold else REGULAR,
@@ -96,7 +107,9 @@ def pdf(report: Report) -> bytes:
         invariant=1,
     )
     frame = Frame(MARGIN, 20 * mm, WIDTH, A4[1] - 51 * mm, 0, 0, 0, 0)
-    document.addPageTemplates([PageTemplate(frames=[frame], onPage=lambda canvas, _: _letterhead(canvas, report))])
+    document.addPageTemplates(
+        [PageTemplate(frames=[frame], onPage=lambda canvas, _: _letterhead(canvas, report))]
+    )
     document.build(_story(report), canvasmaker=_numbered(report))
     return buffer.getvalue()
 
@@ -109,7 +122,9 @@ def _story(report: Report) -> list[Flowable]:
     count = len(report.answers)
     heading = words.ANSWER if count == 1 else words.ANSWERS.format(count=count)
     for place, said in enumerate(report.answers):
-        block: list[Flowable] = [_heading(heading), Spacer(1, 1.5 * mm)] if place == 0 else [Spacer(1, 2 * mm)]
+        block: list[Flowable] = (
+            [_heading(heading), Spacer(1, 1.5 * mm)] if place == 0 else [Spacer(1, 2 * mm)]
+        )
         story.append(KeepTogether([*block, _answer(said)]))
     for title, lines in (
         (words.EXCHANGES, [(said.heading, said.text) for said in report.exchanges]),
@@ -125,7 +140,9 @@ def _story(report: Report) -> list[Flowable]:
 def _patient(report: Report) -> Table:
     cells = [[_line(report.patient, _style(14, bold=True))]]
     cells += [[_line(line, _style(8.4, color=INK))] for line in report.patient_lines]
-    return _boxed(cells, [WIDTH], [("BACKGROUND", (0, 0), (-1, -1), PALE), ("LINEBEFORE", (0, 0), (0, -1), 3, ACCENT)])
+    return _boxed(
+        cells, [WIDTH], [("BACKGROUND", (0, 0), (-1, -1), PALE), ("LINEBEFORE", (0, 0), (0, -1), 3, ACCENT)]
+    )
 
 
 def _boxed(cells: list[list[Any]], widths: list[float], style: list[Any]) -> Table:
@@ -279,4 +296,4 @@ def _foot(canvas: Canvas, report: Report, page: int, pages: int) -> None:
     foot = words.FOOT.format(numero=report.numero, patient=report.patient, ins=report.ins)
     canvas.drawString(MARGIN, 11 * mm, printable(foot))
     canvas.drawRightString(A4[0] - MARGIN, 11 * mm, words.PAGE.format(page=page, pages=pages))
-    canvas.drawString(MARGIN, 7.8 * mm, words.MEDICAL_SECRET)
+    canvas.drawString(MARGIN, 7.8 * mm, words.CONFIDENTIAL)

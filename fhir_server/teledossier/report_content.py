@@ -133,7 +133,9 @@ def party(file: Teledossier, role: str) -> Party:
         chain = target(found.get("partOf"))
     rpps = next((str(one["value"]) for one in person.get("identifier", ()) if one.get("system") == RPPS), "")
     service_name = str(file.people.get(service, {}).get("name", "")) if service else ""
-    telephone = next((str(one["value"]) for one in person.get("telecom", ()) if one.get("system") == "phone"), "")
+    telephone = next(
+        (str(one["value"]) for one in person.get("telecom", ()) if one.get("system") == "phone"), ""
+    )
     lines = [
         words.RPPS.format(number=rpps) if rpps else "",
         establishment,
@@ -146,7 +148,12 @@ def party(file: Teledossier, role: str) -> Party:
 
 def _service_line(service: Resource, name: str) -> str:
     uf = next(
-        (str(one["value"]) for one in service.get("identifier", ()) if "/NamingSystem/uf/" in one.get("system", "")), ""
+        (
+            str(one["value"])
+            for one in service.get("identifier", ())
+            if "/NamingSystem/uf/" in one.get("system", "")
+        ),
+        "",
     )
     return f"{name} ({words.UF.format(number=uf)})" if uf and name else name
 
@@ -203,14 +210,20 @@ def _ins(patient: Resource) -> str:
     )
     if len(number) != 15:
         return number or words.NO_INS
-    return " ".join(number[start:end] for start, end in ((0, 1), (1, 3), (3, 5), (5, 7), (7, 10), (10, 13), (13, 15)))
+    return " ".join(
+        number[start:end] for start, end in ((0, 1), (1, 3), (3, 5), (5, 7), (7, 10), (10, 13), (13, 15))
+    )
 
 
 def _milestones(file: Teledossier, task: Resource, moment: Moment) -> Iterator[Milestone]:
     sent, mark = str(task.get("authoredOn", "")), read_mark(task)
-    taken = next((one for one in file.of("Provenance") if _is_step(one, "take") and _is_about(one, task)), None)
+    taken = next(
+        (one for one in file.of("Provenance") if _is_step(one, "take") and _is_about(one, task)), None
+    )
     messages = _messages(file)
-    answered = [messages[reference] for kind, reference in outputs(task) if kind == "answer" and reference in messages]
+    answered = [
+        messages[reference] for kind, reference in outputs(task) if kind == "answer" and reference in messages
+    ]
     times = (
         sent,
         mark[1] if mark else "",
@@ -249,7 +262,9 @@ def form_lines(file: Teledossier, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
     for item in form["item"] if form else ():
         said = ", ".join(_say_answer(one, zone) for one in given.get(item["linkId"], ()))
         if said:
-            unit = next((one["valueCoding"]["display"] for one in item.get("extension", ()) if _is_unit(one)), "")
+            unit = next(
+                (one["valueCoding"]["display"] for one in item.get("extension", ()) if _is_unit(one)), ""
+            )
             yield item["text"], f"{said} {unit}".strip()
     note = " ".join(str(one.get("text", "")) for one in file.request.get("note", ()))
     if note:
@@ -314,9 +329,14 @@ def _exams(file: Teledossier, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
     for study in file.of("ImagingStudy"):
         attached |= {str(one.get("value")) for one in study.get("identifier", ())}
         modality = "/".join(str(one.get("code", "")) for one in study.get("modality", ()))
-        counts = words.IMAGES.format(series=study.get("numberOfSeries", 0), images=study.get("numberOfInstances", 0))
+        counts = words.IMAGES.format(
+            series=study.get("numberOfSeries", 0), images=study.get("numberOfInstances", 0)
+        )
         title = f"{modality}  {study.get('description', '')}".strip()
-        yield title, "  ·  ".join(one for one in (say_time(str(study.get("started", "")), zone), counts) if one)
+        yield (
+            title,
+            "  ·  ".join(one for one in (say_time(str(study.get("started", "")), zone), counts) if one),
+        )
     for one in file.request.get("supportingInfo", ()):
         accession = str(one.get("identifier", {}).get("value", ""))
         if one.get("type") == "ImagingStudy" and accession not in attached:

@@ -1,7 +1,8 @@
 """The write rule of ServiceRequest: who may see a télédossier is worked out here, whatever a client writes.
 
-The platform's own transactions (the operations) bring the audience they computed. Any other writer's is thrown away
-and computed from requester, author, visibility and recipients; a request that comes without `numero` gets one.
+The platform's own transactions (the operations) bring the audience they computed. Any other writer's is
+thrown away and computed from requester, author, visibility and recipients; a request that comes without
+`numero` gets one.
 """
 
 from __future__ import annotations

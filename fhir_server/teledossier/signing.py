@@ -19,15 +19,18 @@ REPORT_CODE = {"coding": [{"system": LOINC, "code": "85208-7", "display": "Teleh
 
 
 def sign(file: Teledossier, task: Resource, author: Author, writing: Writing) -> list[str]:
-    """Writes report and PDF; their references, the DiagnosticReport's first. The conclusion is the last answer."""
+    """Writes report and PDF; their references, the DiagnosticReport's first. The conclusion is the last
+    answer."""
     report = content(file, task, author, writing.moment)
     document = pdf(report)
-    binary = writing.create({
-        "resourceType": "Binary",
-        "contentType": "application/pdf",
-        "securityContext": ref(file.reference),
-        "data": base64.b64encode(document).decode("ascii"),
-    })
+    binary = writing.create(
+        {
+            "resourceType": "Binary",
+            "contentType": "application/pdf",
+            "securityContext": ref(file.reference),
+            "data": base64.b64encode(document).decode("ascii"),
+        }
+    )
     number = 1 + sum(kind == "report" for one in file.tasks for kind, _ in outputs(one))
     attachment = {
         "contentType": "application/pdf",
@@ -38,18 +41,20 @@ def sign(file: Teledossier, task: Resource, author: Author, writing: Writing) ->
         "title": f"{TITLE} {file.numero}",
         "creation": writing.moment.occurred,
     }
-    signed = writing.create({
-        "resourceType": "DiagnosticReport",
-        "identifier": [{"system": REPORT_NUMBER, "value": f"CR-{file.numero}-{number}"}],
-        "basedOn": [ref(file.reference)],
-        "status": "final",
-        "code": REPORT_CODE,
-        "subject": file.request["subject"],
-        "effectiveDateTime": writing.moment.occurred,
-        "issued": writing.moment.occurred,
-        "performer": [ref(author.who, author.name)],
-        "resultsInterpreter": [ref(author.who, author.name)],
-        "conclusion": report.answers[-1].text if report.answers else "",
-        "presentedForm": [attachment],
-    })
+    signed = writing.create(
+        {
+            "resourceType": "DiagnosticReport",
+            "identifier": [{"system": REPORT_NUMBER, "value": f"CR-{file.numero}-{number}"}],
+            "basedOn": [ref(file.reference)],
+            "status": "final",
+            "code": REPORT_CODE,
+            "subject": file.request["subject"],
+            "effectiveDateTime": writing.moment.occurred,
+            "issued": writing.moment.occurred,
+            "performer": [ref(author.who, author.name)],
+            "resultsInterpreter": [ref(author.who, author.name)],
+            "conclusion": report.answers[-1].text if report.answers else "",
+            "presentedForm": [attachment],
+        }
+    )
     return [key(signed), key(binary)]

@@ -1,7 +1,7 @@
 """A step: from the télédossier as it stands to the one transaction that moves it.
 
-Pure: (file, workflow, actor, what was given, when) → Bundle, or a refusal. What a step needs, says and where it leads
-is the table's (workflows); what it leaves in FHIR resources is here, once for all workflows.
+Pure: (file, workflow, actor, what was given, when) → Bundle, or a refusal. What a step needs, says and where
+it leads is the table's (workflows); what it leaves in FHIR resources is here, once for all workflows.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def take_step(
     moment: Moment,
     new_id: Callable[[], str],
 ) -> Resource:
-    """The transaction of one step. Raises Invalid, Forbidden, Conflict (judgement), Unprocessable (something it needs
-    is missing)."""
+    """The transaction of one step. Raises Invalid, Forbidden, Conflict (judgement), Unprocessable (something
+    it needs is missing)."""
     step, moves = judge(file, flow, code, actor)
     if given.recipients:
         file = _addressed(file, given.recipients)
@@ -134,8 +134,8 @@ def _send(making: Making) -> list[str]:
 
 
 def _move(making: Making) -> list[str]:
-    """A message if the step says something, then each Task it moves, then the request itself: its version is what two
-    people racing for the same file collide on."""
+    """A message if the step says something, then each Task it moves, then the request itself: its version is
+    what two people racing for the same file collide on."""
     written = []
     message = _message(making) if making.step.message else None
     if message:
@@ -177,7 +177,9 @@ def _moved(making: Making, move: Move, output: tuple[str, str] | None) -> Resour
         ]
         task = with_extension(task, "read-mark", {"extension": mark})
     if code in ("take", "answer") and value(task, "assignee") is None:
-        task = with_extension(task, "assignee", {"valueReference": ref(move.position.role, making.author.name)})
+        task = with_extension(
+            task, "assignee", {"valueReference": ref(move.position.role, making.author.name)}
+        )
     if code == "request-information":
         task = with_extension(task, "held-from", {"valueCode": state})
     if making.given.reason:
@@ -186,7 +188,8 @@ def _moved(making: Making, move: Move, output: tuple[str, str] | None) -> Resour
 
 
 def _next_state(making: Making, move: Move, task: Resource) -> str:
-    """Where the Task goes: by the table, by the rule that a settled file closes, or as the person says (`closes`)."""
+    """Where the Task goes: by the table, by the rule that a settled file closes, or as the person says
+    (`closes`)."""
     state, closes, code = state_of(task), making.given.closes, making.step.code
     if move.to == RESUME:
         return str(value(task, "held-from") or "lu")
@@ -215,8 +218,8 @@ def status_of(state: str) -> Resource:
 
 
 def request_status(file: Teledossier, changed: Mapping[str, Resource]) -> str:
-    """ServiceRequest.status once these Tasks are written: active while one recipient is still at it, completed if one
-    came to an end, else revoked."""
+    """ServiceRequest.status once these Tasks are written: active while one recipient is still at it,
+    completed if one came to an end, else revoked."""
     if not file.tasks:
         return str(file.request["status"])
     states = [state_of(changed.get(task["id"], task)) for task in file.tasks]

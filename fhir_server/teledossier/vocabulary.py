@@ -1,7 +1,7 @@
 """The names a télédossier is written with, and the small FHIR shapes made of them.
 
-Canonical base, code systems, extensions and naming systems as in this room's README; constructors for codings and
-references; readers for extensions. Nothing here knows a workflow.
+Canonical base, code systems, extensions and naming systems as in this room's README; constructors for codings
+and references; readers for extensions. Nothing here knows a workflow.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Workflows as tables: what a PlanDefinition of ours says, read into frozen values, and what is possible when.
+"""Workflows as tables: what a PlanDefinition of ours says, read into frozen values, and what is possible
+when.
 
-A transition names the states it leaves from, the state it goes to (none: it stays; `reprise`: back to where the file
-was before it was put on hold) and who may make it. A new specialty is a new PlanDefinition and Questionnaire.
+A transition names the states it leaves from, the state it goes to (none: it stays; `reprise`: back to where
+the file was before it was put on hold) and who may make it. A new specialty is a new PlanDefinition and
+Questionnaire.
 FHIR R4 plandefinition.html
 """
 
@@ -29,8 +31,8 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of one workflow. `needs`: text, reason, recipient, patient, form; `message`: the category of the
-    Communication it writes, "" for none."""
+    """One step of one workflow. `needs`: text, reason, recipient, patient, form; `message`: the category of
+    the Communication it writes, "" for none."""
 
     code: str
     transitions: tuple[Transition, ...]
@@ -68,7 +70,9 @@ def _step(action: Resource) -> Step:
     transitions = []
     for one in extensions(action, "transition"):
         parts = [(part["url"], part["valueCode"]) for part in one["extension"]]
-        named = {name: frozenset(code for url, code in parts if url == name) for name in ("from", "to", "actor")}
+        named = {
+            name: frozenset(code for url, code in parts if url == name) for name in ("from", "to", "actor")
+        }
         transitions.append(Transition(named["from"], next(iter(named["to"]), ""), named["actor"]))
     return Step(
         code_of(action["code"], "step"),

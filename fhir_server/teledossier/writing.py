@@ -1,7 +1,8 @@
 """The resources a step writes, and the transaction that carries them.
 
-Everything a step writes goes into one Bundle: what existed with the version it was seen at (If-Match), what is new
-under an id of ours, and with them the Provenance and the AuditEvent, so that none is ever there without the others.
+Everything a step writes goes into one Bundle: what existed with the version it was seen at (If-Match), what
+is new under an id of ours, and with them the Provenance and the AuditEvent, so that none is ever there
+without the others.
 FHIR R4 http.html#transaction · provenance.html · auditevent.html
 """
 
@@ -20,8 +21,8 @@ AUDIT_TYPE = {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type"
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """`occurred`: when it happened (a FHIR instant); `recorded`: when we learned of it. They differ only where a
-    machine takes over history. `zone` is the one that times are printed in."""
+    """`occurred`: when it happened (a FHIR instant); `recorded`: when we learned of it. They differ only
+    where a machine takes over history. `zone` is the one that times are printed in."""
 
     occurred: str
     recorded: str
@@ -30,8 +31,9 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who does it: `who` a PractitionerRole (or other reference, "" for the platform), its name, and in delegation
-    the PractitionerRole of the doctor it is done for. `practitioner` is the person, for the audit."""
+    """Who does it: `who` a PractitionerRole (or other reference, "" for the platform), its name, and in
+    delegation the PractitionerRole of the doctor it is done for. `practitioner` is the person, for the
+    audit."""
 
     who: str
     name: str
@@ -86,17 +88,19 @@ class Writing:
         """The AuditEvent of a step: it succeeded, or the transaction would not be there."""
         who = author.practitioner or author.who
         agent: Resource = {"requestor": True, "who": ref(who) if who else {"display": author.name}}
-        self.create({
-            "resourceType": "AuditEvent",
-            "type": AUDIT_TYPE,
-            "subtype": [coding("step", step, display("step", step))],
-            "action": "R" if step == "read" else "U",
-            "recorded": self.moment.recorded,
-            "outcome": "0",
-            "agent": [agent],
-            "source": {"observer": {"display": PLATFORM}},
-            "entity": [{"what": ref(one)} for one in entities if one],
-        })
+        self.create(
+            {
+                "resourceType": "AuditEvent",
+                "type": AUDIT_TYPE,
+                "subtype": [coding("step", step, display("step", step))],
+                "action": "R" if step == "read" else "U",
+                "recorded": self.moment.recorded,
+                "outcome": "0",
+                "agent": [agent],
+                "source": {"observer": {"display": PLATFORM}},
+                "entity": [{"what": ref(one)} for one in entities if one],
+            }
+        )
 
     def bundle(self) -> Resource:
         """The transaction Bundle."""
