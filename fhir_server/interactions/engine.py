@@ -10,23 +10,25 @@ from fhir_server.access import Access
 from fhir_server.operations.registry import Operations
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
+from fhir_server.store.files import Files
 
 if TYPE_CHECKING:
     from fhir_server.audit import Trail
 
 Resource = dict[str, Any]
 WriteRule = Callable[["Engine", Access, Resource | None, Resource], Awaitable[Resource]]
-"""(engine, who writes, what stands there now or None, what they sent) → what is stored; raises what it refuses.
-Awaited: a rule may read the store, as the one of ServiceRequest does to work out who may see a télédossier."""
+"""(engine, who writes, what stands there now or None, what they sent) → what is stored; raises what it
+refuses. Awaited: a rule may read the store, as the one of ServiceRequest does to work out who may see a
+télédossier."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The parts an interaction needs. `now` gives UTC microseconds; `write_rules` is by resource type; `trail` writes
-    the AuditEvents, None keeps none (a loader, a test)."""
+    """The parts an interaction needs. `now` gives UTC microseconds; `write_rules` is by resource type;
+    `trail` writes the AuditEvents, None keeps none (a loader, a test)."""
 
     store: Store
-    files: Any
+    files: Files
     settings: Settings
     now: Callable[[], int]
     write_rules: Mapping[str, WriteRule] = field(default_factory=dict)

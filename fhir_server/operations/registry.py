@@ -19,8 +19,9 @@ Level = Literal["system", "type", "instance"]
 
 @dataclass(frozen=True, slots=True)
 class OperationRequest:
-    """One call. `type` and `id` are empty above their level; `parameters` is the Parameters resource of the body, an
-    empty one for GET; `query` the address's parameters in order; `accept` the request's Accept header."""
+    """One call. `type` and `id` are empty above their level; `parameters` is the Parameters resource of the
+    body, an empty one for GET; `query` the address's parameters in order; `accept` the request's Accept
+    header."""
 
     type: str = ""
     id: str = ""
@@ -31,8 +32,8 @@ class OperationRequest:
 
 @dataclass(frozen=True, slots=True)
 class OperationResult:
-    """The answer. `resource`: a resource, bytes that `headers` name the Content-Type of (FHIR JSON if they do not),
-    or None for an empty body."""
+    """The answer. `resource`: a resource, bytes that `headers` name the Content-Type of (FHIR JSON if they
+    do not), or None for an empty body."""
 
     status: int = 200
     resource: dict[str, Any] | bytes | None = None

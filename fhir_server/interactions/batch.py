@@ -1,0 +1,87 @@
+"""batch: independent entries, each with its own answer. FHIR R4 http.html#batch"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from fhir_server.access import Access
+from fhir_server.interactions.answers import answer_error, answer_version, as_entry, do_read
+from fhir_server.interactions.create import create, create_unless
+from fhir_server.interactions.delete import delete
+from fhir_server.interactions.engine import Engine
+from fhir_server.interactions.entries import Item, check_offered, is_operation
+from fhir_server.interactions.listing import Entry
+from fhir_server.interactions.update import update
+from fhir_server.operations.registry import Level, OperationRequest
+from profiles.outcomes import NotFound, TeledossierError, Unavailable
+
+_TOGETHER = 16
+"""Entries of one kind run side by side, so that their commits share the store's group commit."""
+
+
+async def batch(
+    engine: Engine, access: Access, items: Sequence[Item | TeledossierError], *, returning: str = "minimal"
+) -> list[Entry]:
+    """The answers in the order of the entries; an entry that fails is an outcome and stops nothing."""
+    answers: list[Entry] = [
+        answer_error(item) if isinstance(item, TeledossierError) else Entry(None) for item in items
+    ]
+    limit = asyncio.Semaphore(_TOGETHER)
+
+    async def run(position: int, item: Item) -> None:
+        async with limit:
+            try:
+                answers[position] = await _one(engine, access, item, returning)
+            except TeledossierError as error:
+                answers[position] = answer_error(error)
+
+    for order in range(4):
+        async with asyncio.TaskGroup() as group:
+            for position, item in enumerate(items):
+                if isinstance(item, Item) and item.order == order:
+                    group.create_task(run(position, item))
+    return answers
+
+
+async def _one(engine: Engine, access: Access, item: Item, returning: str) -> Entry:
+    if is_operation(item):
+        return await _operation(engine, access, item)
+    check_offered(item)
+    if item.verb in ("GET", "HEAD"):
+        return await do_read(engine, access, item)
+    if item.verb == "DELETE":
+        gone = await delete(engine, access, item.type, item.id, if_match=item.if_match)
+        return (
+            answer_version(engine, gone, returning)
+            if gone
+            else Entry(None, response={"status": "204 No Content"})
+        )
+    assert item.resource is not None
+    if item.verb == "PUT":
+        resource = {**item.resource, "id": item.id}
+        return answer_version(
+            engine, await update(engine, access, resource, if_match=item.if_match), returning
+        )
+    if item.if_none_exist is None:
+        return answer_version(engine, await create(engine, access, item.resource), returning)
+    version, made = await create_unless(engine, access, item.resource, item.if_none_exist)
+    return answer_version(engine, version, returning, status="" if made else "200 OK")
+
+
+async def _operation(engine: Engine, access: Access, item: Item) -> Entry:
+    levels: dict[int, Level] = {1: "system", 2: "type", 3: "instance"}
+    level = levels.get(len(item.segments))
+    type, id = (item.type if level != "system" else ""), (item.id if level == "instance" else "")
+    found = engine.operations.find(item.segments[-1][1:], level, type) if level else None
+    if found is None or (found.affects_state and item.verb != "POST"):
+        raise NotFound("unknown-operation", f"{item.place}.request.url names no operation for that method")
+    result = await found.handler(
+        engine,
+        access,
+        OperationRequest(type, id, item.resource or {"resourceType": "Parameters"}, list(item.query)),
+    )
+    kind = next((value for name, value in result.headers.items() if name.lower() == "content-type"), "json")
+    if isinstance(result.resource, bytes) and "json" not in kind:
+        raise Unavailable("not-in-a-bundle", "this operation's answer is not FHIR; call it by itself")
+    return as_entry(result.resource, result.status)

@@ -1,0 +1,29 @@
+"""The store's commit, with the AuditEvents of a person's write in the same atomic unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fhir_server.access import Access
+from fhir_server.interactions.engine import Engine
+from fhir_server.store.contract import Put, Version
+
+
+async def one(engine: Engine, access: Access, put: Put, *, old: Version | None = None) -> Version:
+    """One resource. Raises RaceLost."""
+    return (await many(engine, access, [put], olds={(put.type, put.id): old} if old else {}))[0]
+
+
+async def many(
+    engine: Engine,
+    access: Access,
+    puts: Sequence[Put],
+    *,
+    olds: dict[tuple[str, str], Version] | None = None,
+) -> list[Version]:
+    """All or nothing; the versions of `puts` in order. `olds` are the bodies that deletions remove, for the
+    trail. Raises RaceLost."""
+    events: list[Put] = []
+    if engine.trail is not None:
+        events = engine.trail.of_writes(access, puts, olds or {})
+    return (await engine.store.commit([*puts, *events]))[: len(puts)]

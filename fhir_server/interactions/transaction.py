@@ -1,0 +1,277 @@
+"""transaction: every entry or none, in one commit of the store.
+
+identities → links rewritten → every write prepared, all issues at once → one commit → the reads. A lost race
+without If-Match starts again from the top; with it, it is a 412. The reads come after the commit, so they
+see what was written; one that fails is an outcome in its entry, as the writes are already durable by then.
+FHIR R4 http.html#transaction
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from uuid import uuid4
+
+from fhir_server.access import Access
+from fhir_server.interactions import commit, prepare
+from fhir_server.interactions.answers import answer_error, answer_version, do_read
+from fhir_server.interactions.engine import Engine, Resource
+from fhir_server.interactions.entries import Item, check_offered, is_operation, parse_query
+from fhir_server.interactions.links import conditional, relinked, resolver
+from fhir_server.interactions.listing import Entry
+from fhir_server.interactions.search import matches
+from fhir_server.interactions.update import check_match
+from fhir_server.interactions.visibility import check_place, find, require, sees_all, unknown
+from fhir_server.store.contract import Put, RaceLost, Version
+from profiles.outcomes import (
+    Conflict,
+    Invalid,
+    Issue,
+    NotSupported,
+    PreconditionFailed,
+    TeledossierError,
+    Unprocessable,
+)
+
+_BREATH = 50
+"""After so many entries the event loop gets a turn: a large bundle must not stop the others' requests."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What the entries turned out to be, by entry index: filled step by step, alive within one attempt."""
+
+    ids: dict[int, str] = field(default_factory=dict)
+    found: dict[int, Version] = field(
+        default_factory=dict
+    )  # If-None-Exist matched, or the version to be replaced
+    matched: set[int] = field(default_factory=set)  # entries that If-None-Exist answers without a write
+    known: dict[str, str] = field(default_factory=dict)  # fullUrl or conditional reference → Type/id
+    puts: dict[int, Put] = field(default_factory=dict)
+
+
+async def transaction(
+    engine: Engine, access: Access, items: Sequence[Item], *, returning: str = "minimal"
+) -> list[Entry]:
+    """The answers in the order of the entries. Raises what the first failing step raises; nothing is written
+    then."""
+    for item in items:
+        check_offered(item)
+        _check_scope(access, item)
+    _check_unique(items)
+    for _ in range(prepare.ATTEMPTS):
+        plan = _Plan()
+        await _identify(engine, access, items, plan)
+        await _link(engine, access, items, plan)
+        await _prepare(engine, access, items, plan)
+        try:
+            versions = await _commit(engine, access, plan)
+        except RaceLost as race:
+            _check_race(items, race)
+            continue
+        return [await _answer(engine, access, item, plan, versions, returning) for item in items]
+    raise Conflict("lost-race", "what this transaction changes keeps changing; retry")
+
+
+def _check_scope(access: Access, item: Item) -> None:
+    if is_operation(item):
+        raise NotSupported("no-operation", f"{item.place}: operations run in a batch", expression=item.place)
+    if item.verb in ("GET", "HEAD"):
+        require(access, item.type, "s" if len(item.segments) == 1 else "r")
+    else:
+        require(access, item.type, {"POST": "c", "PUT": "u", "DELETE": "d"}[item.verb])
+
+
+def _check_unique(items: Sequence[Item]) -> None:
+    """No resource written twice, no fullUrl used twice: the outcome would depend on the order. Raises
+    Invalid."""
+    written: set[tuple[str, str]] = set()
+    urls: set[str] = set()
+    for item in items:
+        if item.verb in ("PUT", "DELETE"):
+            if (item.type, item.id) in written:
+                raise Invalid(
+                    "duplicate-entry", f"{item.place} writes what another entry writes", expression=item.place
+                )
+            written.add((item.type, item.id))
+        if item.full_url and item.verb in ("POST", "PUT"):
+            if item.full_url in urls:
+                raise Invalid(
+                    "duplicate-full-url",
+                    f"{item.place} has the fullUrl of another entry",
+                    expression=f"{item.place}.fullUrl",
+                )
+            urls.add(item.full_url)
+
+
+async def _identify(engine: Engine, access: Access, items: Sequence[Item], plan: _Plan) -> None:
+    """The id of each entry: new, named by the client, or found by If-None-Exist; two entries with the same
+    condition are one resource. Raises PreconditionFailed, NotFound."""
+    conditions: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+    for item in items:
+        if item.verb == "POST":
+            if item.if_none_exist is None:
+                plan.ids[item.index] = str(uuid4())
+            elif (first := conditions.setdefault((item.type, item.if_none_exist), item.index)) != item.index:
+                plan.ids[item.index] = plan.ids[first]
+                plan.matched.add(item.index)
+            else:
+                await _condition(engine, access, item, plan)
+        elif item.verb in ("PUT", "DELETE"):
+            old = await find(engine, access, item.type, item.id)
+            check_match(item.type, item.id, old, item.if_match)
+            plan.ids[item.index] = item.id
+            if old is not None:
+                plan.found[item.index] = old
+            elif item.verb == "PUT" and not sees_all(access, item.type):
+                raise unknown(item.type, item.id)
+            if item.verb == "PUT" and (old is None or old.body is None):
+                require(access, item.type, "c")
+        if item.full_url and item.index in plan.ids and item.verb != "DELETE":
+            plan.known[item.full_url] = f"{item.type}/{plan.ids[item.index]}"
+
+
+async def _condition(engine: Engine, access: Access, item: Item, plan: _Plan) -> None:
+    assert item.if_none_exist is not None
+    found = await matches(engine, access, item.type, item.if_none_exist, count=2)
+    if len(found) > 1:
+        raise PreconditionFailed(
+            "several-match",
+            f"{item.place}.request.ifNoneExist matches several {item.type}",
+            expression=item.place,
+        )
+    if found:
+        plan.found[item.index] = found[0]
+        plan.matched.add(item.index)
+    plan.ids[item.index] = found[0].id if found else str(uuid4())
+
+
+async def _link(engine: Engine, access: Access, items: Sequence[Item], plan: _Plan) -> None:
+    """Conditional references, each looked up once. Raises PreconditionFailed when not exactly one matches."""
+    for item in items:
+        if item.resource is None or item.index in plan.matched:
+            continue
+        for link, type, path in conditional(item.resource):
+            if link in plan.known:
+                continue
+            require(access, type, "s")
+            found = await matches(engine, access, type, parse_query(link.partition("?")[2]), count=2)
+            if len(found) != 1:
+                how = "nothing" if not found else "several resources"
+                place = placed_in(path, item)
+                raise PreconditionFailed(
+                    "conditional-reference",
+                    f"the conditional reference at {place} matches {how}",
+                    expression=place,
+                )
+            plan.known[link] = f"{found[0].type}/{found[0].id}"
+
+
+async def _prepare(engine: Engine, access: Access, items: Sequence[Item], plan: _Plan) -> None:
+    """Every Put. Raises Unprocessable with the issues of all entries at once, each placed in the Bundle."""
+    at = prepare.moment(engine)
+    issues: list[Issue] = []
+    placed: list[tuple[Item, Put]] = []
+    for done, item in enumerate(items):
+        if done % _BREATH == _BREATH - 1:
+            await asyncio.sleep(0)
+        if item.verb == "DELETE" and (old := plan.found.get(item.index)) is not None and old.body is not None:
+            plan.puts[item.index] = prepare.tombstone(old, at)
+        if item.verb not in ("POST", "PUT") or item.index in plan.matched:
+            continue
+        try:
+            resource = _resolved(item, plan)
+            old = plan.found.get(item.index)
+            put = await prepare.draft(engine, access, resource, plan.ids[item.index], old=old, at=at)
+        except Unprocessable as error:
+            issues.extend(in_bundle(issue, item) for issue in error.issues)
+            continue
+        except TeledossierError as error:
+            raise type(error)(
+                error.slug, str(error), issues=[in_bundle(i, item) for i in error.issues]
+            ) from error
+        placed.append((item, put))
+        plan.puts[item.index] = put
+    if issues:
+        raise Unprocessable("invalid-resource", "some resources of the bundle are not valid", issues=issues)
+    puts = [put for _, put in placed]
+    for _, put in placed:
+        await check_place(engine, access, put, puts)
+
+
+def _resolved(item: Item, plan: _Plan) -> Resource:
+    assert item.resource is not None
+    resource, lost = relinked(item.resource, resolver(plan.known, item.full_url))
+    if lost:
+        raise Invalid(
+            "unresolved-reference",
+            "a urn is no entry's fullUrl",
+            issues=[
+                Issue(
+                    "error",
+                    "invalid",
+                    "unresolved-reference",
+                    "no entry has the fullUrl that this names",
+                    path,
+                )
+                for path in lost
+            ],
+        )
+    return resource
+
+
+def placed_in(path: str, item: Item) -> str:
+    """A place told from the Bundle: `Patient.name[0]` becomes `Bundle.entry[3].resource.name[0]`."""
+    if path.startswith("Bundle"):
+        return path
+    _, dot, rest = path.partition(".")
+    return f"{item.place}.resource{dot}{rest}"
+
+
+def in_bundle(issue: Issue, item: Item) -> Issue:
+    """The issue, its place told from the Bundle."""
+    return replace(issue, expression=placed_in(issue.expression, item))
+
+
+async def _commit(engine: Engine, access: Access, plan: _Plan) -> dict[int, Version]:
+    if not plan.puts:
+        return {}
+    olds = {(old.type, old.id): old for index, old in plan.found.items() if index in plan.puts}
+    versions = await commit.many(engine, access, list(plan.puts.values()), olds=olds)
+    return dict(zip(plan.puts, versions, strict=True))
+
+
+def _check_race(items: Sequence[Item], race: RaceLost) -> None:
+    """A lost race on an entry with If-Match is final. Raises PreconditionFailed."""
+    for item in items:
+        if (item.type, item.id) == (race.type, race.id) and item.if_match is not None:
+            raise PreconditionFailed(
+                "stale-version",
+                f"{item.place}: If-Match names version {item.if_match}, it has changed meanwhile",
+                expression=item.place,
+            )
+
+
+async def _answer(
+    engine: Engine, access: Access, item: Item, plan: _Plan, versions: dict[int, Version], returning: str
+) -> Entry:
+    if item.verb in ("GET", "HEAD"):
+        try:
+            return await do_read(engine, access, item)
+        except TeledossierError as error:
+            return answer_error(error)
+    version = versions.get(item.index)
+    if version is not None:
+        return answer_version(engine, version, returning)
+    if item.index in plan.matched:
+        same = plan.found.get(item.index) or next(
+            (done for done in versions.values() if (done.type, done.id) == (item.type, plan.ids[item.index])),
+            None,
+        )
+        if same is None:  # the same condition as an entry that itself was matched
+            same = next(
+                old for old in plan.found.values() if (old.type, old.id) == (item.type, plan.ids[item.index])
+            )
+        return answer_version(engine, same, returning, status="200 OK")
+    return Entry(None, response={"status": "204 No Content"})

@@ -1,0 +1,49 @@
+"""Reading a body within a limit: nothing beyond it is ever held."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator
+
+from fhir_server.rest.answer import Call
+from profiles.outcomes import Invalid, TooLarge, UnsupportedMedia
+
+
+async def chunks(call: Call, limit: int) -> AsyncIterator[bytes]:
+    """The body as it comes, at most `limit` bytes. Raises TooLarge, and Invalid when the client goes away."""
+    announced = call.headers.get("content-length", "")
+    if announced.isdecimal() and (len(announced) > 18 or int(announced) > limit):
+        raise TooLarge("body-too-large", f"the body is over the limit of {limit} bytes")
+    seen, more = 0, True
+    while more:
+        message = await call.receive()
+        if message["type"] == "http.disconnect":
+            raise Invalid("incomplete-body", "the body ended before it was complete")
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        seen += len(chunk)
+        if seen > limit:
+            raise TooLarge("body-too-large", f"the body is over the limit of {limit} bytes")
+        if chunk:
+            yield chunk
+
+
+async def whole(call: Call, limit: int) -> bytes:
+    """The whole body, unpacked if it came gzipped; the limit holds for both. Raises TooLarge,
+    UnsupportedMedia."""
+    body = b"".join([chunk async for chunk in chunks(call, limit)])
+    coding = call.headers.get("content-encoding", "identity").strip().lower()
+    if coding in ("identity", ""):
+        return body
+    if coding != "gzip":
+        raise UnsupportedMedia("content-encoding", "a body comes plain or as gzip")
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        plain = unpacker.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise Invalid("bad-gzip", "the body is no valid gzip") from error
+    if len(plain) > limit:
+        raise TooLarge("body-too-large", f"the body is over the limit of {limit} bytes")
+    if not unpacker.eof:
+        raise Invalid("bad-gzip", "the gzip body is cut off")
+    return plain

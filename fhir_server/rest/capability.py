@@ -1,0 +1,113 @@
+"""The CapabilityStatement, made from what is registered: it promises what the routes and the search can do,
+no more.
+
+FHIR R4 capabilitystatement.html; SMART App Launch 2.2 conformance.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fhir_server.interactions.engine import Engine
+from fhir_server.interactions.prepare import instant
+from fhir_server.operations.registry import Operation
+from profiles import codec, definitions
+
+_OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")
+_SEARCHED = frozenset({"token", "reference", "date", "string", "uri"})
+"""Parameter types that the search answers; the rest are left out rather than promised."""
+
+
+def statement(engine: Engine, oauth_uris: Mapping[str, str] | None) -> bytes:
+    """The JSON, made once at start-up."""
+    rest: dict[str, Any] = {
+        "mode": "server",
+        "documentation": "FHIR R4, JSON. Every resource is seen through the reader's rights: what may not "
+        "be seen is answered like what is not there.",
+        "security": _security(oauth_uris),
+        "resource": [_resource(engine, type) for type in sorted(definitions.resource_types())],
+        "interaction": [{"code": "transaction"}, {"code": "batch"}],
+    }
+    operations = _operations(engine.operations.at("system"))
+    if operations:
+        rest["operation"] = operations
+    return codec.dump(
+        {
+            "resourceType": "CapabilityStatement",
+            "status": "active",
+            "date": instant(engine.now()),
+            "kind": "instance",
+            "software": {"name": "Télédossier", "version": _version()},
+            "implementation": {"description": "Télédossier", "url": engine.settings.fhir_base},
+            "fhirVersion": definitions.FHIR_VERSION,
+            "format": ["application/fhir+json", "json"],
+            "rest": [rest],
+        }
+    )
+
+
+def _version() -> str:
+    try:
+        return version("teledossier")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _resource(engine: Engine, type: str) -> dict[str, Any]:
+    parameters = definitions.search_parameters(type).values()
+    resource: dict[str, Any] = {
+        "type": type,
+        "interaction": [{"code": code} for code in _INTERACTIONS],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": False,
+        "conditionalDelete": "not-supported",
+        "searchParam": [
+            {"name": parameter.code, "definition": parameter.url, "type": parameter.type}
+            for parameter in sorted(parameters, key=lambda parameter: parameter.code)
+            if parameter.type in _SEARCHED
+        ],
+    }
+    includes = sorted(p.code for p in parameters if p.type == "reference")
+    if includes:
+        resource["searchInclude"] = [f"{type}:{code}" for code in includes]
+    offered = [o for level in ("type", "instance") for o in engine.operations.at(level, type)]
+    operations = _operations(offered)
+    if operations:
+        resource["operation"] = operations
+    return resource
+
+
+def _operations(offered: Any) -> list[dict[str, str]]:
+    named: dict[str, Operation] = {operation.name: operation for operation in offered}
+    return [
+        {"name": name, "definition": operation.definition or _definition(name)}
+        for name, operation in sorted(named.items())
+    ]
+
+
+def _definition(name: str) -> str:
+    return f"https://teledossier.example/fhir/OperationDefinition/{name}"
+
+
+def _security(oauth_uris: Mapping[str, str] | None) -> dict[str, Any]:
+    """SMART's service code, and its deprecated extension that one client library still reads."""
+    if not oauth_uris:
+        return {"cors": True, "description": "No authorization server: reachable from this machine only."}
+    return {
+        "cors": True,
+        "service": [{"coding": [{"system": _SERVICE, "code": "SMART-on-FHIR"}], "text": "SMART on FHIR"}],
+        "extension": [
+            {
+                "url": _OAUTH,
+                "extension": [{"url": name, "valueUri": uri} for name, uri in oauth_uris.items()],
+            }
+        ],
+    }

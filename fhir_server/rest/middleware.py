@@ -1,0 +1,187 @@
+"""Around the whole application, in pure ASGI: a number for each request, one log line, figures, and CORS.
+
+Log lines and figures carry no query value, no id and no body: the path is reduced to its first parts
+(`/fhir/Patient`, never `/fhir/Patient/12`). Order from outside in: Observed, Cors, the guard, the routes; so
+a preflight needs no token and a refusal by the guard is logged too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fhir_server.audit import Trail
+from fhir_server.store.contract import Store
+from profiles import definitions
+
+access_log = logging.getLogger("teledossier.access")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ROOMS = frozenset(
+    {"fhir", "dicom-web", "oauth", "launch", "static", "connexion", "healthz", "readyz", "metrics"}
+)
+_READY_WITHIN = 2.0  # seconds
+_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class Figures:
+    """What Prometheus reads; one of these per process, made with the application."""
+
+    def __init__(self, trail: Trail | None = None) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "teledossier_requests_total", "Requests", ("method", "room", "status"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "teledossier_request_seconds",
+            "Time to the last byte",
+            ("room",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.running = Gauge(
+            "teledossier_requests_running", "Requests being answered", registry=self.registry
+        )
+        dropped = Gauge(
+            "teledossier_audit_dropped_total", "Audit events lost since the start", registry=self.registry
+        )
+        dropped.set_function(lambda: trail.dropped if trail is not None else 0)
+
+
+def room_of(path: str) -> str:
+    """A path without what could name a person: "fhir/Patient", "dicom-web", "portal"."""
+    parts = path.split("/", 3)
+    first = parts[1] if len(parts) > 1 else ""
+    if first == "fhir":
+        second = parts[2] if len(parts) > 2 else ""
+        return f"fhir/{second}" if second in definitions.resource_types() or second == "metadata" else "fhir"
+    return first if first in _ROOMS else "portal"
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Gives the request its number (X-Request-Id, the client's own if it is harmless), counts it, logs it."""
+
+    app: ASGIApp
+    figures: Figures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        number = _number(scope)
+        scope["request_id"] = number
+        status, room, began = 500, room_of(scope["path"]), time.perf_counter()
+
+        async def observed_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", [])
+                message["headers"] = [*message["headers"], (b"x-request-id", number.encode())]
+            await send(message)
+
+        self.figures.running.inc()
+        try:
+            await self.app(scope, receive, observed_send)
+        finally:
+            self.figures.running.dec()
+            took = time.perf_counter() - began
+            self.figures.requests.labels(_method(scope), room, str(status)).inc()
+            self.figures.seconds.labels(room).observe(took)
+            if access_log.isEnabledFor(logging.INFO):
+                access_log.info("%s %s %s %d %.1fms", number, _method(scope), room, status, took * 1000)
+
+
+def _number(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            if _REQUEST_ID.fullmatch(given):
+                return str(given)
+    return uuid4().hex[:16]
+
+
+def _method(scope: Scope) -> str:
+    """The method, or "other": a made-up method must not make a new time series."""
+    known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    return scope["method"] if scope["method"] in known else "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Lets pages of any origin call the addresses under `prefixes`, with a bearer token and never with a
+    cookie: the answer names `*`, for which browsers send and show nothing that rests on a session. SMART App
+    Launch 2.2 app-launch.html#considerations-for-cross-origin-resource-sharing-cors-support"""
+
+    app: ASGIApp
+    prefixes: Sequence[str] = ("/fhir/", "/.well-known/", "/oauth/token", "/oauth/jwks")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(tuple(self.prefixes)):
+            await self.app(scope, receive, send)
+            return
+        names = {name for name, _ in scope["headers"]}
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in names:
+            await _PREFLIGHT(scope, receive, send)
+            return
+        if b"origin" not in names:
+            await self.app(scope, receive, send)
+            return
+
+        async def open_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Access-Control-Allow-Origin"] = "*"
+                headers["Access-Control-Expose-Headers"] = (
+                    _EXPOSED
+                )
+            await send(message)
+
+        await self.app(scope, receive, open_send)
+
+
+_EXPOSED = "ETag, Location, Content-Location, Last-Modified, X-Request-Id"
+_PREFLIGHT = Response(
+    status_code=204,
+    headers={
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, "
+        "If-None-Exist, X-Request-Id",
+        "Access-Control-Max-Age": "600",
+    },
+)
+
+
+def status_routes(store: Store, figures: Figures) -> list[BaseRoute]:
+    """/healthz: the process answers. /readyz: its store does. /metrics: the figures of this process."""
+
+    async def healthz(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(request: Request) -> Response:
+        try:
+            await asyncio.wait_for(store.latest(), _READY_WITHIN)
+        except Exception as error:
+            logging.getLogger(__name__).error("the store does not answer: %s", type(error).__name__)
+            return JSONResponse({"ready": False, "store": "does not answer"}, 503)
+        return JSONResponse({"ready": True, "store": "answers"})
+
+    async def metrics(request: Request) -> Response:
+        return Response(
+            generate_latest(figures.registry), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]

@@ -1,0 +1,187 @@
+"""The handlers of types and instances: HTTP in, one interaction, HTTP out. FHIR R4 http.html"""
+
+from __future__ import annotations
+
+from fhir_server import bundle
+from fhir_server.interactions import create, delete, history, read, update, vread
+from fhir_server.interactions.engine import Engine, Resource
+from fhir_server.interactions.entries import parse_query
+from fhir_server.interactions.prepare import type_of
+from fhir_server.interactions.search import search_listing
+from fhir_server.interactions.subset import subset_of
+from fhir_server.interactions.visibility import check_id, unknown
+from fhir_server.rest import headers as http
+from fhir_server.rest.answer import Answer, Call
+from fhir_server.rest.body import whole
+from fhir_server.rest.negotiation import check_content_type, check_form, check_format, pretty
+from fhir_server.store.contract import Version
+from profiles import codec
+from profiles.outcomes import Invalid, Issue, NotSupported, operation_outcome
+
+_FORM_LIMIT = 1_000_000
+_HISTORY_MOST = 1000
+_READ_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
+
+
+async def resource_in(engine: Engine, call: Call) -> Resource:
+    """The body as a resource. Raises UnsupportedMedia, TooLarge, Invalid (with line and column)."""
+    check_content_type(call)
+    return codec.parse(await whole(call, engine.settings.max_body))
+
+
+def version_out(call: Call, version: Version) -> Answer:
+    """A read's answer: the stored bytes, a part of them, or 304."""
+    tags = http.version_headers(version)
+    if http.not_modified(call.headers, version):
+        return Answer(304, headers=tags)
+    assert version.body is not None
+    body = version.body
+    if call.query:
+        body = pretty(call, subset_of(call.query).apply(body))
+    return Answer(200, body, tags)
+
+
+def written_out(engine: Engine, call: Call, version: Version, *, made: bool) -> Answer:
+    """A write's answer: 201 with Location, or 200; the body as Prefer asks, else the resource."""
+    headers = http.version_headers(version)
+    address = f"{engine.settings.fhir_base}/{version.type}/{version.id}/_history/{version.version}"
+    if made:
+        headers["Location"] = address
+    else:
+        headers["Content-Location"] = address
+    returning = http.prefer(call.headers).returning
+    status = 201 if made else 200
+    if returning == "minimal":
+        return Answer(status, b"", headers)
+    if returning == "OperationOutcome":
+        done = Issue(
+            "information", "informational", "done", f"{version.type}/{version.id} is at {version.version}"
+        )
+        return Answer(status, pretty(call, codec.dump(operation_outcome([done]))), headers)
+    return Answer(status, pretty(call, version.body or b""), headers)
+
+
+async def read_instance(engine: Engine, call: Call) -> Answer:
+    """GET [type]/[id]"""
+    check_format(call)
+    _check_parameters(call)
+    type, id = call.segments
+    return version_out(call, await read.read(engine, call.access, type, id))
+
+
+async def read_version(engine: Engine, call: Call) -> Answer:
+    """GET [type]/[id]/_history/[vid]"""
+    check_format(call)
+    _check_parameters(call)
+    type, id, _, number = call.segments
+    if not (number.isascii() and number.isdecimal()) or len(number) > 18:
+        raise unknown(type, id)
+    return version_out(call, await vread.vread(engine, call.access, type, id, int(number)))
+
+
+def _check_parameters(call: Call) -> None:
+    """A read with search parameters would look like a filtered read and is none. Raises Invalid naming the
+    valid."""
+    for name, _ in call.query:
+        if name not in _READ_PARAMETERS:
+            raise Invalid(
+                "unknown-parameter",
+                f"{name[:64]} is not a parameter of read; valid: {', '.join(sorted(_READ_PARAMETERS))}",
+            )
+
+
+async def history_instance(engine: Engine, call: Call) -> Answer:
+    """GET [type]/[id]/_history, `_count`, and `_before` as the next link carries it."""
+    check_format(call)
+    type, id, _ = call.segments
+    count, before = 20, None
+    for name, value in call.query:
+        if name == "_count":
+            count = min(http.whole_number(name, value), _HISTORY_MOST)
+        elif name == "_before":
+            before = http.whole_number(name, value)
+        elif name not in ("_format", "_pretty"):
+            raise Invalid(
+                "unknown-parameter",
+                f"{name[:64]} is not a parameter of history; valid: _count, _format, _pretty",
+            )
+    listing = await history.history(engine, call.access, type, id, count=count, before=before)
+    return Answer(200, pretty(call, listing.dump()))
+
+
+async def search_type(engine: Engine, call: Call) -> Answer:
+    """GET [type]?… and POST [type]/_search with a form; the form's parameters count like the address's."""
+    check_format(call)
+    params = list(call.query)
+    if call.method == "POST":
+        check_form(call)
+        try:
+            params += parse_query((await whole(call, _FORM_LIMIT)).decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise Invalid("not-utf-8", "the form is not UTF-8") from error
+    lenient = http.prefer(call.headers).handling == "lenient"
+    search = [(name, value) for name, value in params if name not in ("_format", "_pretty")]
+    listing = await search_listing(engine, call.access, call.segments[0], search, lenient=lenient)
+    return Answer(200, pretty(call, listing.dump()))
+
+
+async def create_type(engine: Engine, call: Call) -> Answer:
+    """POST [type], with If-None-Exist as conditional create."""
+    check_format(call)
+    resource = await resource_in(engine, call)
+    _check_type(resource, call.segments[0])
+    condition = call.headers.get("if-none-exist")
+    if condition is None:
+        return written_out(engine, call, await create.create(engine, call.access, resource), made=True)
+    version, made = await create.create_unless(engine, call.access, resource, parse_query(condition))
+    return written_out(engine, call, version, made=made)
+
+
+async def update_instance(engine: Engine, call: Call) -> Answer:
+    """PUT [type]/[id]"""
+    check_format(call)
+    type, id = call.segments
+    check_id(id)
+    _refuse_condition(call)
+    demanded = http.if_match(call.headers)
+    resource = await resource_in(engine, call)
+    _check_type(resource, type)
+    if resource.get("id") != id:
+        raise Invalid(
+            "wrong-id", "the id of the resource is not the id of the address", expression=f"{type}.id"
+        )
+    version = await update.update(engine, call.access, resource, if_match=demanded)
+    return written_out(engine, call, version, made=version.method == "create")
+
+
+async def delete_instance(engine: Engine, call: Call) -> Answer:
+    """DELETE [type]/[id]: 204, whether or not something was there."""
+    _refuse_condition(call)
+    type, id = call.segments
+    gone = await delete.delete(engine, call.access, type, id, if_match=http.if_match(call.headers))
+    return Answer(204, headers=http.version_headers(gone) if gone else {})
+
+
+async def post_bundle(engine: Engine, call: Call) -> Answer:
+    """POST to the base: batch or transaction."""
+    check_format(call)
+    access = call.access
+    resource = await resource_in(engine, call)
+    if type_of(resource) != "Bundle":
+        raise Invalid("not-a-bundle", "the base takes a Bundle; a resource is posted to its type")
+    returning = http.prefer(call.headers).returning or "minimal"
+    return Answer(200, pretty(call, (await bundle.run(engine, access, resource, returning=returning)).dump()))
+
+
+def _check_type(resource: Resource, type: str) -> None:
+    if type_of(resource) != type:
+        raise Invalid(
+            "wrong-type",
+            f"the resource's type is not {type}, which the address names",
+            expression="Resource.resourceType",
+        )
+
+
+def _refuse_condition(call: Call) -> None:
+    if any(name not in ("_format", "_pretty") for name, _ in call.query):
+        raise NotSupported("no-conditional-write", "conditional update and delete are not offered")

@@ -1,0 +1,157 @@
+"""/fhir: one ASGI endpoint that looks at the path once and calls one handler.
+
+A router with a pattern for each address would try them in turn for every request; here a read by id costs
+one split of the path. FHIR R4 http.html#summary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import unquote
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from fhir_server.interactions.engine import Engine
+from fhir_server.interactions.entries import parse_query
+from fhir_server.rest import binary, capability, operate, resources
+from fhir_server.rest.answer import Answer, Call
+from fhir_server.rest.errors import outcome_of
+from fhir_server.rest.negotiation import check_format, pretty
+from fhir_server.rest.refusals import not_allowed, unknown_address, unknown_type
+from profiles import definitions
+from profiles.outcomes import NotSupported, TeledossierError
+
+Handler = Callable[[Engine, Call], Awaitable[Answer | binary.FileAnswer]]
+
+_TYPE: Mapping[str, Handler] = {
+    "GET": resources.search_type,
+    "HEAD": resources.search_type,
+    "POST": resources.create_type,
+}
+_INSTANCE: Mapping[str, Handler] = {
+    "GET": resources.read_instance,
+    "HEAD": resources.read_instance,
+    "PUT": resources.update_instance,
+    "DELETE": resources.delete_instance,
+}
+_BINARY_TYPE: Mapping[str, Handler] = {**_TYPE, "POST": binary.create_binary}
+_BINARY_INSTANCE: Mapping[str, Handler] = {**_INSTANCE, "GET": binary.read_binary, "HEAD": binary.read_binary}
+_HISTORY: Mapping[str, Handler] = {"GET": resources.history_instance, "HEAD": resources.history_instance}
+_VERSION: Mapping[str, Handler] = {"GET": resources.read_version, "HEAD": resources.read_version}
+_BINARY_VERSION: Mapping[str, Handler] = {"GET": binary.read_binary, "HEAD": binary.read_binary}
+_SEARCH: Mapping[str, Handler] = {"POST": resources.search_type}
+_BASE: Mapping[str, Handler] = {"POST": resources.post_bundle}
+
+
+def routes(engine: Engine, *, oauth_uris: Mapping[str, str] | None = None) -> list[BaseRoute]:
+    """Everything below /fhir but its .well-known. `oauth_uris` (authorize, token, …) go into the
+    CapabilityStatement; None says that no authorization server is there."""
+    endpoint = FhirEndpoint(engine, capability.statement(engine, oauth_uris))
+    return [Route("/fhir", endpoint), Route("/fhir/{path:path}", endpoint)]
+
+
+class FhirEndpoint:
+    """The ASGI application behind both routes."""
+
+    def __init__(self, engine: Engine, metadata: bytes) -> None:
+        self._engine, self._metadata = engine, metadata
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(scope["method"], (), (), _headers(scope), scope, receive)
+        try:
+            call = Call(scope["method"], _segments(scope), _query(scope), call.headers, scope, receive)
+            answer = await self._handle(call)
+        except Exception as error:
+            answer = _problem(call, error)
+        await answer.send(call, send)
+
+    async def _handle(self, call: Call) -> Answer | binary.FileAnswer:
+        if call.segments == ("metadata",):
+            return self._capability(call)
+        handlers = _find(call)
+        handler = handlers.get(call.method)
+        if handler is None:
+            raise not_allowed(", ".join(handlers))
+        return await handler(self._engine, call)
+
+    def _capability(self, call: Call) -> Answer:
+        if call.method not in ("GET", "HEAD"):
+            raise not_allowed("GET, HEAD")
+        check_format(call)
+        return Answer(200, pretty(call, self._metadata), {"Access-Control-Allow-Origin": "*"})
+
+
+def _find(call: Call) -> Mapping[str, Handler]:
+    """The handlers of the address by method. Raises NotFound, NotSupported."""
+    segments = call.segments
+    if segments and len(segments) <= 3 and segments[-1].startswith("$"):
+        if len(segments) > 1:
+            _check_type(segments[0])
+        return dict.fromkeys(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), operate.operate)
+    if not segments or segments[0] in ("_history", "_search"):
+        return _system(call)
+    _check_type(segments[0])
+    raw = segments[0] == "Binary"
+    match segments:
+        case (_,):
+            return _BINARY_TYPE if raw else _TYPE
+        case (_, "_search"):
+            return _SEARCH
+        case (_, "_history"):
+            raise NotSupported("no-type-history", "history is offered for one resource")
+        case (_, _):
+            return _BINARY_INSTANCE if raw else _INSTANCE
+        case (_, _, "_history"):
+            return _HISTORY
+        case (_, _, "_history", _):
+            return _BINARY_VERSION if raw else _VERSION
+        case (_, _, other) if other in definitions.resource_types():
+            raise NotSupported("no-compartments", "compartment search is not offered")
+    raise unknown_address()
+
+
+def _system(call: Call) -> Mapping[str, Handler]:
+    if not call.segments and call.method not in ("GET", "HEAD"):
+        return _BASE
+    if len(call.segments) > 1:
+        raise unknown_address()
+    raise NotSupported("no-system-level", "search and history over all types are not offered; name a type")
+
+
+def _check_type(name: str) -> None:
+    if name not in definitions.resource_types():
+        raise unknown_type(name)
+
+
+def _problem(call: Call, error: Exception) -> Answer:
+    """Errors are pretty too, but never fail for a bad `_pretty`."""
+    answer = outcome_of(error)
+    try:
+        return Answer(answer.status, pretty(call, answer.body), answer.headers)
+    except TeledossierError:
+        return answer
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Lower-case names; a repeated one is joined by commas, as RFC 9110 §5.3 allows."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _segments(scope: Scope) -> tuple[str, ...]:
+    """The path below /fhir. Split before decoding, so that an encoded slash stays inside its segment."""
+    raw: bytes | None = scope.get("raw_path")
+    path = raw.partition(b"?")[0].decode("latin-1") if raw else scope["path"]
+    parts = path.split("/")[2:]
+    if parts and not parts[-1]:
+        parts.pop()
+    return tuple(unquote(part) if "%" in part else part for part in parts)
+
+
+def _query(scope: Scope) -> tuple[tuple[str, str], ...]:
+    text: bytes = scope["query_string"]
+    return parse_query(text.decode("latin-1")) if text else ()
