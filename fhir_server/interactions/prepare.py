@@ -16,7 +16,7 @@ from fhir_server.search.index import extract
 from fhir_server.store.contract import Method, Put, Version
 from fhir_server.store.files import Stored
 from profiles import codec
-from profiles.outcomes import Invalid, Issue, Unprocessable
+from profiles.outcomes import Invalid, Unprocessable
 from profiles.validation import validate
 
 ATTEMPTS = 5
@@ -37,17 +37,7 @@ def check(resource: Resource) -> None:
     """Every error of the base validation at once. Raises Unprocessable."""
     issues = validate(resource)
     if any(issue.severity in ("fatal", "error") for issue in issues):
-        raise Unprocessable("invalid-resource", "the resource is not valid", issues=_bounded(issues))
-
-
-def _bounded(issues: list[Issue], limit: int = 200) -> list[Issue]:
-    """A resource wrong a million times needs no million issues in the answer."""
-    if len(issues) <= limit:
-        return issues
-    more = Issue(
-        "information", "informational", "more-issues", f"{len(issues) - limit} more issues are not listed"
-    )
-    return [*issues[:limit], more]
+        raise Unprocessable("invalid-resource", "the resource is not valid", issues=issues)
 
 
 def instant(at: int) -> str:

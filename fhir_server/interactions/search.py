@@ -37,8 +37,8 @@ async def search_listing(
     base = settings.fhir_base
     entries = [_entry(base, version, "match", subset) for version in result.matches]
     entries += [_entry(base, version, "include", subset) for version in result.included]
-    if planned.ignored:
-        outcome = codec.dump(operation_outcome(planned.ignored))
+    if result.issues:
+        outcome = codec.dump(operation_outcome(result.issues))
         entries.append(Entry(outcome, search={"mode": "outcome"}))
     links = [
         (name, f"{base}/{type}?{query}" if query else f"{base}/{type}")
@@ -70,6 +70,10 @@ async def matches(
         raise PreconditionFailed("empty-condition", "the condition has no search parameter that narrows it")
     settings = engine.settings
     planned = plan(
-        type, [*condition, ("_count", str(count))], access, fhir_base=settings.fhir_base, zone=settings.zone
+        type,
+        [*condition, ("_count", str(count)), ("_total", "none")],
+        access,
+        fhir_base=settings.fhir_base,
+        zone=settings.zone,
     )
-    return (await run(engine.store, planned, access)).matches
+    return list((await run(engine.store, planned, access)).matches)

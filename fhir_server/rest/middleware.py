@@ -144,9 +144,7 @@ class Cors:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["Access-Control-Allow-Origin"] = "*"
-                headers["Access-Control-Expose-Headers"] = (
-                    _EXPOSED
-                )
+                headers["Access-Control-Expose-Headers"] = _EXPOSED
             await send(message)
 
         await self.app(scope, receive, open_send)

@@ -59,7 +59,10 @@ class Served:
 
 def make_engine(tmp_path: Path, store: Store, **parts: Any) -> Engine:
     settings = Settings(
-        base_url="http://test", store=f"sqlite:///{tmp_path}/t.db", files=str(tmp_path / "files"), max_body=1_000_000
+        base_url="http://test",
+        store=f"sqlite:///{tmp_path}/t.db",
+        files=str(tmp_path / "files"),
+        max_body=1_000_000,
     )
     return Engine(store, Files(tmp_path / "files"), settings, now, **parts)
 

@@ -11,7 +11,10 @@ from fhir_server.access import Access, Scope
 from tests.rest.serving import ALL, BASE, Served
 
 PATIENT: dict[str, Any] = {"resourceType": "Patient", "active": True}
-P_URN, E_URN = "urn:uuid:11111111-1111-4111-8111-111111111111", "urn:uuid:22222222-2222-4222-8222-222222222222"
+P_URN, E_URN = (
+    "urn:uuid:11111111-1111-4111-8111-111111111111",
+    "urn:uuid:22222222-2222-4222-8222-222222222222",
+)
 
 
 def entry(method: str, url: str, resource: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -60,17 +63,26 @@ async def count(served: Served, type: str) -> int:
 
 async def test_links_between_entries(served: Served) -> None:
     """http.html#trules: urn, forward reference, narrative, uri; a plain string is left alone."""
-    text = {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><a href="{P_URN}">x</a></div>'}
+    text = {
+        "status": "generated",
+        "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><a href="{P_URN}">x</a></div>',
+    }
     visit = {**encounter(P_URN), "text": text, "identifier": [{"value": P_URN}]}
     response = await post(
         served,
-        bundle("transaction", entry("POST", "Encounter", visit, fullUrl=E_URN), entry("POST", "Patient", PATIENT, fullUrl=P_URN)),
+        bundle(
+            "transaction",
+            entry("POST", "Encounter", visit, fullUrl=E_URN),
+            entry("POST", "Patient", PATIENT, fullUrl=P_URN),
+        ),
     )
     assert response.status_code == 200, response.text
     body = response.json()
     assert body["type"] == "transaction-response"
     assert statuses(response) == ["201", "201"]
-    locations = [e["response"]["location"].removeprefix(BASE + "/").split("/_history")[0] for e in body["entry"]]
+    locations = [
+        e["response"]["location"].removeprefix(BASE + "/").split("/_history")[0] for e in body["entry"]
+    ]
     stored = (await served.client().get("/" + locations[0])).json()
     assert stored["subject"]["reference"] == locations[1]
     assert locations[1] in stored["text"]["div"]
@@ -123,7 +135,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("entries", "status", "slug"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+@pytest.mark.parametrize(
+    ("entries", "status", "slug"), [case[1:] for case in BAD], ids=[case[0] for case in BAD]
+)
 async def test_a_transaction_is_all_or_nothing(
     served: Served, entries: list[Any], status: int, slug: str
 ) -> None:
@@ -164,7 +178,9 @@ async def test_a_batch_goes_on(served: Served) -> None:
 
 async def test_order_and_reads_after_writes(served: Served) -> None:
     """http.html#trules: DELETE, POST, PUT, GET whatever the order in the Bundle."""
-    await post(served, bundle("transaction", entry("PUT", "Patient/a", PATIENT), entry("PUT", "Patient/b", PATIENT)))
+    await post(
+        served, bundle("transaction", entry("PUT", "Patient/a", PATIENT), entry("PUT", "Patient/b", PATIENT))
+    )
     response = await post(
         served,
         bundle(
@@ -192,7 +208,11 @@ async def test_concurrent_transactions(served: Served) -> None:
     """With If-Match one wins and nothing of the others is there; without it all get in."""
     await post(served, bundle("transaction", entry("PUT", "Patient/a", PATIENT)))
     raced = [
-        bundle("transaction", entry("PUT", "Patient/a", PATIENT, ifMatch='W/"1"'), entry("POST", "Patient", PATIENT))
+        bundle(
+            "transaction",
+            entry("PUT", "Patient/a", PATIENT, ifMatch='W/"1"'),
+            entry("POST", "Patient", PATIENT),
+        )
     ] * 6
     answers = await asyncio.gather(*(post(served, body) for body in raced))
     assert sorted(answer.status_code for answer in answers) == [200] + [412] * 5
@@ -236,7 +256,9 @@ async def test_if_none_exist_and_conditional_references(served: Served) -> None:
 async def test_conditions_that_match_none_or_several(served: Served) -> None:
     for _ in range(2):
         assert (await served.client().post("/Patient", json=identified("2"))).status_code == 201
-    encounters = [entry("POST", "Encounter", encounter(f"Patient?identifier=urn:x|{n}")) for n in ("none", "2")]
+    encounters = [
+        entry("POST", "Encounter", encounter(f"Patient?identifier=urn:x|{n}")) for n in ("none", "2")
+    ]
     for one in encounters:
         response = await post(served, bundle("transaction", entry("POST", "Patient", PATIENT), one))
         assert (response.status_code, slugs(response)) == (412, ["conditional-reference"])
@@ -247,7 +269,10 @@ async def test_conditions_that_match_none_or_several(served: Served) -> None:
 
 
 async def test_invalid_resources_are_named_all(served: Served) -> None:
-    bad = [entry("POST", "Patient", {**PATIENT, "active": "yes"}), entry("POST", "Patient", {**PATIENT, "x": 1})]
+    bad = [
+        entry("POST", "Patient", {**PATIENT, "active": "yes"}),
+        entry("POST", "Patient", {**PATIENT, "x": 1}),
+    ]
     response = await post(served, bundle("transaction", entry("POST", "Patient", PATIENT), *bad))
     assert response.status_code == 422
     places = {place for issue in response.json()["issue"] for place in issue.get("expression", ())}

@@ -190,7 +190,8 @@ async def test_pretty(served: Served) -> None:
 
 
 async def test_concurrent_updates_one_wins(served: Served) -> None:
-    """http.html#concurrency: exactly one with the same If-Match; without it every one gets in, in some order."""
+    """http.html#concurrency: exactly one with the same If-Match; without it every one gets in, in some
+    order."""
     client = served.client()
     made = await _created(client)
     path = f"/Patient/{made['id']}"
