@@ -156,7 +156,7 @@ class Binder:
         if list(written) not in (["true"], ["false"]):
             raise Invalid("bad-missing", f"'{parameter.code}:missing' takes true or false")
         nodes: list[Node] = [Missing(parameter.code, KIND_OF[parameter.type])]
-        if parameter.type == "token":
+        if parameter.type in ("token", "reference"):
             nodes.append(Missing(f"{parameter.code}:text", "string"))
         if parameter.type == "reference":
             nodes.append(Missing(f"{parameter.code}:identifier", "token"))

@@ -321,22 +321,21 @@ def _concept_text(name: str) -> Convert:
 # numbers and quantities
 
 
-def interval_of(number: Decimal | float) -> tuple[float, float] | None:
-    """The values that a number as written stands for: 100 → [99.5, 100.5), 1.0 → [0.95, 1.05). None when no
-    float can hold it. FHIR R4 search.html#number"""
+def number_of(number: Decimal | float) -> float | None:
+    """The value itself: what it may be rounded from is the searched number's affair. None when no float can
+    hold it. FHIR R4 search.html#number"""
     value = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or value.adjusted() > 300:
         return None
-    half = Decimal((0, (5,), exponent - 1))
-    return float(value - half), float(value + half)
+    return float(value)
 
 
 def _number(name: str) -> Convert:
     def number(value: Any, found: Found) -> None:
-        interval = interval_of(value)
-        if interval is not None:
-            found.numbers[name, interval[0], interval[1], "", ""] = None
+        point = number_of(value)
+        if point is not None:
+            found.numbers[name, point, point, "", ""] = None
 
     return number
 
@@ -352,15 +351,12 @@ def _add(name: str, low: float, high: float, unit: Json, found: Found) -> None:
 
 def _quantity(name: str) -> Convert:
     def quantity(value: Any, found: Found) -> None:
-        interval = interval_of(value["value"]) if "value" in value else None
-        if interval is None:
+        point = number_of(value["value"]) if "value" in value else None
+        if point is None:
             return
-        low, high = interval
         comparator = value.get("comparator", "")
-        if comparator in ("<", "<="):
-            low, high = -FAR, high if comparator == "<=" else float(value["value"])
-        elif comparator in (">", ">="):
-            low, high = low if comparator == ">=" else float(value["value"]), FAR
+        low = -FAR if comparator in ("<", "<=") else point
+        high = FAR if comparator in (">", ">=") else point
         _add(name, low, high, value, found)
 
     return quantity
@@ -369,18 +365,18 @@ def _quantity(name: str) -> Convert:
 def _range(name: str) -> Convert:
     def range(value: Any, found: Found) -> None:
         ends = [value.get("low", {}), value.get("high", {})]
-        low, high = (interval_of(end["value"]) if "value" in end else None for end in ends)
+        low, high = (number_of(end["value"]) if "value" in end else None for end in ends)
         if low is not None or high is not None:
-            _add(name, low[0] if low else -FAR, high[1] if high else FAR, ends[0] or ends[1], found)
+            _add(name, -FAR if low is None else low, FAR if high is None else high, ends[0] or ends[1], found)
 
     return range
 
 
 def _money(name: str) -> Convert:
     def money(value: Any, found: Found) -> None:
-        interval = interval_of(value["value"]) if "value" in value else None
-        if interval is not None:
-            found.numbers[name, *interval, CURRENCY, value.get("currency", "")] = None
+        point = number_of(value["value"]) if "value" in value else None
+        if point is not None:
+            found.numbers[name, point, point, CURRENCY, value.get("currency", "")] = None
 
     return money
 
@@ -402,9 +398,9 @@ def _sampled(name: str) -> Convert:
             ]
         except (ArithmeticError, TypeError):
             return
-        low, high = (interval_of(end) for end in ends)
+        low, high = (number_of(end) for end in ends)
         if low is not None and high is not None:
-            _add(name, low[0], high[1], origin, found)
+            _add(name, low, high, origin, found)
 
     return sampled
 

@@ -15,9 +15,8 @@ names, one for each modifier that looks at another face of the element:
     without it;
                                         a reference into `contained` has no entry
     dates       code                    a Timing by its outer limits
-    numbers     code                    [low, high) by the digits given; a quantity under (system, code) and,
-    when
-                                        it differs, under ("", unit), so `5.4||mg` asks for any system
+    numbers     code                    the value as low and high, a Range by its ends; a quantity under
+                                        (system, code) and, when it differs, under ("", unit)
 
 uri parameters are tokens without system. Composite parameters and `Location.near` have no entries yet.
 FHIR R4 search.html

@@ -73,7 +73,7 @@ class Bounds:
     """Conditions on a stored interval [start, end): each one that is not None must hold.
 
     start >= start_from · start < start_before · end > end_after · end <= end_until
-    Dates: UTC microseconds, an open end is ±2**62. Numbers: the value's precision interval, as float.
+    Dates: UTC microseconds, an open end is ±2**62. Numbers: a point has start == end; a Range its two ends.
     """
 
     start_from: float | None = None

@@ -63,8 +63,8 @@ class Result:
     """One page. `links` are query strings, percent-encoded, by relation; `issues` what a reader should know
     of the page (parameters passed over, included resources left out)."""
 
-    matches: tuple[Version, ...]
-    included: tuple[Version, ...]
+    matches: list[Version]
+    included: list[Version]
     total: int | None
     links: Mapping[str, str]
     issues: tuple[Issue, ...] = ()
@@ -166,7 +166,7 @@ async def run(store: Store, plan: Plan, access: Access) -> Result:
     select = plan.select
     links = {"self": _query(plan.parameters)}
     if plan.counting:
-        return Result((), (), await store.count(select.type, select.where), links, plan.ignored)
+        return Result([], [], await store.count(select.type, select.where), links, plan.ignored)
     bound = bound_to(select.type, plan.parameters)
     cursor = opened(plan.cursor, await key_of(store), bound) if plan.cursor else None
     matches, before, after = await _page(store, select, cursor)
@@ -194,7 +194,7 @@ async def run(store: Store, plan: Plan, access: Access) -> Result:
                 f"only the first {include.MOST} included resources of this page are here",
             ),
         )
-    return Result(tuple(matches), tuple(included.versions.values()), total, links, issues)
+    return Result(matches, list(included.versions.values()), total, links, issues)
 
 
 async def _page(

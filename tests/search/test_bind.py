@@ -43,7 +43,10 @@ TREES = [
     ("Patient?birthdate:missing=true", "(missing birthdate)"),
     ("Patient?birthdate:missing=false", "(not (missing birthdate))"),
     ("Patient?gender:missing=true", "(and (missing gender) (missing gender:text))"),
-    ("Patient?organization:missing=true", "(and (missing organization) (missing organization:identifier))"),
+    (
+        "Patient?organization:missing=true",
+        "(and (missing organization) (missing organization:text) (missing organization:identifier))",
+    ),
     # uri
     ("Patient?_profile=http://x/p", "(token _profile |http://x/p)"),
     ("Patient?_source=urn:s", "(token _source |urn:s)"),
