@@ -1,0 +1,220 @@
+"""Exam ↔ télédossier: who decides, and on what. Pure.
+
+    identity = INS, or a site's number with its issuer. A name decides nothing.
+
+    one patient by identity ── a request of theirs announces the accession number ──▶ attach (all that do)
+                            ├─ exactly one open request, exam not older than 72 h before it ──▶ attach
+                            ├─ several ──▶ propose each to a person
+                            └─ none ──▶ as without identity, but traits count for nothing
+    several patients, or instances that disagree ──▶ never attached; propose what is announced or open
+    no patient by identity ── a request announces the accession number ──▶ propose
+                           └─ an open request of a patient with the same birth date and a near name,
+                              whose INS does not contradict ──▶ propose
+
+R046, R078
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from dicomweb.identity import ins_of
+from dicomweb.names import near
+
+WINDOW = timedelta(hours=72)
+BASE = "https://teledossier.example/fhir"
+Why = Literal["several", "identity-differs", "traits", "contradictory"]
+WORDS: dict[Why, str] = {  # shown to the person who decides
+    "several": "Même patient, plusieurs télédossiers ouverts : à choisir.",
+    "identity-differs": "Numéro d'examen annoncé dans ce télédossier, mais identifiants du patient "
+    "différents.",
+    "traits": "Même date de naissance et nom identique ou proche, sans identifiant commun : à vérifier.",
+    "contradictory": "Les identifiants portés par les images désignent plusieurs patients : à vérifier.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What the images say. `birth` is YYYY-MM-DD or ""; `mixed`: the instances disagree on the patient."""
+
+    uid: str
+    accession: str = ""
+    started: datetime | None = None
+    ins: frozenset[str] = frozenset()
+    name: str = ""
+    birth: str = ""
+    mixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A télédossier that could be meant. `patient` is "Patient/…"; `accessions` are those it announces."""
+
+    id: str
+    patient: str
+    status: str
+    authored: datetime | None
+    accessions: frozenset[str] = frozenset()
+
+    def open_for(self, exam: Exam) -> bool:
+        """Draft or active, and the exam not older than the window before it."""
+        if self.status not in ("draft", "active"):
+            return False
+        return exam.started is None or self.authored is None or exam.started >= self.authored - WINDOW
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Attach to these requests, all of one patient."""
+
+    requests: tuple[str, ...]
+    patient: str
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Ask a person, once for each request."""
+
+    requests: tuple[str, ...]
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Nothing to do now; a later change of a request or patient may change that."""
+
+
+Decision = Attach | Propose | Leave
+
+
+def decide(
+    exam: Exam, identified: frozenset[str], near_patients: frozenset[str], requests: Sequence[Request]
+) -> Decision:
+    """`identified`: the patients that carry one of the exam's identifiers; `near_patients`: those of the same
+    birth date and a near name (`is_near`); `requests`: every request of any of these, and those announcing
+    the accession."""
+    requests = [request for request in requests if request.status != "entered-in-error"]
+    announced = [one for one in requests if exam.accession and exam.accession in one.accessions]
+    if exam.mixed or len(identified) > 1:
+        return _propose((*announced, *_open(exam, identified, requests)), "contradictory")
+    if identified:
+        (patient,) = identified
+        if mine := [one for one in announced if one.patient == patient]:
+            return Attach(_ids(mine), patient)
+        open_ones = _open(exam, identified, requests)
+        if len(open_ones) == 1:
+            return Attach(_ids(open_ones), patient)
+        return _propose(open_ones, "several") if open_ones else _propose(announced, "identity-differs")
+    if announced:
+        return _propose(announced, "identity-differs")
+    return _propose(_open(exam, near_patients, requests), "traits")
+
+
+def _open(exam: Exam, patients: frozenset[str], requests: Iterable[Request]) -> list[Request]:
+    return [one for one in requests if one.patient in patients and one.open_for(exam)]
+
+
+def _propose(requests: Sequence[Request], why: Why) -> Decision:
+    return Propose(_ids(requests), why) if requests else Leave()
+
+
+def _ids(requests: Iterable[Request]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(request.id for request in requests))
+
+
+def is_near(exam: Exam, patient: dict[str, Any]) -> bool:
+    """Same birth date, a near name, and no INS on both sides that differ: homonyms and twins with an INS each
+    are known to be two persons."""
+    if not exam.birth or patient.get("birthDate") != exam.birth:
+        return False
+    theirs = ins_of((one.get("system", ""), one.get("value", "")) for one in patient.get("identifier", ()))
+    if exam.ins and theirs and not exam.ins & theirs:
+        return False
+    return any(
+        near(exam.name, " ".join((name.get("family", ""), *name.get("given", ()))))
+        for name in patient.get("name", ())
+    )
+
+
+def request_of(resource: dict[str, Any]) -> Request:
+    """A ServiceRequest as seen here. The announced exams are logical references by accession number."""
+    accessions = frozenset(
+        str(one["identifier"].get("value", ""))
+        for one in resource.get("supportingInfo", ())
+        if one.get("type") == "ImagingStudy" and isinstance(one.get("identifier"), dict)
+    )
+    authored = resource.get("authoredOn") or resource.get("meta", {}).get("lastUpdated")
+    return Request(
+        resource["id"], resource.get("subject", {}).get("reference", ""), resource.get("status", ""),
+        moment(authored), accessions - {""},
+    )  # fmt: skip
+
+
+def moment(text: str | None) -> datetime | None:
+    """A FHIR dateTime with a zone; None for one without time or that cannot be read."""
+    try:
+        found = datetime.fromisoformat((text or "").replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+def attached(study: dict[str, Any], decision: Attach) -> dict[str, Any]:
+    """The ImagingStudy with these requests and their patient."""
+    references = [one.get("reference") for one in study.get("basedOn", ())]
+    added = [f"ServiceRequest/{id}" for id in decision.requests if f"ServiceRequest/{id}" not in references]
+    based_on = [*study.get("basedOn", ()), *({"reference": reference} for reference in added)]
+    return {**study, "basedOn": based_on, "subject": {"reference": decision.patient}}
+
+
+def provenance(study: str, decision: Attach, now: str) -> dict[str, Any]:
+    """One line of the télédossier's timeline. Its id is the same for the same act, so that it is written
+    once."""
+    return {
+        "resourceType": "Provenance",
+        "id": "exam-" + _digest("attached", study, *decision.requests),
+        "target": [
+            *({"reference": f"ServiceRequest/{id}"} for id in decision.requests),
+            {"reference": f"ImagingStudy/{study}"},
+        ],
+        "occurredDateTime": now,
+        "recorded": now,
+        "activity": {"coding": [{"system": f"{BASE}/CodeSystem/step", "code": "exam-attached"}]},
+        "agent": [{"who": {"display": "Plateforme"}}],
+    }
+
+
+def proposal_id(study: str, request: str) -> str:
+    return "exam-" + _digest("proposal", study, request)
+
+
+def proposal(study: str, request: Request, why: Why, now: str) -> dict[str, Any]:
+    """A Task for a person (fhir_server/teledossier/README.md). It tells nothing of the exam but its
+    address."""
+    task: dict[str, Any] = {
+        "resourceType": "Task",
+        "id": proposal_id(study, request.id),
+        "status": "requested",
+        "intent": "proposal",
+        "code": {"coding": [{"system": f"{BASE}/CodeSystem/task", "code": "associate-exam"}]},
+        "description": WORDS[why],
+        "focus": {"reference": f"ServiceRequest/{request.id}"},
+        "authoredOn": now,
+        "input": [
+            {
+                "type": {"coding": [{"system": f"{BASE}/CodeSystem/task-part", "code": "exam"}]},
+                "valueReference": {"reference": f"ImagingStudy/{study}"},
+            }
+        ],
+    }
+    if request.patient:
+        task["for"] = {"reference": request.patient}
+    return task
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]

@@ -1,0 +1,266 @@
+"""The background work on images: ImagingStudy kept true, exams attached to their télédossier.
+
+Everything to do is derived from the index (studies with instances not yet written up) and from the store's
+sequence (requests and patients changed since the last look), so that a worker killed at any point loses
+nothing: each act is one transaction that a repetition finds done.
+
+    instance stored → study quiet → ImagingStudy → association
+    request or patient changed → the unattached studies that could be meant → association
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import orjson
+
+from dicomweb import association
+from dicomweb.association import Attach, Exam, Propose, Request
+from dicomweb.attributes import first
+from dicomweb.identity import FINESS_SYSTEM, Identifier, finess_issuers, identifiers, ins_of
+from dicomweb.imaging_study import build, merge, same, started
+from dicomweb.index.contract import Index, Study
+from fhir_server.search.nodes import Everything, Select
+from fhir_server.settings import Settings
+from fhir_server.store.contract import Store
+from profiles.outcomes import Gone, NotFound
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+LONGEST_WAIT = 15.0  # seconds: a study that never falls quiet is written up at least so often
+RETRY_SECONDS = 10.0
+SWEPT = "swept"  # the store's sequence up to which changes were looked at
+MAX_CHANGES = 5000
+
+
+class Fhir(Protocol):
+    """The FHIR write path, as `fhir_server.interactions.fhir.Fhir` offers it."""
+
+    async def read(self, type: str, id: str) -> dict[str, Any]: ...
+
+    async def search(
+        self, type: str, params: Sequence[tuple[str, str]] = (), *, limit: int = 1000
+    ) -> list[dict[str, Any]]: ...
+
+    async def transaction(self, bundle: dict[str, Any]) -> dict[str, Any]: ...
+
+
+def utc_microseconds() -> int:
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """`await Worker(…).run(stop)`; several may run, they only repeat each other's work."""
+
+    index: Index
+    store: Store
+    fhir: Fhir
+    settings: Settings
+    now: Callable[[], int] = utc_microseconds
+    _retry: dict[str, int] = field(default_factory=dict)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. An error of one study delays that study only."""
+        while not stop.is_set():
+            try:
+                await self.step()
+            except Exception:
+                log.exception("image work failed; it is tried again")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+
+    async def step(self) -> int:
+        """One round; returns how many studies were written up."""
+        now = self.now()
+        due = await asyncio.to_thread(
+            self.index.due, now - int(self.settings.quiet_seconds * 1e6), now - int(LONGEST_WAIT * 1e6)
+        )
+        done = 0
+        for study in due:
+            if self._retry.get(study.uid, 0) > now:
+                continue
+            try:
+                await self.write_up(study)
+            except Exception:
+                log.exception("a study could not be written up; it is tried again")
+                self._retry[study.uid] = now + int(RETRY_SECONDS * 1e6)
+            else:
+                self._retry.pop(study.uid, None)
+                done += 1
+        await self.sweep()
+        return done
+
+    # -- the study -> ImagingStudy
+    async def write_up(self, study: Study) -> None:
+        """Write the ImagingStudy as the index has the study now, attach it if it is not, then mark it
+        done."""
+        series = await asyncio.to_thread(self.index.series_of, study.uid)
+        briefs = await asyncio.to_thread(self.index.briefs, study.uid)
+        known = await self._identifiers(study)
+        built = build(
+            study, series, briefs, known, zone=self.settings.zone, base=self.settings.url + "/dicom-web"
+        )
+        current = await self._current(study.uid)
+        resource = merge(built, current)
+        if not same(resource, current):
+            await self._transaction(_put(resource, current))
+        is_attached = bool(resource.get("basedOn")) or await self.associate(study, known)
+        await asyncio.to_thread(self.index.mark_attached, study.uid, is_attached)
+        await asyncio.to_thread(self.index.mark_processed, study.uid, study.last_seq)
+
+    async def _current(self, uid: str) -> dict[str, Any] | None:
+        try:
+            return await self.fhir.read("ImagingStudy", uid)
+        except (NotFound, Gone):
+            return None
+
+    async def _transaction(self, *entries: dict[str, Any]) -> None:
+        await self.fhir.transaction({"resourceType": "Bundle", "type": "transaction", "entry": list(entries)})
+
+    # -- association
+    async def associate(self, study: Study, known: Sequence[Identifier]) -> bool:
+        """Attach, propose or leave; returns whether it is attached now."""
+        exam = self._exam(study, known)
+        patients: dict[str, dict[str, Any]] = {}
+        for system, value in known:
+            for patient in await self.fhir.search(
+                "Patient", [("identifier", f"{_escape(system)}|{_escape(value)}")]
+            ):
+                patients[f"Patient/{patient['id']}"] = patient
+        identified = frozenset(patients)
+        near = frozenset[str]() if identified else await self._near(exam)
+        requests = await self._requests(exam, identified | near)
+        decision = association.decide(exam, identified, near, requests)
+        if isinstance(decision, Attach):
+            return await self._attach(study.uid, decision)
+        if isinstance(decision, Propose):
+            await self._propose(study.uid, decision, requests)
+        return False
+
+    def _exam(self, study: Study, known: Sequence[Identifier]) -> Exam:
+        birth = first(study.attributes, "00100030")
+        return Exam(
+            study.uid,
+            study.accession,
+            started(study.attributes, self.settings.zone),
+            ins_of(known),
+            first(study.attributes, "00100010"),
+            f"{birth[:4]}-{birth[4:6]}-{birth[6:8]}" if len(birth) == 8 and birth.isdigit() else "",
+            study.mixed,
+        )
+
+    async def _identifiers(self, study: Study) -> tuple[Identifier, ...]:
+        organisations = {}
+        for finess in finess_issuers(study.patient_ids):
+            for found in await self.fhir.search(
+                "Organization", [("identifier", f"{FINESS_SYSTEM}|{finess}")]
+            ):
+                organisations[finess] = str(found["id"])
+        return identifiers(study.patient_ids, organisations)
+
+    async def _near(self, exam: Exam) -> frozenset[str]:
+        if not exam.birth or not exam.name:
+            return frozenset()
+        found = await self.fhir.search("Patient", [("birthdate", exam.birth)])
+        return frozenset(f"Patient/{one['id']}" for one in found if association.is_near(exam, one))
+
+    async def _requests(self, exam: Exam, patients: frozenset[str]) -> list[Request]:
+        queries = [("subject", patient) for patient in sorted(patients)]
+        if exam.accession:
+            queries.append(("exam-accession", _escape(exam.accession)))
+        found: dict[str, Request] = {}
+        for query in queries:
+            for resource in await self.fhir.search("ServiceRequest", [query]):
+                found[str(resource["id"])] = association.request_of(resource)
+        return list(found.values())
+
+    async def _attach(self, uid: str, decision: Attach) -> bool:
+        current = await self._current(uid)
+        if current is None:
+            return False
+        provenance = association.provenance(uid, decision, self._instant())
+        await self._transaction(
+            _put(association.attached(current, decision), current), _put(provenance, None)
+        )
+        log.info("an exam was attached to %s télédossier(s)", len(decision.requests))
+        return True
+
+    async def _propose(self, uid: str, decision: Propose, requests: Sequence[Request]) -> None:
+        """Each proposal once: one answered before is not made again."""
+        for request in requests:
+            if request.id not in decision.requests:
+                continue
+            try:
+                await self.fhir.read("Task", association.proposal_id(uid, request.id))
+            except NotFound:
+                await self._transaction(
+                    _put(association.proposal(uid, request, decision.why, self._instant()), None)
+                )
+            except Gone:
+                continue
+
+    def _instant(self) -> str:
+        return datetime.fromtimestamp(self.now() / 1e6, UTC).isoformat(timespec="milliseconds")
+
+    # -- changes
+    async def sweep(self) -> int:
+        """Look again at the unattached studies that a changed request or patient could be about; returns how
+        many were looked at."""
+        latest = await self.store.latest()
+        mark = await asyncio.to_thread(self.index.get_mark, SWEPT)
+        if latest <= mark:
+            return 0
+        requests = [association.request_of(one) for one in await self._changed("ServiceRequest", mark)]
+        patients = await self._changed("Patient", mark)
+        for reference in {request.patient for request in requests if request.patient.startswith("Patient/")}:
+            with contextlib.suppress(NotFound, Gone):
+                patients.append(await self.fhir.read("Patient", reference.removeprefix("Patient/")))
+        studies = await asyncio.to_thread(
+            lambda: self.index.unattached(
+                accessions=[accession for request in requests for accession in request.accessions],
+                patient_values=[
+                    one.get("value", "") for patient in patients for one in patient.get("identifier", ())
+                ],
+                birth_dates=[str(patient.get("birthDate", "")).replace("-", "") for patient in patients],
+            )
+        )
+        for study in studies:
+            if await self.associate(study, await self._identifiers(study)):
+                await asyncio.to_thread(self.index.mark_attached, study.uid, True)
+        await asyncio.to_thread(self.index.set_mark, SWEPT, latest)
+        return len(studies)
+
+    async def _changed(self, type: str, mark: int) -> list[dict[str, Any]]:
+        """The current resources of a type written after `mark`, newest first."""
+        found: list[dict[str, Any]] = []
+        after: tuple[object, ...] | None = None
+        while len(found) < MAX_CHANGES:
+            rows = await self.store.search(Select(type, Everything(), count=100, after=after))
+            found += [orjson.loads(row.version.body or b"{}") for row in rows if row.version.seq > mark]
+            if len(rows) < 100 or rows[-1].version.seq <= mark:
+                break
+            after = rows[-1].position
+        return found
+
+
+def _escape(value: str) -> str:
+    """For a search parameter's value. FHIR R4 search.html#escaping"""
+    return "".join(f"\\{c}" if c in "\\,$|" else c for c in value)
+
+
+def _put(resource: dict[str, Any], current: dict[str, Any] | None) -> dict[str, Any]:
+    """A transaction entry; the current version, when there is one, must still be the one that was read."""
+    request = {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"}
+    version = (current or {}).get("meta", {}).get("versionId")
+    if version:
+        request["ifMatch"] = f'W/"{version}"'
+    return {"resource": resource, "request": request}

@@ -1,0 +1,74 @@
+"""C-STORE of a folder, as a modality does; resumable: what was acknowledged before is not sent again."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pynetdicom import AE, _config, evt
+
+from simulators.modality.encode import EXPLICIT_LITTLE
+from simulators.modality.generate import SOP_CLASSES
+
+
+class NotSent(Exception):
+    """The peer refused the association or an instance, or went away; the text says which, without patient
+    data."""
+
+
+def send(
+    folder: Path,
+    host: str,
+    port: int,
+    ae: str = "TELEDOSSIER",
+    *,
+    calling: str = "MODALITE",
+    manifest: Path | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> int:
+    """Send every file of `folder` that `manifest` does not list yet; returns how many were sent now. Raises
+    NotSent.
+
+    The manifest (default: `sent-<host>-<port>-<ae>.txt` in the folder) gets a name after each
+    acknowledgement. Delete it to send all again.
+    """
+    manifest = manifest or folder / f"sent-{host}-{port}-{ae}.txt"
+    done = set(manifest.read_text("utf-8").splitlines()) if manifest.exists() else set()
+    files = sorted(folder.glob("*.dcm"))
+    waiting = [path for path in files if path.name not in done]
+    if not waiting:
+        return 0
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    association = _associate(host, port, ae, calling)
+    try:
+        with manifest.open("a", encoding="utf-8", buffering=1) as log:
+            for count, path in enumerate(waiting, len(files) - len(waiting) + 1):
+                status = association.send_c_store(path)
+                if "Status" not in status or status.Status != 0:
+                    code = f"0x{status.Status:04X}" if "Status" in status else "connection lost"
+                    raise NotSent(f"{path.name}: {code}")
+                log.write(path.name + "\n")
+                progress(count, len(files))
+    finally:
+        association.release()
+    return len(waiting)
+
+
+def _associate(host: str, port: int, ae: str, calling: str) -> Any:
+    _config.STORE_SEND_CHUNKED_DATASET = True
+    _config.LOG_HANDLER_LEVEL = "none"
+    node = AE(calling)
+    node.acse_timeout, node.dimse_timeout, node.network_timeout = 10, 60, 60
+    for sop_class in SOP_CLASSES.values():
+        node.add_requested_context(sop_class, EXPLICIT_LITTLE)
+    association = node.associate(host, port, ae_title=ae, evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)])
+    if not association.is_established:
+        raise NotSent(f"no association with {ae} at {host}:{port}")
+    return association
+
+
+def _no_delay(event: Any) -> None:
+    connection = event.assoc.dul.socket.socket
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
