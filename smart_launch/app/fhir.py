@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 from starlette.requests import Request
@@ -98,9 +98,17 @@ class Fhir:
     async def read(self, type: str, id: str) -> Json:
         return _json(await self.request("GET", f"/fhir/{type}/{quote(id, safe='')}"))
 
-    async def search(self, type: str, params: Params) -> Page:
-        """The first page of a search."""
-        return _page(_json(await self.request("GET", f"/fhir/{type}", params=params)))
+    async def search(self, type: str, params: Params, *, by_post: bool = False) -> Page:
+        """The first page of a search. By POST when a parameter holds patient data: addresses end up in logs.
+
+        FHIR R4 http.html#search
+        """
+        if not by_post:
+            return _page(_json(await self.request("GET", f"/fhir/{type}", params=params)))
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        content = urlencode(list(params)).encode()
+        answer = await self.request("POST", f"/fhir/{type}/_search", content=content, headers=headers)
+        return _page(_json(answer))
 
     async def follow(self, type: str, cursor: str) -> Page:
         """A later page, by the query string its predecessor gave in `next`."""

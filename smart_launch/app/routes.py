@@ -10,11 +10,27 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
+from smart_launch.app.desk import Desk
+from smart_launch.app.pages import dossier, form, viewer, worklist
 from smart_launch.app.rendering import STATIC, render
 
 __all__ = ["render", "routes"]
+
+
+class Static(StaticFiles):
+    """Static files: a fingerprinted address may be kept for good, any other is asked again (scripts import
+    one another by plain names)."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        fingerprinted = b"v=" in scope.get("query_string", b"")
+        response.headers["Cache-Control"] = (
+            "public, max-age=31536000, immutable" if fingerprinted else "no-cache"
+        )
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
 
 
 async def home(request: Request) -> Response:
@@ -23,7 +39,12 @@ async def home(request: Request) -> Response:
 
 def routes(app_ref: Callable[[], ASGIApp], *, zone: tzinfo = ZoneInfo("Europe/Paris")) -> list[BaseRoute]:
     """Every page. `app_ref` gives the whole platform, once it is built: pages speak to it over HTTP."""
+    desk = Desk(app_ref, zone)
     return [
         Route("/", home),
-        Mount("/static", StaticFiles(directory=STATIC), name="static"),
+        *worklist.routes(desk),
+        *form.routes(desk),
+        *viewer.routes(desk),
+        *dossier.routes(desk),
+        Mount("/static", Static(directory=STATIC), name="static"),
     ]
