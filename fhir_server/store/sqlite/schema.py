@@ -10,6 +10,7 @@ in `vid`.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from fhir_server.store.contract import SchemaMismatch
@@ -68,40 +69,48 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def prepare(path: Path) -> None:
-    """Create the schema in an empty file, or check what is there. Raises SchemaMismatch."""
+    """Create the schema in an empty file, or check what is there. Raises SchemaMismatch, Unavailable."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         wanted = ".".join(map(str, OLDEST_SQLITE))
-        raise Unavailable(
-            "sqlite-too-old", f"SQLite {sqlite3.sqlite_version} is linked in; {wanted} is needed"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = connect(path, read_only=False)
+        raise Unavailable("sqlite-too-old", f"SQLite {sqlite3.sqlite_version} is linked in, {wanted} needed")
     try:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise Unavailable("store-busy", f"{path} cannot be opened for writing: {error}") from error
-            raise SchemaMismatch(f"{path} is not a SQLite database, so has no schema {SCHEMA}") from error
-        _create_or_check(connection, path)
-    finally:
-        connection.close()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+            if not _checked(connection, path):
+                _create(connection, path)
+    except (sqlite3.OperationalError, OSError) as error:
+        raise Unavailable("store-unavailable", f"{path} cannot be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise SchemaMismatch(
+            f"{path} is no database, and this program needs one of schema {SCHEMA}"
+        ) from error
 
 
-def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
+def _checked(connection: sqlite3.Connection, path: Path) -> bool:
+    """False for an empty file; nothing of another program's is touched."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if tables == 0:
+        return False
+    if application != APPLICATION:
+        raise SchemaMismatch(f"{path} is a database of another program, not a store of schema {SCHEMA}")
+    if found != SCHEMA:
+        raise SchemaMismatch(f"{path} has schema {found}, this program needs schema {SCHEMA}")
+    return True
+
+
+def _create(connection: sqlite3.Connection, path: Path) -> None:
+    """Another process may be at it too: the second one finds the work done."""
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise Unavailable(
+            "store-unavailable", f"{path} lies on a file system without shared memory for SQLite's log"
+        )
+    connection.execute("BEGIN IMMEDIATE")
+    if not _checked(connection, path):
         for statement in TABLES.strip().rstrip(";").split(";\n"):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id={APPLICATION}")
         connection.execute(f"PRAGMA user_version={SCHEMA}")
-        connection.execute("COMMIT")
-        return
-    connection.execute("ROLLBACK")
-    if application != APPLICATION:
-        raise SchemaMismatch(f"{path} is a database of another program, not a store of schema {SCHEMA}")
-    if found != SCHEMA:
-        raise SchemaMismatch(f"{path} has schema {found}, this program needs schema {SCHEMA}; run migrate")
+    connection.execute("COMMIT")
