@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX = "TELEDOSSIER_"
-NOT_SETTINGS = {"TELEDOSSIER_TEST_MONGODB_URI"}
+NOT_SETTINGS = {"TELEDOSSIER_TEST_MONGODB_URI", "TELEDOSSIER_R4_EXAMPLES"}
 
 
 class SettingsError(Exception):

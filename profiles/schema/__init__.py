@@ -1,0 +1,2 @@
+"""Definitions compiled to checks: `primitives` (formats), `narrative` (XHTML), `structure` (types and
+backbones)."""

@@ -1,0 +1,53 @@
+"""Gathering findings. Places are kept as links and become text only for the few that are reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from profiles.outcomes import Issue
+
+MAX_ISSUES = 200
+"""Beyond this many a report stops growing: enough to work with, and hostile input stays cheap."""
+
+Where = tuple["Where | None", str, int]
+"""(the place above, FHIRPath step, index or -1); the root's step is the type."""
+
+
+@dataclass(slots=True)
+class Report:
+    """Findings of one validation. `contained` holds, for each resource being checked, the ids it contains;
+    `used` those that some reference named."""
+
+    issues: list[Issue] = field(default_factory=list)
+    contained: list[frozenset[str]] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+
+    def add(self, where: Where, code: str, slug: str, text: str) -> None:
+        """One error. `text` says what is wrong and what is expected, and repeats no content."""
+        if len(self.issues) < MAX_ISSUES:
+            path = expression(where)
+            self.issues.append(Issue("error", code, slug, f"{path}: {text}", path))
+
+
+def expression(where: Where) -> str:
+    """The FHIRPath of a place."""
+    above, step, index = where
+    text = step if index < 0 else f"{step}[{index}]"
+    return text if above is None else f"{expression(above)}.{text}"
+
+
+def kind(value: object) -> str:
+    """What a JSON value is, in words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case str():
+            return "a string" if value else "an empty string"
+        case dict():
+            return "an object" if value else "an empty object"
+        case list():
+            return "a list" if value else "an empty list"
+        case _:
+            return "a number"
