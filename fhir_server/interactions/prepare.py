@@ -36,8 +36,11 @@ def type_of(resource: object) -> str:
 def check(resource: Resource) -> None:
     """Every error of the base validation at once. Raises Unprocessable."""
     issues = validate(resource)
-    if any(issue.severity in ("fatal", "error") for issue in issues):
-        raise Unprocessable("invalid-resource", "the resource is not valid", issues=issues)
+    errors = [issue for issue in issues if issue.severity in ("fatal", "error")]
+    if errors:
+        raise Unprocessable(
+            "invalid-resource", f"{errors[0].expression}: {errors[0].diagnostics}", issues=issues
+        )
 
 
 def instant(at: int) -> str:

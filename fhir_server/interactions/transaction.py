@@ -194,7 +194,8 @@ async def _prepare(engine: Engine, access: Access, items: Sequence[Item], plan: 
         placed.append((item, put))
         plan.puts[item.index] = put
     if issues:
-        raise Unprocessable("invalid-resource", "some resources of the bundle are not valid", issues=issues)
+        first = next(issue for issue in issues if issue.severity in ("fatal", "error"))
+        raise Unprocessable("invalid-resource", f"{first.expression}: {first.diagnostics}", issues=issues)
     puts = [put for _, put in placed]
     for _, put in placed:
         await check_place(engine, access, put, puts)

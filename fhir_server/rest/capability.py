@@ -13,13 +13,12 @@ from typing import Any
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.prepare import instant
 from fhir_server.operations.registry import Operation
+from fhir_server.search.bind import KIND_OF
 from profiles import codec, definitions
 
 _OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")
-_SEARCHED = frozenset({"token", "reference", "date", "string", "uri"})
-"""Parameter types that the search answers; the rest are left out rather than promised."""
 
 
 def statement(engine: Engine, oauth_uris: Mapping[str, str] | None) -> bytes:
@@ -72,7 +71,7 @@ def _resource(engine: Engine, type: str) -> dict[str, Any]:
         "searchParam": [
             {"name": parameter.code, "definition": parameter.url, "type": parameter.type}
             for parameter in sorted(parameters, key=lambda parameter: parameter.code)
-            if parameter.type in _SEARCHED
+            if parameter.type in KIND_OF
         ],
     }
     includes = sorted(p.code for p in parameters if p.type == "reference")

@@ -156,8 +156,8 @@ _PREFLIGHT = Response(
     headers={
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
-        "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, "
-        "If-None-Exist, X-Request-Id",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer, If-Match, "
+        "If-None-Match, If-None-Exist, X-Security-Context, X-Request-Id",
         "Access-Control-Max-Age": "600",
     },
 )
