@@ -31,10 +31,10 @@ def send(
     """Send every file of `folder` that `manifest` does not list yet; returns how many were sent now. Raises
     NotSent.
 
-    The manifest (default: `sent-<host>-<port>-<ae>.txt` in the folder) gets a name after each
+    The manifest (default: `<folder>-sent-<host>-<port>-<ae>.txt`) gets a name after each
     acknowledgement. Delete it to send all again.
     """
-    manifest = manifest or folder / f"sent-{host}-{port}-{ae}.txt"
+    manifest = manifest or folder.with_name(f"{folder.name}-sent-{host}-{port}-{ae}.txt")
     done = set(manifest.read_text("utf-8").splitlines()) if manifest.exists() else set()
     files = sorted(folder.glob("*.dcm"))
     waiting = [path for path in files if path.name not in done]
