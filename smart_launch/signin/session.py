@@ -53,7 +53,7 @@ class Sessions:
     async def open(self, account: str, practitioner: str, via: str = "password") -> str:
         """A new session; returns the cookie's value, which is nowhere else."""
         value = secrets.token_urlsafe(32)
-        key, at = _key(value), self._clock()
+        key, at = self.key(value), self._clock()
         record: dict[str, Any] = {
             "account": account,
             "practitioner": practitioner,
@@ -68,7 +68,7 @@ class Sessions:
         """The session of a cookie, noted as used; None when there is none in force."""
         if not 20 <= len(value) <= 100:
             return None
-        key, at = _key(value), self._clock()
+        key, at = self.key(value), self._clock()
         record = await self._store.get_record(KIND, key)
         used = await self._store.get_record(USED, key) if record else None
         if record is None or used is None or at >= record["until"] or at >= used["at"] + IDLE:
@@ -79,8 +79,13 @@ class Sessions:
 
     async def end(self, value: str) -> None:
         """Sign-out: the cookie is worth nothing from the next request on."""
-        await self._store.delete_record(KIND, _key(value))
-        await self._store.delete_record(USED, _key(value))
+        await self._store.delete_record(KIND, self.key(value))
+        await self._store.delete_record(USED, self.key(value))
+
+    @staticmethod
+    def key(value: str) -> str:
+        """Under what a cookie's session is kept: its SHA-256."""
+        return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
 
     def give(self, response: Response, value: str) -> None:
         """Set the cookie: out of scripts' reach, and not sent along by other sites' forms. RFC 6265 §5.2"""
@@ -88,7 +93,3 @@ class Sessions:
 
     def drop(self, response: Response) -> None:
         response.delete_cookie(self.cookie, path="/", httponly=True, samesite="lax", secure=self._secure)
-
-
-def _key(value: str) -> str:
-    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
