@@ -7,6 +7,7 @@ proposes.
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +25,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         prog="simulators.dpi", description="Un dossier patient informatisé simulé."
     )
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=9100)
+    parser.add_argument("--port", type=int, default=9100, help="0 takes a free one")
     parser.add_argument("--url", default="", help="what browsers call this process; default http://HOST:PORT")
     parser.add_argument("--portal", default="http://127.0.0.1:8080", help="the platform's address")
     parser.add_argument("--organisation", default="ch-auch", help="the establishment proposed first")
@@ -47,9 +48,18 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     portal = given.portal.rstrip("/")
     app = App(f"{portal}/launch/callback", f"{portal}/oauth/jwks", f"{portal}/launch", given.client_secret)
-    url = given.url or f"http://{given.host}:{given.port}"
-    made = build(url, establishments, app, given.organisation)
-    uvicorn.run(made, host=given.host, port=given.port, log_level="warning", access_log=False)
+    try:
+        listening = socket.create_server((given.host, given.port), backlog=128)
+    except OSError as error:
+        print(f"simulators.dpi: port {given.port} of {given.host}: {error.strerror}", file=sys.stderr)
+        return 1
+    with listening:
+        url = given.url or f"http://{given.host}:{listening.getsockname()[1]}"
+        print(f"DPI simulé : {url}/", flush=True)
+        config = uvicorn.Config(
+            build(url, establishments, app, given.organisation), log_level="warning", access_log=False
+        )
+        uvicorn.Server(config).run(sockets=[listening])
     return 0
 
 
