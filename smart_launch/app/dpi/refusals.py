@@ -89,8 +89,8 @@ TABLE: Mapping[str, Words] = {
     "praticien-inconnu": Words(
         403,
         "Pas encore de compte",
-        "Le DPI vous a bien identifié, mais aucun compte de la plateforme ne correspond à votre RPPS ou votre "
-        "identifiant local. Aucun compte n'a été créé.",
+        "Le DPI vous a bien identifié, mais aucun compte de la plateforme ne correspond à votre RPPS ou "
+        "votre identifiant local. Aucun compte n'a été créé.",
         "Demandez votre inscription au référent télémédecine de votre établissement.",
     ),
     "compte-desactive": Words(
