@@ -1,0 +1,1 @@
+"""Bulk ways in and out of the store."""
