@@ -22,6 +22,7 @@ from fhir_server.access import SYSTEM
 from fhir_server.audit import Trail
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
+from fhir_server.logs import log_to_stderr
 from fhir_server.operations.registry import Operations
 from fhir_server.rest import middleware
 from fhir_server.rest import routes as fhir_routes

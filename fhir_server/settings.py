@@ -101,6 +101,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{PREFIX}AUTH=open is only for a loopback address, and {PREFIX}HOST is {settings.host!r}")
     if not settings.store.startswith(("sqlite:///", "mongodb://", "mongodb+srv://")):
         raise SettingsError(f"{PREFIX}STORE={settings.store!r}: only sqlite:///PATH or mongodb://HOST/NAME")
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        raise SettingsError(f"{PREFIX}LOG_LEVEL={settings.log_level!r}: debug, info, warning or error")
     for name in ("port", "dimse_port"):
         if not 0 < getattr(settings, name) < 65536:
             raise SettingsError(f"{PREFIX}{name.upper()}={getattr(settings, name)}: not a port number")
