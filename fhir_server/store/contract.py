@@ -107,6 +107,9 @@ class Store(Protocol):
     def scan(self, type: str | None = None) -> AsyncIterator[Version]:
         """Every current, undeleted version; for integrity checks and exports, bounded memory."""
 
+    async def integrity(self) -> list[str]:
+        """What the engine finds wrong in its own files, one line each; empty when all is well. Reads everything."""
+
     # Plain records: small JSON objects with an optional expiry; not versioned, not searched.
     async def put_record(
         self,

@@ -98,6 +98,9 @@ class SqliteStore:
             if len(found) < BATCH:
                 return
 
+    async def integrity(self) -> list[str]:
+        return await self._read(lambda reading: reader.integrity(reading.connection))
+
     async def put_record(
         self,
         kind: str,
