@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from typing import Any
 
+from fhir_server.interactions.content import content_of
 from fhir_server.store.contract import Store, Version
 from fhir_server.store.files import Files
 from profiles import codec
@@ -39,19 +39,14 @@ def _of_body(version: Version) -> str:
 
 
 async def _of_binary(version: Version, files: Files) -> AsyncIterator[str]:
-    sha256 = stored_hash(codec.parse(version.body or b"{}"))
-    if sha256 is None:
+    content = content_of(codec.parse(version.body or b"{}"))
+    if not content.sha256:
         return
-    if not files.exists(sha256):
+    if not files.exists(content.sha256):
         yield "its file is missing"
         return
     digest = hashlib.sha256()
-    async for chunk in files.read(sha256):
+    async for chunk in files.read(content.sha256):
         digest.update(chunk)
-    if digest.hexdigest() != sha256:
+    if digest.hexdigest() != content.sha256:
         yield "its file is not what was acknowledged"
-
-
-def stored_hash(binary: dict[str, Any]) -> str | None:
-    """The SHA-256 of a Binary whose bytes lie in a file; None when they are in the resource."""
-    raise NotImplementedError

@@ -1,22 +1,23 @@
 """The roof: every room is wired here, once, from one Settings. Imported by the commands alone.
 
 `application()` is what uvicorn starts; `opened()` gives the same engine to a command or a job, without the web.
+From outside in, a request meets: Observed (number, log line, figures), the guard (who asks), the routes.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from dicomweb import routes as image_routes
-from dicomweb.images import Images, open_images
+from dicomweb import routes as dicomweb
+from dicomweb.images import open_images
 from fhir_server import settings as config
 from fhir_server.access import SYSTEM
 from fhir_server.audit import Trail
@@ -25,16 +26,19 @@ from fhir_server.interactions.fhir import Fhir
 from fhir_server.logs import log_to_stderr
 from fhir_server.operations.registry import Operations
 from fhir_server.rest import middleware
-from fhir_server.rest import routes as fhir_routes
+from fhir_server.rest import routes as fhir
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from fhir_server.store.contract import Store
 from fhir_server.store.files import Files
-from fhir_server.teledossier import membership, operations, rules
-from smart_launch import authorization, outbound, signin
-from smart_launch.app import routes as portal_routes
+from fhir_server.teledossier import membership
+from fhir_server.teledossier.operations import OPERATIONS
+from fhir_server.teledossier.rule import WRITE_RULES
+from smart_launch import authorization, launch, outbound, signin
+from smart_launch.app import routes as portal
 from smart_launch.app.rendering import render
 from smart_launch.authorization import Keys
+from smart_launch.authorization.discovery import ENDPOINTS
 from smart_launch.guard import Guard
 from smart_launch.signin.local import SignIn
 from smart_launch.signin.session import Sessions
@@ -58,25 +62,85 @@ class Platform:
         return Fhir(self.engine, SYSTEM)
 
 
-def make_engine(settings: Settings, store: Store) -> Engine:
-    """The FHIR engine with the télédossier's operations and write rules; the store is opened by the caller."""
+def make_engine(settings: Settings, store: Store, trail: Trail | None = None) -> Engine:
+    """The FHIR engine with the télédossier's operations and write rules; the caller opens the store."""
     return Engine(
         store=store,
         files=Files(settings.files_path),
         settings=settings,
         now=now,
-        write_rules=rules.WRITE_RULES,
-        operations=Operations(tuple(operations.OPERATIONS)),
+        write_rules=WRITE_RULES,
+        operations=Operations(OPERATIONS),
+        trail=trail,
     )
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Platform]:
     """The platform without the web, for commands and jobs."""
-    log_to_stderr(settings)
     store = open_store(settings)
     await store.open()
     try:
         yield Platform(settings, make_engine(settings, store))
     finally:
         await store.close()
+
+
+def application() -> ASGIApp:
+    """What uvicorn starts in each worker process. Raises SettingsError."""
+    settings = config.load()
+    log_to_stderr(settings)
+    return build(settings)
+
+
+def build(settings: Settings) -> ASGIApp:
+    """The web tier. Store and image index are opened when the server starts, and closed when it stops."""
+    store = open_store(settings)
+    trail = Trail(store, settings, now)
+    engine = make_engine(settings, store, trail)
+    images = open_images(settings, store)
+    figures = middleware.Figures(trail)
+    keys, sessions = Keys(store), Sessions(store, settings)
+    http = outbound.client()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await store.open()
+        await keys.load()
+        trail.start()
+        try:
+            yield
+        finally:
+            await trail.stop()
+            await http.aclose()
+            images.close()
+            await store.close()
+
+    app = FastAPI(
+        title="Télédossier", version=_version(), lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
+    )
+    guarded = Guard(
+        app, store=store, settings=settings, keys=keys, sessions=sessions, audience=partial(membership.audience, store)
+    )
+    app.router.routes.extend(middleware.status_routes(store, figures))
+    app.router.routes.extend(authorization.routes(store, settings, keys, http))
+    app.router.routes.extend(signin.routes(SignIn(store), sessions, render))
+    app.router.routes.extend(launch.routes(store, settings, keys, sessions, http, lambda: guarded, render))
+    app.router.routes.extend(fhir.routes(engine, oauth_uris=_oauth_uris(settings)))
+    app.router.routes.extend(dicomweb.routes(images))
+    app.router.routes.extend(portal.routes(lambda: guarded, zone=settings.zone))
+    return middleware.Observed(guarded, figures)
+
+
+def _oauth_uris(settings: Settings) -> dict[str, str]:
+    names = {"token_endpoint": "token", "introspection_endpoint": "introspect", "revocation_endpoint": "revoke"}
+    return {short: settings.url + ENDPOINTS[name] for name, short in names.items()}
+
+
+def _version() -> str:
+    try:
+        return version("teledossier")
+    except PackageNotFoundError:
+        return "0"
+
+

@@ -1,0 +1,170 @@
+"""`teledossier demo`: the whole platform with the demonstration data, in one command.
+
+The data is loaded first, by the same operations that people and machines use; then the web tier, the DICOM node, the
+worker and the simulated DPI start, each a process of its own; the exams are made once and sent in by DICOM while
+the platform is already usable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import click
+import httpx
+
+from fhir_server import demo, main
+from fhir_server import settings as config
+from fhir_server.commands.lasting import run_until_stopped
+from fhir_server.commands.processes import Program, Supervisor
+from fhir_server.settings import Settings
+from smart_launch.app.dpi import issuers
+from smart_launch.authorization import clients
+from smart_launch.signin import local
+
+READY_SECONDS = 60.0
+CLIENT = "demo-backend"
+KEPT = Path("var/demo.json")
+"""The demonstration's password and secret, so that a second start prints the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the demonstration prints. Made at the first start, never the same on two machines."""
+
+    password: str
+    secret: str
+
+
+@click.command("demo")
+@click.option("--dpi-port", type=click.IntRange(1, 65535), default=9100, show_default=True, help="The simulated DPI.")
+@click.option("--exams/--no-exams", default=True, show_default=True, help="Send the demonstration's exams.")
+def command(dpi_port: int, exams: bool) -> None:
+    """Run everything with a fictitious region; Ctrl-C stops all of it."""
+    settings = config.load()
+    for name, port in (("web", settings.port), ("DICOM", settings.dimse_port), ("DPI", dpi_port)):
+        _check_free(name, settings.host, port)
+
+    async def run(stop: asyncio.Event) -> None:
+        await _run(settings, dpi_port, exams, stop)
+
+    run_until_stopped(run)
+
+
+async def _run(settings: Settings, dpi_port: int, exams: bool, stop: asyncio.Event) -> None:
+    began = time.monotonic()
+    click.echo("Télédossier: loading the demonstration …")
+    credentials = _credentials()
+    dpi_url = f"http://{settings.host}:{dpi_port}"
+    loaded = await _prepare(settings, credentials, dpi_url)
+    supervisor = Supervisor(lambda line: click.echo(f"[{line}]", err=True))
+    quiet = {"TELEDOSSIER_LOG_LEVEL": os.environ.get("TELEDOSSIER_LOG_LEVEL", "warning")}
+    for name in ("serve", "dimse", "worker"):
+        supervisor.start(Program(name, ("-m", "fhir_server", name), quiet))
+    portal = ("--host", settings.host, "--port", str(dpi_port), "--portal", settings.url)
+    supervisor.start(Program("dpi", ("-m", "simulators.dpi", *portal)))
+    try:
+        if await _ready(stop, f"{settings.url}/readyz", f"{dpi_url}/"):
+            if exams:
+                supervisor.start(_modality(settings))
+            _announce(settings, credentials, dpi_url, loaded, time.monotonic() - began)
+            await stop.wait()
+    finally:
+        click.echo("\nStopping …")
+        await supervisor.stop()
+
+
+async def _prepare(settings: Settings, credentials: Credentials, dpi_url: str) -> demo.Loaded:
+    """Data, accounts, one backend client, and one DPI per establishment. Repeating it changes nothing."""
+    async with main.opened(settings) as platform:
+        store = platform.engine.store
+        loaded = await demo.load(platform.engine)
+        for account in demo.accounts():
+            if await local.get(store, account.id) is None:
+                await local.create_account(store, account.id, account.practitioner, credentials.password)
+        if await clients.get(store, CLIENT) is None:
+            await clients.add(store, CLIENT, scope="system/*.cruds", name="Demonstration", secret=credentials.secret)
+        for organisation in demo.read()["organisations"]:
+            issuer = issuers.Issuer(
+                f"{dpi_url}/{organisation['id']}/fhir", organisation["id"], f"DPI {organisation['nom']}", "teledossier"
+            )
+            await issuers.register(store, issuer)
+    return loaded
+
+
+def _credentials() -> Credentials:
+    if KEPT.exists():
+        return Credentials(**json.loads(KEPT.read_text("utf-8")))
+    made = Credentials("demo-" + secrets.token_hex(4), secrets.token_urlsafe(24))
+    KEPT.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(KEPT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"password": made.password, "secret": made.secret}, file)
+    return made
+
+
+async def _ready(stop: asyncio.Event, *urls: str) -> bool:
+    """Wait until every address answers; False when stopped or too late."""
+    deadline = time.monotonic() + READY_SECONDS
+    async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
+        for url in urls:
+            while not stop.is_set():
+                try:
+                    if (await client.get(url)).status_code < 400:
+                        break
+                except httpx.TransportError:
+                    pass
+                if time.monotonic() > deadline:
+                    raise click.ClickException(f"{url} does not answer after {READY_SECONDS:.0f} s")
+                await asyncio.sleep(0.1)
+    return not stop.is_set()
+
+
+def _modality(settings: Settings) -> Program:
+    scenario = str(files("fhir_server") / "demo" / "scenario.yaml")
+    arguments = (
+        "-m", "simulators.modality", "--scenario", scenario,
+        "--to", f"{settings.host}:{settings.dimse_port}", "--ae", settings.ae_title,
+    )  # fmt: skip
+    return Program("modality", arguments, lasting=False)
+
+
+def _announce(settings: Settings, credentials: Credentials, dpi_url: str, loaded: demo.Loaded, took: float) -> None:
+    accounts = list(demo.accounts())
+    lines = [
+        "",
+        f"Ready in {took:.0f} s. All data is fictitious.",
+        "",
+        f"  Portal         {settings.url}/",
+        f"  Simulated DPI  {dpi_url}/   (its patient page has the button TLE/TLI)",
+        f"  FHIR R4        {settings.fhir_base}   (metadata, .well-known/smart-configuration)",
+        f"  DICOMweb       {settings.url}/dicom-web",
+        f"  DICOM          {settings.host}:{settings.dimse_port}, AE title {settings.ae_title}",
+        "",
+        f"  Accounts       {accounts[0].id} … {accounts[-1].id}, password {credentials.password}",
+        f"  Backend client {CLIENT}, secret {credentials.secret}, scope system/*.cruds",
+        f"                 curl -u '{CLIENT}:{credentials.secret}' -d grant_type=client_credentials"
+        f" -d 'scope=system/*.cruds' {settings.url}/oauth/token",
+        "",
+        "The tour:",
+        *(f"  {line}" for line in demo.tour(loaded.live)),
+        "",
+        "Ctrl-C stops everything.",
+    ]
+    click.echo("\n".join(lines))
+
+
+def _check_free(name: str, host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise click.ClickException(f"the {name} port {host}:{port} is not free ({error.strerror})") from error
