@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any, Literal
 
 from profiles.outcomes import Invalid
@@ -29,7 +30,11 @@ _DATE = re.compile(
     r"(?::(?P<second>\d\d)(?:\.(?P<fraction>\d+))?)?(?P<zone>Z|[+-]\d\d:\d\d)?)?)?)?",
     re.ASCII,
 )
+_FULL = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.(\d{1,6}))?(?:Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00))", re.ASCII
+)
 _TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?", re.ASCII)
+_FRACTION_WIDTHS = (SECOND, 100_000, 10_000, 1000, 100, 10, 1)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,6 +42,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def interval(text: str, zone: tzinfo) -> tuple[int, int]:
     """The interval of a date, dateTime or instant of any precision. Raises Invalid (`bad-date`), saying
     why."""
+    full = _FULL.fullmatch(text)
+    if full is not None and text[11:13] != "24":
+        try:
+            since = datetime.fromisoformat(text) - _EPOCH
+        except ValueError:
+            return _any_interval(text, zone)  # it says what is wrong
+        else:
+            start = (since.days * 86400 + since.seconds) * SECOND + since.microseconds
+            return start, start + (SECOND if full[1] is None else _FRACTION_WIDTHS[len(full[1])])
+    return _any_interval(text, zone)
+
+
+def _any_interval(text: str, zone: tzinfo) -> tuple[int, int]:
+    """All forms, and the words for what is wrong; the commonest, with all its parts, has been dealt with."""
     match = _DATE.fullmatch(text)
     if match is None:
         raise _bad(
@@ -139,6 +158,7 @@ def _offset(text: str) -> int:
     return (hours * 60 + minutes) * (-60 if text[0] == "-" else 60) * SECOND
 
 
+@lru_cache(maxsize=16384)
 def _local_offset(local: int, zone: tzinfo) -> int:
     """The zone's offset in microseconds at a local time given as if it were UTC."""
     if zone is UTC:

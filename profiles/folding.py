@@ -5,8 +5,10 @@ FHIR R4 search.html#string
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
+_MARKS = re.compile("[\u0300-\u036f]+")  # nearly all there are in Latin script
 _LIGATURES = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i", "’": "'"})
 
 
@@ -16,5 +18,7 @@ def fold(text: str) -> str:
         text = unicodedata.normalize(
             "NFKD", unicodedata.normalize("NFKD", text).casefold().translate(_LIGATURES)
         )
-        text = "".join(character for character in text if not unicodedata.combining(character))
+        text = _MARKS.sub("", text)
+        if not text.isascii():
+            text = "".join(character for character in text if not unicodedata.combining(character))
     return " ".join(text.lower().split())

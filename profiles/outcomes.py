@@ -32,9 +32,9 @@ Severity = Literal["fatal", "error", "warning", "information"]
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One finding. `code` is from the issue-type value set; `slug` is ours and stable; `expression` is a FHIRPath
-    such as `Patient.name[0].family`, or empty when the finding has no place in a resource. `text` says it in French
-    for the people on the screen, where the domain's definitions have words for it."""
+    """One finding. `code` is from the issue-type value set; `slug` is ours and stable; `expression` is a
+    FHIRPath such as `Patient.name[0].family`, or empty when the finding has no place in a resource. `text`
+    says it in French for the people on the screen, where the domain's definitions have words for it."""
 
     severity: Severity
     code: str
@@ -68,12 +68,15 @@ def operation_outcome(issues: Sequence[Issue]) -> dict[str, Any]:
 
 
 class TeledossierError(Exception):
-    """The root of the family. Raise a child: `raise NotFound("no-such-resource", "Patient/12 is not known")`."""
+    """The root of the family. Raise a child: `raise NotFound("no-such-resource", "Patient/12 is not
+    known")`."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "exception"
 
-    def __init__(self, slug: str, diagnostics: str, *, expression: str = "", issues: Sequence[Issue] = ()) -> None:
+    def __init__(
+        self, slug: str, diagnostics: str, *, expression: str = "", issues: Sequence[Issue] = ()
+    ) -> None:
         super().__init__(diagnostics)
         self.slug = slug
         self.issues: tuple[Issue, ...] = tuple(issues) or (

@@ -43,12 +43,17 @@ class Found:
     dates: dict[tuple[str, int, int], None] = field(default_factory=dict)
     strings: dict[tuple[str, str, str], None] = field(default_factory=dict)
     numbers: dict[tuple[str, float, float, str, str], None] = field(default_factory=dict)
+    folded: dict[str, str] = field(default_factory=dict)
+    """A name is found by several parameters and folded once."""
 
     def text(self, name: str, text: str | None) -> None:
         """A string entry, unless empty."""
         if text:
             text = text[:MAX_TEXT]
-            self.strings[name, fold(text), text] = None
+            folded = self.folded.get(text)
+            if folded is None:
+                folded = self.folded[text] = fold(text)
+            self.strings[name, folded, text] = None
 
     def interval(self, name: str, start: int, end: int) -> None:
         """A date entry; a period written backwards still has its stretch of time."""

@@ -4,19 +4,17 @@ Each type has a plan, made once: JSON member → the values reached from it and 
 members that a resource has cost anything. Beside an entry under the parameter's own code there are derived
 names, one for each modifier that looks at another face of the element:
 
-    tokens      code                    Coding, CodeableConcept, Identifier, code, boolean, string, uri,
-    ContactPoint;
-                                        a code with a required binding also under its implied system
-                code:of-type            Identifier with a type: system of the type, "<type code>|<value>"
-                code:identifier         a Reference's identifier, under a reference parameter's code
-    strings     code                    each part of a name or address on its own
-                code:text               display and text of what a token or reference parameter finds
-    references  code                    "Type/id" here, else as written; a canonical with a version also
-    without it;
-                                        a reference into `contained` has no entry
-    dates       code                    a Timing by its outer limits
-    numbers     code                    the value as low and high, a Range by its ends; a quantity under
-                                        (system, code) and, when it differs, under ("", unit)
+    tokens      code                Coding, CodeableConcept, Identifier, ContactPoint, code, boolean, string,
+                                    uri; a code with a required binding also under its implied system
+                code:of-type        an Identifier's type's system, and "<type code>|<value>"
+                code:identifier     a Reference's identifier, under a reference parameter's code
+    strings     code                each part of a name or address on its own
+                code:text           display and text of what a token or reference parameter finds
+    references  code                "Type/id" here, else as written; a canonical with a version also without;
+                                    a reference into `contained` has no entry
+    dates       code                a Timing by its outer limits
+    numbers     code                the value as low and high, a Range by its ends; a quantity under
+                                    (system, code) and, when it differs, under ("", unit)
 
 uri parameters are tokens without system. Composite parameters and `Location.near` have no entries yet.
 FHIR R4 search.html
