@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -75,7 +74,7 @@ class Trail:
 
     def __init__(self, store: Store, settings: Settings, now: Callable[[], int]) -> None:
         self._store, self._settings, self._now = store, settings, now
-        self._queue: asyncio.Queue[Noticed] = asyncio.Queue(QUEUE)
+        self._queue: asyncio.Queue[Noticed | None] = asyncio.Queue(QUEUE)
         self._recent: dict[tuple[str, str, str, int], int] = {}
         self._task: asyncio.Task[None] | None = None
         self.dropped = 0
@@ -85,11 +84,10 @@ class Trail:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="audit")
 
     async def stop(self) -> None:
-        """Write what waits, then end."""
+        """Write what waits, then end. Nothing is cancelled: a commit on its way would be written twice."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await self._queue.put(None)
+            await self._task
             self._task = None
         await self.flush()
 
@@ -136,31 +134,26 @@ class Trail:
         return events
 
     async def _run(self) -> None:
-        while True:
-            first = await self._queue.get()
+        while (first := await self._queue.get()) is not None:
             await self._write([first, *self._waiting(_TOGETHER - 1)])
 
     def _waiting(self, most: int = _TOGETHER) -> list[Noticed]:
         batch: list[Noticed] = []
         while len(batch) < most and not self._queue.empty():
-            batch.append(self._queue.get_nowait())
+            noticed = self._queue.get_nowait()
+            if noticed is None:
+                self._queue.put_nowait(None)
+                break
+            batch.append(noticed)
         return batch
 
     async def _write(self, batch: Sequence[Noticed]) -> None:
         """A failing store loses this batch, and says so; the next one is tried."""
         try:
             await self._store.commit([put for noticed in batch for put in self._puts(noticed)])
-        except asyncio.CancelledError:
-            self._return(batch)
-            raise
         except Exception as error:
             self.dropped += len(batch)
             log.error("%d audit events not written: %s", len(batch), type(error).__name__)
-
-    def _return(self, batch: Sequence[Noticed]) -> None:
-        for noticed in batch:
-            with contextlib.suppress(asyncio.QueueFull):
-                self._queue.put_nowait(noticed)
 
     def _puts(self, noticed: Noticed) -> list[Put]:
         """One event for a read or a write; for a search one for each télédossier, else each patient, it
