@@ -116,11 +116,25 @@ async def test_lenient_says_what_it_passed_over(five: Served) -> None:
 
 
 BAD = [
-    "_count=-1", "_count=ten", "_count=1.5", "_sort=colour", "_total=perhaps", "_summary=short", "gender:colour=x",
-    "birthdate=yesterday", "birthdate=zz2020", "_include=colour", "_include=Encounter:colour", "_has:Encounter=x",
-    "general-practitioner.colour=x", "_cursor=abc", "_lastUpdated=x", "active:missing=perhaps", "name:exact:exact=x",
+    "_count=-1",
+    "_count=ten",
+    "_count=1.5",
+    "_sort=colour",
+    "_total=perhaps",
+    "_summary=short",
+    "gender:colour=x",
+    "birthdate=yesterday",
+    "birthdate=zz2020",
+    "_include=colour",
+    "_include=Encounter:colour",
+    "_has:Encounter=x",
+    "general-practitioner.colour=x",
+    "_cursor=abc",
+    "_lastUpdated=x",
+    "active:missing=perhaps",
+    "name:exact:exact=x",
     "_summary=true&_elements=name",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("query", BAD)
