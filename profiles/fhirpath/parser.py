@@ -27,7 +27,9 @@ from profiles.fhirpath.syntax import (
 from profiles.outcomes import Invalid
 
 MAX_LENGTH = 20_000
-MAX_DEPTH = 100
+MAX_DEPTH = 60
+MAX_CHAIN = 150
+"""Steps of one path and operands of one chain of operators: they nest to the left in the tree."""
 
 _CLOCK = r"\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?"
 _TOKEN = re.compile(
@@ -124,8 +126,9 @@ class _Parser:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise _wrong(self.next.at, f"nesting is deeper than {MAX_DEPTH}")
-        left = self.signed()
+        left, length = self.signed(), 0
         while (power := self.power()) > binding:
+            length = self.longer(length)
             operator = self.take().text
             if operator in ("is", "as"):
                 left = TypeTest("is" if operator == "is" else "as", left, self.type_name())
@@ -133,6 +136,11 @@ class _Parser:
                 left = Operation(operator, left, self.expression(power))
         self.depth -= 1
         return left
+
+    def longer(self, length: int) -> int:
+        if length >= MAX_CHAIN:
+            raise _wrong(self.next.at, f"more than {MAX_CHAIN} steps or operands follow one another")
+        return length + 1
 
     def power(self) -> int:
         return _BINDING.get(self.next.text, 0) if self.next.kind in ("sign", "name") else 0
@@ -149,8 +157,9 @@ class _Parser:
         return self.path()
 
     def path(self) -> Expression:
-        expression = self.term()
+        expression, length = self.term(), 0
         while True:
+            length = self.longer(length)
             if self.is_sign("."):
                 self.take()
                 expression = self.invocation(expression)

@@ -92,6 +92,7 @@ def test_a_byte_order_mark_is_passed_over() -> None:
         (b'{"a":0.' + b"9" * 5000 + b"}", "json-number", ""),
         (b'{"a":' * 101 + b"1" + b"}" * 101, "json-too-deep", ""),
         (b'{"a":' + b"[" * 100 + b"1" + b"]" * 100 + b"}", "json-too-deep", ""),
+        (b'{"a":' + b"[" * 600 + b"1" + b"]" * 600 + b"}", "json-too-deep", ""),
         (b'{"a":' + b"[" * 100_000, "json-syntax", "line 1"),
     ],
 )

@@ -55,7 +55,8 @@ def test_parse(text: str, tree: object) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "a.", "a b", "a..b", "(a", "a[", "'a", "a.b(", "f(,)", "1 +", "a is", "a and", "#", "a.$this", "{a}",
-     "é", "(" * 200 + "a" + ")" * 200, "-" * 5000 + "1", "a" * 30_000],
+     "é", "(" * 200 + "a" + ")" * 200, "-" * 5000 + "1", "a" * 30_000,
+     "a" + ".a" * 5000, "a" + " or a" * 3000, "a" + "[0]" * 3000],
 )  # fmt: skip
 def test_a_syntax_error_names_its_place(text: str) -> None:
     with pytest.raises(Invalid) as caught:
