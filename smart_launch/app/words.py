@@ -17,10 +17,10 @@ WORKFLOWS: Mapping[str, str] = {
     "autre": "Autre (reprise)",
 }
 WORKFLOW_HINTS: Mapping[str, str] = {
-    "transfert-imagerie": "Mettre des examens à disposition d'un confrère ou d'une RCP, sans demande d'avis.",
-    "avis-urgences": "Avis spécialisé en urgence, images et appel téléphonique.",
     "avis-avc-aigu": "Suspicion d'AVC de moins de 24 h. N'attend pas les images pour partir.",
+    "avis-urgences": "Avis spécialisé en urgence, images et appel téléphonique.",
     "avis-generique": "Question à un spécialiste, réponse sous quelques jours.",
+    "transfert-imagerie": "Mettre des examens à disposition d'un confrère ou d'une RCP, sans demande d'avis.",
     "rcp-greffe-renale": "Présenter un patient à la réunion de concertation de greffe rénale.",
 }
 STATES: Mapping[str, str] = {

@@ -23,11 +23,13 @@ from smart_launch.app.views.reading import (
     code,
     display,
     extension,
+    extensions,
     identifier,
     many,
     own_reference,
     reference,
     short_reference,
+    value_x,
 )
 from smart_launch.app.views.steps import Step, actors, editors, possible
 from smart_launch.app.views.worklist import grouped, read_mark, recipient_tasks, state_of, task_state
@@ -111,6 +113,7 @@ class Event:
     time: str
     text: str
     on_behalf: str = ""
+    day: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,8 @@ class Dossier:
     timeline: list[Event] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     to_read: bool = False
+    notices: list[str] = field(default_factory=list)
+    announced: list[str] = field(default_factory=list)
 
     @property
     def read(self) -> bool:
@@ -251,6 +256,8 @@ def dossier(request: Json, resources: list[Json], setting: Setting) -> Dossier:
         timeline=timeline(resources, directory, zone),
         steps=allowed(request, tasks, setting),
         to_read=to_read(tasks, setting.me),
+        notices=[str(value_x(item)) for item in extensions(request, "notice")],
+        announced=awaited(request, by_type(resources, "ImagingStudy")),
     )
 
 
@@ -332,6 +339,21 @@ def exams(studies: Iterable[Json], ref: str, id: str, zone: tzinfo) -> list[Exam
             )
         )
     return found
+
+
+def announced(request: Json) -> list[str]:
+    """The accession numbers of the exams a requester said would come (logical references)."""
+    return [
+        str(item["identifier"].get("value", ""))
+        for item in many(request, "supportingInfo")
+        if item.get("type") == "ImagingStudy" and isinstance(item.get("identifier"), dict)
+    ]
+
+
+def awaited(request: Json, studies: Iterable[Json]) -> list[str]:
+    """Those announced that have not come yet."""
+    here = {str(item.get("value", "")) for study in studies for item in many(study, "identifier")}
+    return [number for number in announced(request) if number not in here]
 
 
 def study_uid(study: Json) -> str:
@@ -490,6 +512,7 @@ def event(item: Json, by_ref: dict[str, Json], directory: Directory, zone: tzinf
         time=times.time_of(at) if at else "",
         text=event_text(targets),
         on_behalf=directory.who(behalf) if behalf and behalf != who else "",
+        day=times.date_of(at) if at else "",
     )
 
 

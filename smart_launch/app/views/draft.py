@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, tzinfo
 from typing import Any
 
 from smart_launch.app import words
+from smart_launch.app.views.dossier import announced
 from smart_launch.app.views.people import Directory, Post
 from smart_launch.app.views.questionnaire import Field, fields, judged, response_items, submitted
 from smart_launch.app.views.reading import BASE, INS_SYSTEMS, Json, extension, many, reference
+
+IDENTIFIER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Draft:
     consent: str = ""
     consent_text: str = ""
     requester: str = ""
+    announced: str = ""
     recipient_fault: str = ""
 
     @property
@@ -70,6 +74,7 @@ def saved(
         consent=consent[0],
         consent_text=consent[1],
         requester=reference(request.get("requester")),
+        announced=", ".join(announced(request)),
     )
 
 
@@ -86,6 +91,7 @@ def typed(form: Mapping[str, str], recipients: Iterable[str], questionnaire: Jso
         consent=_known(form.get("consentement", ""), words.CONSENTS, ""),
         consent_text=form.get("consentement_texte", "").strip(),
         requester=form.get("requerant", ""),
+        announced=form.get("examens_attendus", "").strip()[:500],
     )
 
 
@@ -97,17 +103,8 @@ def checked(draft: Draft) -> Draft:
     """The draft judged for sending: a recipient always, the form's mandatory answers unless life is at
     stake.
     """
-    return Draft(
-        fields=judged(draft.fields, vital=draft.vital),
-        recipients=draft.recipients,
-        visibility=draft.visibility,
-        priority=draft.priority,
-        comment=draft.comment,
-        consent=draft.consent,
-        consent_text=draft.consent_text,
-        requester=draft.requester,
-        recipient_fault="" if draft.recipients else words.NO_RECIPIENT,
-    )
+    missing = "" if draft.recipients else words.NO_RECIPIENT
+    return replace(draft, fields=judged(draft.fields, vital=draft.vital), recipient_fault=missing)
 
 
 def save_parameters(draft: Draft, questionnaire: Json, zone: tzinfo, requesters: Iterable[str]) -> list[Json]:
@@ -130,6 +127,11 @@ def save_parameters(draft: Draft, questionnaire: Json, zone: tzinfo, requesters:
     parameters.append({"name": "comment", "valueString": draft.comment})
     if draft.requester in set(requesters):
         parameters.append({"name": "requester", "valueReference": {"reference": draft.requester}})
+    for number in dict.fromkeys(part.strip() for part in draft.announced.split(",") if part.strip()):
+        kind = {"coding": [{"system": IDENTIFIER_TYPE, "code": "ACSN"}]}
+        parameters.append(
+            {"name": "exam", "valueReference": {"identifier": {"type": kind, "value": number[:64]}}}
+        )
     if draft.consent:
         parts: list[Json] = [{"name": "state", "valueCode": draft.consent}]
         parts += [{"name": "text", "valueString": draft.consent_text}] if draft.consent_text else []
@@ -255,7 +257,7 @@ def patient_resource(typed_identity: Identity, establishment: str) -> Json:
     else:
         number = establishment.split("/")[-1] or "inconnu"
         system = f"{BASE}/NamingSystem/ipp/{number}"
-        kind = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "PI"}]}
+        kind = {"coding": [{"system": IDENTIFIER_TYPE, "code": "PI"}]}
         item: Json = {"system": system, "value": typed_identity.id_value, "type": kind}
         if establishment:
             item["assigner"] = {"reference": establishment}

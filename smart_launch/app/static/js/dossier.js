@@ -89,4 +89,7 @@ document.querySelector("[data-vers-etapes]").addEventListener("click", (event) =
   frame.scrollIntoView({ block: "start" });
   frame.focus({ preventScroll: true });
 });
+new IntersectionObserver(([seen]) => {
+  document.querySelector("[data-vers-etapes]").classList.toggle("inutile", seen.isIntersecting);
+}).observe(document.querySelector("[data-etapes-cadre]"));
 deposit(now);

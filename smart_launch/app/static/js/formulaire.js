@@ -88,6 +88,7 @@ function summary() {
   }
   const vital = form.elements.priorite.value === "stat";
   document.querySelector("[data-vitale]").hidden = !vital;
+  form.classList.toggle("urgence-vitale", vital);
   document.querySelector("[data-envoyer]").classList.toggle("vitale", vital);
 }
 

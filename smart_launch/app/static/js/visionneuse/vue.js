@@ -80,7 +80,7 @@ export class View {
     const width = shown.bitmap.width;
     const height = shown.bitmap.height * shown.ratio;
     const scale = Math.min(canvas.width / width, canvas.height / height) * this.zoom;
-    context.imageSmoothingEnabled = scale < 6;
+    context.imageSmoothingEnabled = true;
     context.imageSmoothingQuality = "high";
     const filters = [this.filter, this.inverted ? "invert(1)" : ""].filter(Boolean).join(" ");
     context.filter = filters || "none";
