@@ -128,21 +128,24 @@ def _has_pixels(file: BinaryIO) -> bool:
 
 
 def to_json(dataset: Dataset) -> dict[str, Any]:
-    """DICOM JSON without bulk data and without elements that cannot be read."""
-    return _without_bulk(
-        dataset.to_json_dict(INLINE_LIMIT, lambda _element: _BULK, suppress_invalid_tags=True)
-    )
-
-
-def _without_bulk(attributes: dict[str, Any]) -> dict[str, Any]:
-    kept = {}
-    for tag, element in attributes.items():
-        if element.get("BulkDataURI") == _BULK:
+    """DICOM JSON without bulk data and without elements that cannot be read; values that break the rules of
+    their VR are kept as they are. Recursion is bounded by Python's own limit, which the caller turns into a
+    refusal."""
+    attributes: dict[str, Any] = {}
+    for tag in dataset.keys():  # noqa: SIM118 - iterating a Dataset itself gives elements
+        try:
+            element = dataset[tag]
+            if element.VR == "SQ":
+                made = {"vr": "SQ", "Value": [to_json(item) for item in element.value]}
+            else:
+                made = element.to_json_dict(lambda _element: _BULK, INLINE_LIMIT)
+        except RecursionError:
+            raise
+        except Exception:  # noqa: S112 - one broken element says nothing against the others
             continue
-        if element.get("vr") == "SQ" and "Value" in element:
-            element["Value"] = [_without_bulk(item) for item in element["Value"]]
-        kept[tag] = element
-    return kept
+        if made.get("BulkDataURI") != _BULK:
+            attributes[f"{int(tag):08X}"] = made
+    return attributes
 
 
 def is_uid(text: str) -> bool:

@@ -117,6 +117,10 @@ class Worker:
         await asyncio.to_thread(self.index.mark_attached, study.uid, is_attached)
         await asyncio.to_thread(self.index.mark_processed, study.uid, study.last_seq)
 
+    async def _is_attached(self, uid: str) -> bool:
+        """Whether somebody attached it meanwhile: a person who accepted a proposal does so in FHIR alone."""
+        return bool((await self._current(uid) or {}).get("basedOn"))
+
     async def _current(self, uid: str) -> dict[str, Any] | None:
         try:
             return await self.fhir.read("ImagingStudy", uid)
@@ -234,7 +238,9 @@ class Worker:
             )
         )
         for study in studies:
-            if await self.associate(study, await self._identifiers(study)):
+            if await self._is_attached(study.uid) or await self.associate(
+                study, await self._identifiers(study)
+            ):
                 await asyncio.to_thread(self.index.mark_attached, study.uid, True)
         await asyncio.to_thread(self.index.set_mark, SWEPT, latest)
         return len(studies)

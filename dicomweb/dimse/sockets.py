@@ -13,6 +13,7 @@ import socket
 from pynetdicom.transport import AssociationSocket, RequestHandler
 
 MAXIMUM_PDU = 262_144  # bytes; what we offer to receive
+STALLED_SECONDS = 30.0  # within a PDU: a peer that stops there is hung up on
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -47,12 +48,21 @@ class QuickSocket(AssociationSocket):  # type: ignore[misc]
         view.release()
         return buffer if read == nr_bytes else buffer[:read]
 
+    def _shutdown_socket(self) -> None:
+        """Close even when the peer is gone already, where shutdown fails."""
+        connection = self.socket
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
 
 class QuickHandler(RequestHandler):  # type: ignore[misc]
     """Gives each new association a quick socket."""
 
     def _create_association(self) -> object:
         hasten(self.request)
+        self.request.settimeout(STALLED_SECONDS)
         association = super()._create_association()
         quick = association.dul.socket
         quick.__class__ = QuickSocket

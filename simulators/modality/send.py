@@ -41,7 +41,8 @@ def send(
     if not waiting:
         return 0
     manifest.parent.mkdir(parents=True, exist_ok=True)
-    association = _associate(host, port, ae, calling)
+    opened: list[socket.socket] = []
+    association = _associate(host, port, ae, calling, opened)
     try:
         with manifest.open("a", encoding="utf-8", buffering=1) as log:
             for count, path in enumerate(waiting, len(files) - len(waiting) + 1):
@@ -53,22 +54,24 @@ def send(
                 progress(count, len(files))
     finally:
         association.release()
+        for connection in opened:  # a broken one is left open by pynetdicom
+            connection.close()
     return len(waiting)
 
 
-def _associate(host: str, port: int, ae: str, calling: str) -> Any:
+def _associate(host: str, port: int, ae: str, calling: str, opened: list[socket.socket]) -> Any:
     _config.STORE_SEND_CHUNKED_DATASET = True
     _config.LOG_HANDLER_LEVEL = "none"
     node = AE(calling)
     node.acse_timeout, node.dimse_timeout, node.network_timeout = 10, 60, 60
     for sop_class in SOP_CLASSES.values():
         node.add_requested_context(sop_class, EXPLICIT_LITTLE)
-    association = node.associate(host, port, ae_title=ae, evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)])
+
+    def on_open(event: Any) -> None:
+        opened.append(event.assoc.dul.socket.socket)
+        opened[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    association = node.associate(host, port, ae_title=ae, evt_handlers=[(evt.EVT_CONN_OPEN, on_open)])
     if not association.is_established:
         raise NotSent(f"no association with {ae} at {host}:{port}")
     return association
-
-
-def _no_delay(event: Any) -> None:
-    connection = event.assoc.dul.socket.socket
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,112 @@
+"""The index keeps counts, duplicates and conflicts right, from several threads, and refuses another
+schema."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dicomweb.images import Images
+from dicomweb.index.contract import IndexMismatch, Outcome, Query
+from dicomweb.index.sqlite import open_index
+from dicomweb.ingest import Arrival, ingest
+from fhir_server.settings import Settings
+from tests.dicomweb import making
+
+Take = Callable[..., Outcome]
+
+
+def test_duplicates_change_nothing_and_conflicts_replace_nothing(
+    images: Images, take: Take, tmp_path: Path
+) -> None:
+    first = making.write(tmp_path / "a.dcm", making.dataset())
+    other = making.write(tmp_path / "b.dcm", making.dataset(PatientComments="changed"))
+    assert [take(first), take(first), take(other), take(other)] == [
+        "stored",
+        "duplicate",
+        "conflict",
+        "conflict",
+    ]
+    study = images.index.study(making.STUDY)
+    assert study is not None
+    assert (study.instance_count, study.series_count, study.last_seq) == (1, 1, 1)
+    kept = images.index.file("2.25.1")
+    assert kept is not None
+    assert images.files.path(kept.path).read_bytes() == first.read_bytes()
+    (conflict,) = images.index.conflicts("2.25.1")
+    assert images.files.path(conflict.path).read_bytes() == other.read_bytes()
+
+
+def test_the_same_dataset_with_another_file_head_is_a_duplicate(take: Take, tmp_path: Path) -> None:
+    path = making.write(tmp_path / "a.dcm", making.dataset())
+    assert take(path) == "stored"
+    content = bytearray(path.read_bytes())
+    content[0:4] = b"II*\0"  # a preamble of another writer
+    (tmp_path / "b.dcm").write_bytes(content)
+    assert take(tmp_path / "b.dcm") == "duplicate"
+
+
+def test_counts_under_concurrent_duplicates(images: Images, tmp_path: Path) -> None:
+    paths = making.files(tmp_path / "in", 30, lambda n: {"SeriesInstanceUID": f"2.25.20{n % 3}"})
+    outcomes: list[Outcome] = []
+
+    def deliver(worker: int) -> None:
+        for path in paths:
+            spooled = images.files.spool / f"{worker}-{path.name}"
+            shutil.copyfile(path, spooled)
+            outcomes.append(ingest(spooled, Arrival(worker), images.files, images.index))
+
+    threads = [threading.Thread(target=deliver, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (outcomes.count("stored"), outcomes.count("duplicate")) == (30, 90)
+    study = images.index.study(making.STUDY)
+    assert study is not None
+    assert (study.instance_count, study.series_count) == (30, 3)
+    assert sum(one.instance_count for one in images.index.series_of(making.STUDY)) == 30
+    assert images.index.count(Query("instance")) == 30
+    assert list(images.files.spool.iterdir()) == []
+
+
+def test_due_and_processed(images: Images, take: Take, tmp_path: Path) -> None:
+    paths = making.files(tmp_path, 2)
+    take(paths[0], received=1000)
+    assert images.index.due(999, 0) == []
+    (study,) = images.index.due(1000, 0)
+    take(paths[1], received=2000)
+    images.index.mark_processed(study.uid, study.last_seq)
+    (again,) = images.index.due(2000, 0)
+    images.index.mark_processed(again.uid, again.last_seq)
+    assert images.index.due(10**18, 10**18) == []
+    take(paths[1], received=3000)
+    assert images.index.due(10**18, 10**18) == []
+
+
+def test_display_order_is_series_then_instance_number(images: Images, take: Take, tmp_path: Path) -> None:
+    wanted = []
+    for series, number in ((10, 2), (2, 10), (10, 1), (2, 9)):
+        uid = f"2.25.{series}.{number}"
+        wanted.append((series, number, uid))
+        take(making.write(tmp_path / f"{uid}.dcm", making.dataset(
+            SOPInstanceUID=uid, SeriesInstanceUID=f"2.25.30{series}", SeriesNumber=series,
+            InstanceNumber=number,
+        )))  # fmt: skip
+    assert [file.uid for file in images.index.files(making.STUDY)] == [uid for _s, _n, uid in sorted(wanted)]
+
+
+def test_another_schema_stops(settings: Settings) -> None:
+    index = open_index(settings)
+    index.open()
+    index.close()
+    connection = sqlite3.connect(settings.sqlite_path.with_name("store-dicom.db"))
+    connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(IndexMismatch, match="99"):
+        open_index(settings).open()
