@@ -21,15 +21,18 @@ TYPES = {
     "mp4": "video/mp4",
 }
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+MAIN = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
+RELATIONS = "application/vnd.openxmlformats-package.relationships+xml"
+XML = '<?xml version="1.0" encoding="UTF-8"?>'
 DOCX = {
-    "[Content_Types].xml": '<?xml version="1.0" encoding="UTF-8"?><Types xmlns="http://schemas.openxmlformats.org'
-    '/package/2006/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.'
-    'relationships+xml"/><Override PartName="/word/document.xml" ContentType="application/vnd.openxmlformats-'
-    'officedocument.wordprocessingml.document.main+xml"/></Types>',
-    "_rels/.rels": '<?xml version="1.0" encoding="UTF-8"?><Relationships xmlns="http://schemas.openxmlformats.org/'
-    'package/2006/relationships"><Relationship Id="r1" Target="word/document.xml" Type="http://schemas.'
-    'openxmlformats.org/officeDocument/2006/relationships/officeDocument"/></Relationships>',
-    "word/document.xml": f'<?xml version="1.0" encoding="UTF-8"?><w:document xmlns:w="{WORD}"><w:body>'
+    "[Content_Types].xml": f'{XML}<Types xmlns="{PACKAGE}/content-types">'
+    f'<Default Extension="rels" ContentType="{RELATIONS}"/>'
+    f'<Override PartName="/word/document.xml" ContentType="{MAIN}"/></Types>',
+    "_rels/.rels": f'{XML}<Relationships xmlns="{PACKAGE}/relationships">'
+    f'<Relationship Id="r1" Type="{OFFICE}" Target="word/document.xml"/></Relationships>',
+    "word/document.xml": f'{XML}<w:document xmlns:w="{WORD}"><w:body>'
     "<w:p><w:r><w:t>{title}</w:t></w:r></w:p><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:body></w:document>",
 }
 

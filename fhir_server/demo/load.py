@@ -112,8 +112,10 @@ async def _file(engine: Engine, numero: str) -> Teledossier:
 async def _teledossier(engine: Engine, entry: Entry, begun: datetime) -> None:
     """One télédossier: draft, content, attachments, steps, as far as they are not there."""
     id = await _find(engine, entry["numero"]) or await _start(engine, entry, begun)
-    if (await load_file(engine.store, id)).state == "brouillon":
-        await _save(engine, entry, begun, id)
+    file = await load_file(engine.store, id)
+    if file.state == "brouillon":
+        if not file.request.get("performer"):
+            await _save(engine, entry, begun, id)
         await _attach(engine, entry, begun, id)
     for step in entry["etapes"]:
         if step["type"] in STEPS:

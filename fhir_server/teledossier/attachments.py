@@ -8,7 +8,7 @@ import hashlib
 from typing import Any
 
 from fhir_server.access import Access
-from fhir_server.interactions.content import content_of, decoded, filed
+from fhir_server.interactions.content import content_of, decoded
 from fhir_server.interactions.engine import Engine, Resource
 from fhir_server.operations.registry import OperationRequest, OperationResult
 from fhir_server.teledossier import drafts
@@ -67,7 +67,7 @@ def _author(file: Teledossier, person: Actor, able: frozenset[str]) -> Author:
 
 async def _document(engine: Engine, access: Access, id: str, given: Parameters, who: Caller) -> Resource:
     when = moment(engine, given)
-    sent = given.resource("document", "DocumentReference") or {}
+    sent = given.resource("document", "DocumentReference", status="current") or {}
     attachment = _attachment(sent)
     binary = await _binary(engine, id, attachment)
 
@@ -117,7 +117,7 @@ async def _binary(engine: Engine, id: str, attachment: dict[str, Any]) -> Resour
     }
     digest = hashlib.sha1(data).digest()  # noqa: S324 (Attachment.hash is SHA-1)
     attachment.update(url=key(binary), size=len(data), hash=base64.b64encode(digest).decode("ascii"))
-    return await filed(engine, binary)
+    return binary
 
 
 async def _posted(engine: Engine, id: str, attachment: dict[str, Any]) -> None:

@@ -120,7 +120,7 @@ async def check_requester(engine: Engine, who: Caller, author: str, requester: s
 
 def _encounter(given: Parameters) -> Resource | None:
     """The venue at the requesting site, as far as it is taken."""
-    sent = given.resource("encounter", "Encounter")
+    sent = given.resource("encounter", "Encounter", status="in-progress")
     if sent is None:
         return None
     kept: Resource = {"resourceType": "Encounter", "status": "in-progress"}

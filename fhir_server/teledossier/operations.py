@@ -74,7 +74,7 @@ async def _content(engine: Engine, given: Parameters, file: Teledossier, who: Ca
     if requester:
         requester = await check_requester(engine, who, file.author, requester)
     return drafts.Content(
-        answers=given.resource("answers", "QuestionnaireResponse"),
+        answers=given.resource("answers", "QuestionnaireResponse", status="in-progress"),
         recipients=await recipients(engine, given.references("recipient"))
         if given.has("recipient")
         else None,

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.teledossier.vocabulary import Resource
-from profiles.outcomes import Invalid
+from profiles.outcomes import Invalid, Unprocessable
+from profiles.validation import validate
 
 LONGEST_TEXT = 20_000
 """Characters in one text from a person."""
+MOST_ISSUES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,21 @@ class Parameters:
             found.append("/".join(reference.rsplit("/", 2)[-2:]))
         return found
 
-    def resource(self, name: str, type: str) -> Resource | None:
-        """A resource of that type or None."""
-        found: Resource | None = self.one(name, ("resource",), dict)
-        if found is not None and found.get("resourceType") != type:
+    def resource(self, name: str, type: str, **defaults: str) -> Resource | None:
+        """A valid resource of that type or None; `defaults` fill what a caller may leave out. Raises Invalid,
+        Unprocessable with every issue of the base validation."""
+        found = self.one(name, ("resource",), dict)
+        if found is None:
+            return None
+        if found.get("resourceType") != type:
             raise Invalid("bad-parameter", f"parameter '{name}' is a resource {type}")
-        return found
+        whole: Resource = {**defaults, **found}
+        issues = [issue for issue in validate(whole) if issue.severity in ("fatal", "error")]
+        if issues:
+            raise Unprocessable(
+                "invalid-resource", f"parameter '{name}' is no valid {type}", issues=issues[:MOST_ISSUES]
+            )
+        return whole
 
     def parts(self, name: str, known: Collection[str]) -> Parameters | None:
         """The parts of a parameter as Parameters of their own."""
