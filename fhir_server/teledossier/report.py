@@ -155,7 +155,7 @@ def _boxed(cells: list[list[Any]], widths: list[float], style: list[Any]) -> Tab
         ("BOTTOMPADDING", (0, -1), (-1, -1), 3 * mm),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
     ]
-    return Table(cells, colWidths=widths, style=[*padding, *style])
+    return Table(cells, colWidths=widths, style=[*padding, *style], splitInRow=1)
 
 
 def _party(title: str, party: Party, more: str) -> list[Flowable]:
@@ -210,7 +210,7 @@ def _pairs(pairs: tuple[tuple[str, str], ...]) -> Table:
         ("BOTTOMPADDING", (0, 0), (-1, -1), 2.4),
         ("LINEBELOW", (0, 0), (-1, -2), 0.4, LINE),
     ]
-    return Table(cells, colWidths=[52 * mm, WIDTH - 52 * mm], style=rules)
+    return Table(cells, colWidths=[52 * mm, WIDTH - 52 * mm], style=rules, splitInRow=1)
 
 
 def _answer(said: Said) -> Table:
