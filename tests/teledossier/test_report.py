@@ -30,10 +30,23 @@ def test_what_the_page_says() -> None:
     pages = PdfReader(BytesIO(signed())).pages
     text = " ".join(" ".join(page.extract_text() for page in pages).split())
     for said in (
-        "LABORDE Henri", "17/05/1953", "1 53 05 32 990 103 37", "Dr Nadia BENALI", "RPPS 89990000088", "CH Démo",
-        "Dr Antoine DURAND", "RPPS 89990000054", "UF 310", "TD-2024-000001", "08/08/2024 à 05:34", "+ 19 min",
-        "+ 27 min", ANSWER, "14 points", "Page 1 / 1",
-    ):  # fmt: skip
+        "LABORDE Henri",
+        "17/05/1953",
+        "1 53 05 32 990 103 37",
+        "Dr Nadia BENALI",
+        "RPPS 89990000088",
+        "CH Démo",
+        "Dr Antoine DURAND",
+        "RPPS 89990000054",
+        "UF 310",
+        "TD-2024-000001",
+        "08/08/2024 à 05:34",
+        "+ 19 min",
+        "+ 27 min",
+        ANSWER,
+        "14 points",
+        "Page 1 / 1",
+    ):
         assert said in text, said
     assert "Hugo CASTEX" not in text
 
