@@ -1,0 +1,57 @@
+"""The pages on the real rooms, and the pure views by table."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from smart_launch.app.views import times
+from smart_launch.app.views.draft import ins_is_right
+from smart_launch.app.views.patient import spaced_ins
+from tests.portal.platform import platform
+
+
+@pytest.mark.parametrize(
+    ("birth", "words"),
+    [("1953-05-17", "71 ans"), ("2024-02-08", "6 mois"), ("1953", ""), ("2030-01-01", ""), (None, "")],
+)
+def test_age(birth: str | None, words: str) -> None:
+    assert times.age(birth, date(2024, 8, 8)) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "right"),
+    [("153053299010337", True), ("153053299010338", False), ("1530532990103", False), ("", False)],
+)
+def test_ins_key(number: str, right: bool) -> None:
+    assert ins_is_right(number) is right
+
+
+def test_ins_is_spaced() -> None:
+    assert spaced_ins("153053299010337") == "1 53 05 32 990 103 37"
+
+
+async def test_reading_is_a_post_and_shown_to_the_caller(tmp_path: Path) -> None:
+    async with platform(tmp_path) as here:
+        id = await here.sent(family="<script>alert(1)</script>")
+        async with here.as_("p05") as expert, here.as_("p08") as caller, here.as_("p06") as stranger:
+            page = (await expert.get(f"/dossiers/{id}")).text
+            assert "<script>alert" not in page
+            assert "data-a-lire" in page
+            before = await caller.get(f"/dossiers/{id}/suivi")
+            assert "Dossier lu par" not in before.text
+            headers = {"if-none-match": before.headers["etag"]}
+            assert (await caller.get(f"/dossiers/{id}/suivi", headers=headers)).status_code == 304
+            assert (await expert.post(f"/dossiers/{id}/lecture")).status_code == 204
+            assert (
+                "Dossier lu par Dr Durand le "
+                in (await caller.get(f"/dossiers/{id}/suivi", headers=headers)).text
+            )
+            assert (await stranger.get(f"/dossiers/{id}")).status_code == 404
+            refused = await caller.post(
+                f"/dossiers/{id}/etapes", data={"etape": "answer", "texte": "texte à garder"}
+            )
+            assert refused.status_code in (403, 409)
+            assert "texte à garder" in refused.text
