@@ -88,7 +88,7 @@ async def _prepare(settings: Settings, credentials: Credentials, dpi_url: str) -
         loaded = await demo.load(platform.engine)
         for account in demo.accounts():
             if await local.get(store, account.id) is None:
-                await local.create_account(store, account.id, account.practitioner, credentials.password)
+                await local.create_account(store, account.id, account.practitioner.removeprefix("Practitioner/"), credentials.password)
         if await clients.get(store, CLIENT) is None:
             await clients.add(store, CLIENT, scope="system/*.cruds", name="Demonstration", secret=credentials.secret)
         for organisation in demo.read()["organisations"]:
