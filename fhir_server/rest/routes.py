@@ -7,9 +7,10 @@ one split of the path. FHIR R4 http.html#summary
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import NoReturn
 from urllib.parse import unquote
 
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
 from fhir_server.interactions.engine import Engine
@@ -48,11 +49,35 @@ def routes(engine: Engine, *, oauth_uris: Mapping[str, str] | None = None) -> li
     """Everything below /fhir but its .well-known. `oauth_uris` (authorize, token, …) go into the
     CapabilityStatement; None says that no authorization server is there."""
     endpoint = FhirEndpoint(engine, capability.statement(engine, oauth_uris))
-    return [Route("/fhir", endpoint), Route("/fhir/{path:path}", endpoint)]
+    return [Below(endpoint)]
+
+
+class Below(BaseRoute):
+    """The route of /fhir and all below it but `/fhir/.well-known`, which is the authorization server's. A
+    pattern would be slower and would let go a path with a line break in it."""
+
+    def __init__(self, endpoint: FhirEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """By prefix, for HTTP only."""
+        path: str = scope["path"]
+        ours = path.startswith("/fhir/") or path == "/fhir"
+        if not ours or scope["type"] != "http" or path.startswith("/fhir/.well-known/"):
+            return Match.NONE, {}
+        return Match.FULL, {}
+
+    def url_path_for(self, name: str, /, **path_params: object) -> NoReturn:
+        """None of these addresses has a name."""
+        raise NoMatchFound(name, path_params)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Straight to the endpoint."""
+        await self._endpoint(scope, receive, send)
 
 
 class FhirEndpoint:
-    """The ASGI application behind both routes."""
+    """The ASGI application behind the route."""
 
     def __init__(self, engine: Engine, metadata: bytes) -> None:
         self._engine, self._metadata = engine, metadata

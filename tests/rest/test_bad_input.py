@@ -58,6 +58,7 @@ REQUESTS: list[tuple[str, str, str, dict[str, Any], int, str]] = [
     ("unknown address", "GET", "/Patient/1/_history/1/2", {}, 404, "metadata"),
     ("bad id", "GET", "/Patient/a_b", {}, 404, "not known"),
     ("encoded slash in id", "GET", "/Patient/a%2Fb", {}, 404, "not known"),
+    ("line break in the path", "GET", "/Patient/%0Aa", {}, 404, "not known"),
     ("bad version", "GET", "/Patient/a/_history/x", {}, 404, "not known"),
     ("huge version", "GET", "/Patient/a/_history/" + "9" * 30, {}, 404, "not known"),
     ("unknown version", "GET", "/Patient/a/_history/9", {}, 404, "not known"),
