@@ -31,7 +31,7 @@ from fhir_server.access import SYSTEM
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.rest.answer import FHIR_JSON
-from fhir_server.rest.middleware import Cors, Figures, Observed
+from fhir_server.rest.middleware import Figures, Observed
 from fhir_server.rest.routes import routes
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
@@ -78,7 +78,7 @@ async def _server(folder: Path, listening: socket.socket, ready: Connection) -> 
         return Response(stored.body, media_type=FHIR_JSON)
 
     app = Starlette(routes=[Route("/bare/{id}", bare), *routes(engine)])
-    wrapped = Observed(Cors(_Trusting(app)), Figures())
+    wrapped = Observed(_Trusting(app), Figures())
     config = uvicorn.Config(wrapped, log_level="warning", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     ready.send(True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 
 from fhir_server.interactions.entries import parse_etag
 from fhir_server.store.contract import Version
@@ -38,8 +39,12 @@ def prefer(headers: Mapping[str, str]) -> Prefer:
 
 def version_headers(version: Version) -> dict[str, str]:
     """ETag and Last-Modified of a version."""
-    modified = format_datetime(datetime.fromtimestamp(version.at // 1_000_000, UTC), usegmt=True)
-    return {"ETag": f'W/"{version.version}"', "Last-Modified": modified}
+    return {"ETag": f'W/"{version.version}"', "Last-Modified": _http_date(version.at // 1_000_000)}
+
+
+@lru_cache(maxsize=4096)
+def _http_date(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)
 
 
 def if_match(headers: Mapping[str, str]) -> int | None:

@@ -1,8 +1,8 @@
-"""Around the whole application, in pure ASGI: a number for each request, one log line, figures, and CORS.
+"""Around the whole application, in pure ASGI: a number for each request, one log line, figures.
 
 Log lines and figures carry no query value, no id and no body: the path is reduced to its first parts
-(`/fhir/Patient`, never `/fhir/Patient/12`). Order from outside in: Observed, Cors, the guard, the routes; so
-a preflight needs no token and a refusal by the guard is logged too.
+(`/fhir/Patient`, never `/fhir/Patient/12`). Outermost of all, so that a refusal by the guard is counted too;
+other web origins are the guard's business.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import secrets
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import uuid4
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -110,57 +108,13 @@ def _number(scope: Scope) -> str:
             given = value.decode("latin-1")
             if _REQUEST_ID.fullmatch(given):
                 return str(given)
-    return uuid4().hex[:16]
+    return secrets.token_hex(8)
 
 
 def _method(scope: Scope) -> str:
     """The method, or "other": a made-up method must not make a new time series."""
     known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
     return scope["method"] if scope["method"] in known else "other"
-
-
-@dataclass(frozen=True, slots=True)
-class Cors:
-    """Lets pages of any origin call the addresses under `prefixes`, with a bearer token and never with a
-    cookie: the answer names `*`, for which browsers send and show nothing that rests on a session. SMART App
-    Launch 2.2 app-launch.html#considerations-for-cross-origin-resource-sharing-cors-support"""
-
-    app: ASGIApp
-    prefixes: Sequence[str] = ("/fhir/", "/.well-known/", "/oauth/token", "/oauth/jwks")
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(tuple(self.prefixes)):
-            await self.app(scope, receive, send)
-            return
-        names = {name for name, _ in scope["headers"]}
-        if scope["method"] == "OPTIONS" and b"access-control-request-method" in names:
-            await _PREFLIGHT(scope, receive, send)
-            return
-        if b"origin" not in names:
-            await self.app(scope, receive, send)
-            return
-
-        async def open_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Access-Control-Allow-Origin"] = "*"
-                headers["Access-Control-Expose-Headers"] = _EXPOSED
-            await send(message)
-
-        await self.app(scope, receive, open_send)
-
-
-_EXPOSED = "ETag, Location, Content-Location, Last-Modified, X-Request-Id"
-_PREFLIGHT = Response(
-    status_code=204,
-    headers={
-        "Access-Control-Allow-Origin": "*",
-        "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
-        "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer, If-Match, "
-        "If-None-Match, If-None-Exist, X-Security-Context, X-Request-Id",
-        "Access-Control-Max-Age": "600",
-    },
-)
 
 
 def status_routes(store: Store, figures: Figures) -> list[BaseRoute]:

@@ -104,7 +104,7 @@ class FhirEndpoint:
         if call.method not in ("GET", "HEAD"):
             raise not_allowed("GET, HEAD")
         check_format(call)
-        return Answer(200, pretty(call, self._metadata), {"Access-Control-Allow-Origin": "*"})
+        return Answer(200, pretty(call, self._metadata))
 
 
 def _find(call: Call) -> Mapping[str, Handler]:

@@ -16,7 +16,7 @@ from fhir_server.access import SYSTEM, Access
 from fhir_server.access import Scope as Granted
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
-from fhir_server.rest.middleware import Cors, Figures, Observed, status_routes
+from fhir_server.rest.middleware import Figures, Observed, status_routes
 from fhir_server.rest.routes import routes
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
@@ -49,7 +49,7 @@ class Served:
 
     def client(self, access: Access | None = ALL) -> httpx.AsyncClient:
         """A client whose requests carry that Access. Nothing to close: the transport is in the process."""
-        transport = httpx.ASGITransport(app=Observed(Cors(StubGuard(self.app, access)), self.figures))
+        transport = httpx.ASGITransport(app=Observed(StubGuard(self.app, access), self.figures))
         return httpx.AsyncClient(transport=transport, base_url=BASE)
 
     @property

@@ -1,4 +1,4 @@
-"""CapabilityStatement, operations, CORS, figures, readiness."""
+"""CapabilityStatement, operations, figures, readiness."""
 
 from __future__ import annotations
 
@@ -147,22 +147,6 @@ async def test_every_promised_search_parameter_is_answered(operating: Served) ->
         asked += len(resource["searchParam"][:60])
     assert asked > 1000
     assert (await client.get("/Patient?colour=red")).status_code == 400
-
-
-async def test_cors(served: Served) -> None:
-    """SMART App Launch 2.2: any origin may read metadata and call with a token; never with credentials."""
-    client = served.client()
-    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "PUT"}
-    preflight = await served.client(None).options("/Patient/1", headers=asked)
-    assert preflight.status_code == 204
-    assert "PUT" in preflight.headers["access-control-allow-methods"]
-    for path in ("/metadata", "/Patient/none"):
-        plain, crossed = [await client.get(path, headers=h) for h in ({}, {"Origin": "https://app.example"})]
-        assert crossed.headers["access-control-allow-origin"] == "*"
-        assert "access-control-allow-credentials" not in crossed.headers
-        assert plain.status_code == crossed.status_code
-    outside = await client.get("http://test/healthz", headers={"Origin": "https://app.example"})
-    assert "access-control-allow-origin" not in outside.headers
 
 
 async def test_health_figures_and_log(served: Served, caplog: pytest.LogCaptureFixture) -> None:
