@@ -1,7 +1,7 @@
 """The command line: `teledossier …`, the same as `python -m fhir_server …`.
 
-Every command is a module of `fhir_server.commands` and is imported only when asked for, so that `--help` is quick.
-A user's mistake ends in one clear line and a non-zero exit, never in a traceback.
+Every command is a module of `fhir_server.commands` and is imported only when asked for, so that `--help` is
+quick. A user's mistake ends in one clear line and a non-zero exit, never in a traceback.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def main() -> None:
         click.echo(f"teledossier: {error}", err=True)
         sys.exit(1)
     except OSError as error:
-        click.echo(f"teledossier: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+        click.echo(
+            f"teledossier: {error.strerror or error}{f': {error.filename}' if error.filename else ''}",
+            err=True,
+        )
         sys.exit(1)
 
 

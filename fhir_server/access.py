@@ -1,10 +1,11 @@
 """Who may see what, as part of the query: nothing is filtered on the way out.
 
-An Access travels with every request. Its scopes say which interactions on which types are allowed; its `audience`
-says whose télédossiers are visible: a set of references ("Practitioner/p08", "Organization/urg-auch"), or None for a
-machine that sees all. A télédossier (ServiceRequest) names its own audience in the `audience` index entry, kept by the
-domain alone; every other clinical resource is visible through the télédossier it belongs to, followed by the table
-below. The directory and the definitions are open to every authenticated reader.
+An Access travels with every request. Its scopes say which interactions on which types are allowed; its
+`audience` says whose télédossiers are visible: a set of references ("Practitioner/p08", "Organization/urg-
+auch"), or None for a machine that sees all. A télédossier (ServiceRequest) names its own audience in the
+`audience` index entry, kept by the domain alone; every other clinical resource is visible through the
+télédossier it belongs to, followed by the table below. The directory and the definitions are open to every
+authenticated reader.
 """
 
 from __future__ import annotations
@@ -14,12 +15,28 @@ from dataclasses import dataclass
 
 from fhir_server.search.nodes import And, Chain, Everything, Has, Node, Nothing, Or, Reference
 
-DIRECTORY = frozenset({"Organization", "Practitioner", "PractitionerRole", "HealthcareService", "Location", "Endpoint"})
-DEFINITIONS = frozenset({
-    "CodeSystem", "ValueSet", "ConceptMap", "NamingSystem", "StructureDefinition", "SearchParameter",
-    "OperationDefinition", "Questionnaire", "PlanDefinition", "ActivityDefinition", "CapabilityStatement",
-    "CompartmentDefinition", "ImplementationGuide", "MessageDefinition", "StructureMap",
-})
+DIRECTORY = frozenset(
+    {"Organization", "Practitioner", "PractitionerRole", "HealthcareService", "Location", "Endpoint"}
+)
+DEFINITIONS = frozenset(
+    {
+        "CodeSystem",
+        "ValueSet",
+        "ConceptMap",
+        "NamingSystem",
+        "StructureDefinition",
+        "SearchParameter",
+        "OperationDefinition",
+        "Questionnaire",
+        "PlanDefinition",
+        "ActivityDefinition",
+        "CapabilityStatement",
+        "CompartmentDefinition",
+        "ImplementationGuide",
+        "MessageDefinition",
+        "StructureMap",
+    }
+)
 
 # type → reference entries that lead to the ServiceRequest it belongs to
 BELONGS_BY: Mapping[str, tuple[str, ...]] = {
@@ -87,4 +104,5 @@ class Access:
 
 
 SYSTEM = Access("System", (Scope("*", "cruds"),), None)
-"""The platform itself: jobs, loaders, and the domain's own transactions after it has judged the person's right."""
+"""The platform itself: jobs, loaders, and the domain's own transactions after it has judged the person's
+right."""

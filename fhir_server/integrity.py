@@ -1,5 +1,5 @@
-"""Whether what is stored is whole: every current resource readable and named as it is filed, every attachment's
-bytes those that were acknowledged. One line per finding, without patient data."""
+"""Whether what is stored is whole: every current resource readable and named as it is filed, every
+attachment's bytes those that were acknowledged. One line per finding, without patient data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The roof: every room is wired here, once, from one Settings. Imported by the commands alone.
 
-`application()` is what uvicorn starts; `opened()` gives the same engine to a command or a job, without the web.
-From outside in, a request meets: Observed (number, log line, figures), the guard (who asks), the routes.
+`application()` is what uvicorn starts; `opened()` gives the same engine to a command or a job, without the
+web. From outside in, a request meets: Observed (number, log line, figures), the guard (who asks), the
+routes.
 """
 
 from __future__ import annotations
@@ -117,10 +118,20 @@ def build(settings: Settings) -> ASGIApp:
             await store.close()
 
     app = FastAPI(
-        title="Télédossier", version=_version(), lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
+        title="Télédossier",
+        version=_version(),
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
     )
     guarded = Guard(
-        app, store=store, settings=settings, keys=keys, sessions=sessions, audience=partial(membership.audience, store)
+        app,
+        store=store,
+        settings=settings,
+        keys=keys,
+        sessions=sessions,
+        audience=partial(membership.audience, store),
     )
     app.router.routes.extend(middleware.status_routes(store, figures))
     app.router.routes.extend(authorization.routes(store, settings, keys, http))
@@ -133,7 +144,11 @@ def build(settings: Settings) -> ASGIApp:
 
 
 def _oauth_uris(settings: Settings) -> dict[str, str]:
-    names = {"token_endpoint": "token", "introspection_endpoint": "introspect", "revocation_endpoint": "revoke"}
+    names = {
+        "token_endpoint": "token",
+        "introspection_endpoint": "introspect",
+        "revocation_endpoint": "revoke",
+    }
     return {short: settings.url + ENDPOINTS[name] for name, short in names.items()}
 
 
@@ -142,5 +157,3 @@ def _version() -> str:
         return version("teledossier")
     except PackageNotFoundError:
         return "0"
-
-

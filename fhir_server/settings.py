@@ -75,11 +75,13 @@ def load(environ: Mapping[str, str] = os.environ, toml: Path = Path("teledossier
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{toml} is not valid TOML: {error}") from error
         raw.update({key.removeprefix(PREFIX).lower(): value for key, value in table.items()})
-    raw.update({
-        name.removeprefix(PREFIX).lower(): value
-        for name, value in environ.items()
-        if name.startswith(PREFIX) and name not in NOT_SETTINGS
-    })
+    raw.update(
+        {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in environ.items()
+            if name.startswith(PREFIX) and name not in NOT_SETTINGS
+        }
+    )
     values: dict[str, Any] = {}
     for key, value in raw.items():
         if key not in known:
@@ -98,7 +100,9 @@ def _check(settings: Settings) -> None:
     if settings.auth not in ("smart", "open"):
         raise SettingsError(f"{PREFIX}AUTH={settings.auth!r}: only 'smart' or 'open'")
     if settings.auth == "open" and not is_loopback(settings.host):
-        raise SettingsError(f"{PREFIX}AUTH=open is only for a loopback address, and {PREFIX}HOST is {settings.host!r}")
+        raise SettingsError(
+            f"{PREFIX}AUTH=open is only for a loopback address, and {PREFIX}HOST is {settings.host!r}"
+        )
     if not settings.store.startswith(("sqlite:///", "mongodb://", "mongodb+srv://")):
         raise SettingsError(f"{PREFIX}STORE={settings.store!r}: only sqlite:///PATH or mongodb://HOST/NAME")
     if settings.log_level not in ("debug", "info", "warning", "error"):

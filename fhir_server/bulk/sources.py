@@ -10,19 +10,18 @@ import gzip
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO, cast
 
 from profiles import codec
 from profiles.outcomes import Invalid
 
 SUFFIXES = (".ndjson", ".jsonl", ".json")
-OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One resource of a source: its place for messages (line, or entry number, from 1) and the resource, or the
-    error that reading it gave."""
+    """One resource of a source: its place for messages (line, or entry number, from 1) and the resource, or
+    the error that reading it gave."""
 
     place: int
     resource: dict[str, Any] | None
@@ -45,7 +44,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
 
 
 def items(path: Path) -> Iterator[Item]:
-    """Every resource of one file, in order; a malformed line is an Item with its error, and the rest goes on."""
+    """Every resource of one file, in order; a malformed line is an Item with its error, the rest goes on."""
     with _open(path) as stream:
         if _inner(path).suffix == ".json":
             yield from _document(stream.read())
@@ -75,9 +74,13 @@ def _item(place: int, body: bytes) -> Item:
 
 
 def _inner(path: Path) -> Path:
-    return path.with_suffix("") if path.suffix in OPENERS else path
+    return path.with_suffix("") if path.suffix in (".gz", ".bz2") else path
 
 
-def _open(path: Path) -> IO[bytes]:
-    opener = OPENERS.get(path.suffix)
-    return path.open("rb") if opener is None else opener(path, "rb")  # type: ignore[return-value]
+def _open(path: Path) -> BinaryIO:
+    match path.suffix:
+        case ".gz":
+            return cast(BinaryIO, gzip.open(path, "rb"))
+        case ".bz2":
+            return cast(BinaryIO, bz2.open(path, "rb"))
+    return path.open("rb")

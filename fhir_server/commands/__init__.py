@@ -1,1 +1,2 @@
-"""The command line's commands, one file each. They sit under the roof: they may wire every room, nobody imports them."""
+"""The command line's commands, one file each. They sit under the roof: they may wire every room, nobody
+imports them."""

@@ -1,8 +1,8 @@
 """`teledossier demo`: the whole platform with the demonstration data, in one command.
 
-The data is loaded first, by the same operations that people and machines use; then the web tier, the DICOM node, the
-worker and the simulated DPI start, each a process of its own; the exams are made once and sent in by DICOM while
-the platform is already usable.
+The data is loaded first, by the same operations that people and machines use; then the web tier, the DICOM
+node, the worker and the simulated DPI start, each a process of its own; the exams are made once and sent in
+by DICOM while the platform is already usable.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Credentials:
 
 
 @click.command("demo")
-@click.option("--dpi-port", type=click.IntRange(1, 65535), default=9100, show_default=True, help="The simulated DPI.")
+@click.option(
+    "--dpi-port", type=click.IntRange(1, 65535), default=9100, show_default=True, help="The simulated DPI."
+)
 @click.option("--exams/--no-exams", default=True, show_default=True, help="Send the demonstration's exams.")
 def command(dpi_port: int, exams: bool) -> None:
     """Run everything with a fictitious region; Ctrl-C stops all of it."""
@@ -88,12 +90,22 @@ async def _prepare(settings: Settings, credentials: Credentials, dpi_url: str) -
         loaded = await demo.load(platform.engine)
         for account in demo.accounts():
             if await local.get(store, account.id) is None:
-                await local.create_account(store, account.id, account.practitioner.removeprefix("Practitioner/"), credentials.password)
+                await local.create_account(
+                    store,
+                    account.id,
+                    account.practitioner.removeprefix("Practitioner/"),
+                    credentials.password,
+                )
         if await clients.get(store, CLIENT) is None:
-            await clients.add(store, CLIENT, scope="system/*.cruds", name="Demonstration", secret=credentials.secret)
+            await clients.add(
+                store, CLIENT, scope="system/*.cruds", name="Demonstration", secret=credentials.secret
+            )
         for organisation in demo.read()["organisations"]:
             issuer = issuers.Issuer(
-                f"{dpi_url}/{organisation['id']}/fhir", organisation["id"], f"DPI {organisation['nom']}", "teledossier"
+                f"{dpi_url}/{organisation['id']}/fhir",
+                organisation["id"],
+                f"DPI {organisation['nom']}",
+                "teledossier",
             )
             await issuers.register(store, issuer)
     return loaded
@@ -136,7 +148,9 @@ def _modality(settings: Settings) -> Program:
     return Program("modality", arguments, lasting=False)
 
 
-def _announce(settings: Settings, credentials: Credentials, dpi_url: str, loaded: demo.Loaded, took: float) -> None:
+def _announce(
+    settings: Settings, credentials: Credentials, dpi_url: str, loaded: demo.Loaded, took: float
+) -> None:
     accounts = list(demo.accounts())
     lines = [
         "",
@@ -148,7 +162,7 @@ def _announce(settings: Settings, credentials: Credentials, dpi_url: str, loaded
         f"  DICOMweb       {settings.url}/dicom-web",
         f"  DICOM          {settings.host}:{settings.dimse_port}, AE title {settings.ae_title}",
         "",
-        f"  Accounts       {accounts[0].id} … {accounts[-1].id}, password {credentials.password}",
+        f"  Accounts       {', '.join(account.id for account in accounts)}; password {credentials.password}",
         f"  Backend client {CLIENT}, secret {credentials.secret}, scope system/*.cruds",
         f"                 curl -u '{CLIENT}:{credentials.secret}' -d grant_type=client_credentials"
         f" -d 'scope=system/*.cruds' {settings.url}/oauth/token",
@@ -167,4 +181,6 @@ def _check_free(name: str, host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise click.ClickException(f"the {name} port {host}:{port} is not free ({error.strerror})") from error
+            raise click.ClickException(
+                f"the {name} port {host}:{port} is not free ({error.strerror})"
+            ) from error

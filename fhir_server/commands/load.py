@@ -42,6 +42,8 @@ async def _load(files: list[Path]) -> Counts:
     async with main.opened(settings.load()) as platform:
         for number, path in enumerate(files, 1):
             label = f"{path.name} ({number}/{len(files)})"
-            with click.progressbar(length=0, label=label, show_eta=False, show_percent=False, show_pos=True) as bar:
+            with click.progressbar(
+                length=0, label=label, show_eta=False, show_percent=False, show_pos=True
+            ) as bar:
                 await load(platform.engine, path, counts, bar.update)
     return counts

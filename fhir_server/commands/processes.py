@@ -1,7 +1,7 @@
 """Several processes as one: started together, restarted when one dies, stopped to the last.
 
-Children get SIGTERM and, after a grace, SIGKILL. On Linux the kernel also ends them should this process itself be
-killed, so that nothing is ever left running.
+Children get SIGTERM and, after a grace, SIGKILL. On Linux the kernel also ends them should this process
+itself be killed, so that nothing is ever left running.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One process: its name for messages, its arguments after the interpreter, whether it is started again."""
+    """One process: its name for messages, its arguments after the interpreter, whether it is started
+    again."""
 
     name: str
     arguments: tuple[str, ...]
@@ -51,10 +52,12 @@ class Supervisor:
         pause = 0.5
         while True:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, *program.arguments,
+                sys.executable,
+                *program.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, **program.environment},
-                start_new_session=True,  # so that Ctrl-C reaches this process alone, which then stops the others
+                # Ctrl-C is to reach this process alone, which then stops the others.
+                start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
             self._processes[program.name] = process

@@ -12,8 +12,12 @@ from smart_launch.authorization import mint
 
 @click.command("token")
 @click.option("--client", "id", required=True, help="A registered client.")
-@click.option("--scope", default="", help="Narrower than the client's own scopes; all of them when not given.")
-@click.option("--minutes", type=click.IntRange(1, 1440), default=60, show_default=True, help="How long it lives.")
+@click.option(
+    "--scope", default="", help="Narrower than the client's own scopes; all of them when not given."
+)
+@click.option(
+    "--minutes", type=click.IntRange(1, 1440), default=60, show_default=True, help="How long it lives."
+)
 def command(id: str, scope: str, minutes: int) -> None:
     """Print an access token of a registered client, and nothing else."""
 

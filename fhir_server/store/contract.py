@@ -108,7 +108,7 @@ class Store(Protocol):
         """Every current, undeleted version; for integrity checks and exports, bounded memory."""
 
     async def integrity(self) -> list[str]:
-        """What the engine finds wrong in its own files, one line each; empty when all is well. Reads everything."""
+        """What the engine finds wrong in its own files, one line each; empty when all is well."""
 
     # Plain records: small JSON objects with an optional expiry; not versioned, not searched.
     async def put_record(

@@ -135,8 +135,8 @@ def batch(reading: Reading, tid: int | None, after: int, size: int) -> list[tupl
 
 
 def integrity(connection: sqlite3.Connection) -> list[str]:
-    """SQLite's own check of pages and indexes, then ours: every current number has its version, and no index row
-    belongs to a version that is not current."""
+    """SQLite's own check of pages and indexes, then ours: every current number has its version, and no index
+    row belongs to a version that is not current."""
     found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(100)") if row[0] != "ok"]
     lost = connection.execute(
         "SELECT count(*) FROM ent e LEFT JOIN res r ON r.rno = e.rno AND r.eid = e.eid"
@@ -146,7 +146,7 @@ def integrity(connection: sqlite3.Connection) -> list[str]:
         found.append(f"{lost} current resources have no stored version")
     for table in ("tok", "ref", "dat", "str", "num"):
         stale = connection.execute(
-            f"SELECT count(*) FROM (SELECT DISTINCT rno FROM {table}) t"  # noqa: S608
+            f"SELECT count(*) FROM (SELECT DISTINCT rno FROM {table}) t"
             " LEFT JOIN res r ON r.rno = t.rno LEFT JOIN ent e ON e.eid = r.eid AND e.rno = r.rno"
             " WHERE e.eid IS NULL"
         ).fetchone()[0]
