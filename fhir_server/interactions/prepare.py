@@ -38,9 +38,7 @@ def check(resource: Resource) -> None:
     issues = validate(resource)
     errors = [issue for issue in issues if issue.severity in ("fatal", "error")]
     if errors:
-        raise Unprocessable(
-            "invalid-resource", f"{errors[0].expression}: {errors[0].diagnostics}", issues=issues
-        )
+        raise Unprocessable("invalid-resource", errors[0].diagnostics, issues=issues)
 
 
 def instant(at: int) -> str:

@@ -195,7 +195,7 @@ async def _prepare(engine: Engine, access: Access, items: Sequence[Item], plan: 
         plan.puts[item.index] = put
     if issues:
         first = next(issue for issue in issues if issue.severity in ("fatal", "error"))
-        raise Unprocessable("invalid-resource", f"{first.expression}: {first.diagnostics}", issues=issues)
+        raise Unprocessable("invalid-resource", first.diagnostics, issues=issues)
     puts = [put for _, put in placed]
     for _, put in placed:
         await check_place(engine, access, put, puts)

@@ -59,7 +59,7 @@ async def test_write_rules_see_both_sides_and_decide(fhir: Fhir) -> None:
 
     async def rule(engine: Engine, access: Access, old: Resource | None, new: Resource) -> Resource:
         seen.append((access.subject, old))
-        if new.get("status") == "revoked":
+        if new.get("status") == "cancelled":
             raise Forbidden("rule", "not so")
         return {**new, "priority": "stat"}
 
@@ -68,10 +68,10 @@ async def test_write_rules_see_both_sides_and_decide(fhir: Fhir) -> None:
     made = await ruled.create(task)
     assert made["priority"] == "stat"
     with pytest.raises(Forbidden):
-        await ruled.update({**made, "status": "revoked"})
+        await ruled.update({**made, "status": "cancelled"})
     entry = {
         "request": {"method": "PUT", "url": f"Task/{made['id']}"},
-        "resource": {**made, "status": "revoked"},
+        "resource": {**made, "status": "cancelled"},
     }
     with pytest.raises(Forbidden) as error:
         await ruled.transaction({"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
