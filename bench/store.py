@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import random
 import resource
+import secrets
 import sqlite3
 import statistics
 import tempfile
@@ -103,13 +104,14 @@ async def fill(store: Store, rows: int) -> None:
 
 async def creates(store: Store, seconds: float, clients: int, patients: int) -> None:
     done, waits = 0, []
+    run_id = secrets.token_hex(4)  # a kept database has those of earlier runs
     end = time.perf_counter() + seconds
 
     async def client(number: int) -> None:
         nonlocal done
         n = 0
         while time.perf_counter() < end:
-            made = observation(0, patients) | {"id": f"c{clients}-{number}-{n}"}
+            made = observation(0, patients) | {"id": f"{run_id}-{number}-{n}"}
             start = time.perf_counter()
             await store.commit([put(made)])
             waits.append(time.perf_counter() - start)

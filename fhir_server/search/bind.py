@@ -53,6 +53,7 @@ MODIFIERS: Mapping[str, tuple[str, ...]] = {
     "quantity": ("missing",),
 }
 MOST_CHAINS = 12  # types that an untyped chain may fan out to
+MOST_WAYS = 64  # … all of its hops taken together
 
 
 class Unknown(Invalid):
@@ -71,7 +72,7 @@ class Binder:
 
     def bind(self, type: str, name: str, value: str) -> Node:
         """One parameter of a search on `type`. Raises Unknown, Invalid."""
-        return self._step(type, parse(name, value))
+        return self._step(type, parse(name, value), MOST_WAYS)
 
     def parameter(self, type: str, code: str) -> SearchParameter:
         """Raises Unknown, naming what there is."""
@@ -89,14 +90,15 @@ class Binder:
             keys.append(Sort(code, kind, part.strip().startswith("-")))
         return tuple(keys)
 
-    def _step(self, type: str, step: Step) -> Node:
+    def _step(self, type: str, step: Step, ways: int) -> Node:
+        """`ways` is how often this step may still fan out."""
         match step:
             case Leaf():
                 return self._leaf(type, self.parameter(type, step.code), step)
             case ChainStep():
-                return self._chain(type, step)
+                return self._chain(type, step, ways)
             case HasStep():
-                return self._has(type, step)
+                return self._has(type, step, ways)
 
     def _leaf(self, type: str, parameter: SearchParameter, leaf: Leaf) -> Node:
         code, modifier = leaf.code, leaf.modifier
@@ -163,7 +165,7 @@ class Binder:
         node = nodes[0] if len(nodes) == 1 else And(tuple(nodes))
         return node if written[0] == "true" else Not(node)
 
-    def _chain(self, type: str, step: ChainStep) -> Node:
+    def _chain(self, type: str, step: ChainStep, ways: int) -> Node:
         parameter = self.parameter(type, step.code)
         if parameter.type != "reference":
             raise Invalid("bad-chain", f"{type}.{step.code} is no reference, so nothing can follow it")
@@ -175,26 +177,26 @@ class Binder:
                     f"{type}.{step.code} does not refer to '{step.type}', but to "
                     f"{', '.join(targets[:MOST_CHAINS])}",
                 )
-            return self._hop(step, step.type)
+            return self._hop(step, step.type, ways)
         fitting = [target for target in targets if self._starts(target, step.next)]
         if not fitting:
             raise Unknown(
                 "unknown-parameter",
                 f"nothing that {type}.{step.code} refers to has the parameter '{_head(step.next)}'",
             )
-        if len(fitting) > MOST_CHAINS:
+        if len(fitting) > min(MOST_CHAINS, ways):
             raise Invalid(
                 "ambiguous-chain",
                 f"{type}.{step.code} may refer to many types: say which, "
                 f"as {step.code}:Patient.{_head(step.next)}",
             )
-        nodes = tuple(self._hop(step, target) for target in fitting)
+        nodes = tuple(self._hop(step, target, ways // len(fitting)) for target in fitting)
         return nodes[0] if len(nodes) == 1 else Or(nodes)
 
-    def _hop(self, step: ChainStep, target: str) -> Chain:
-        return Chain(step.code, target, self.access.restrict(target, self._step(target, step.next)))
+    def _hop(self, step: ChainStep, target: str, ways: int) -> Chain:
+        return Chain(step.code, target, self.access.restrict(target, self._step(target, step.next, ways)))
 
-    def _has(self, type: str, step: HasStep) -> Node:
+    def _has(self, type: str, step: HasStep, ways: int) -> Node:
         if step.type not in resource_types():
             raise Invalid(
                 "unknown-type", f"'{step.type}' is not a resource type{_meant(step.type, resource_types())}"
@@ -202,7 +204,9 @@ class Binder:
         parameter = self.parameter(step.type, step.code)
         if parameter.type != "reference" or type not in self._targets(parameter):
             raise Invalid("bad-has", f"{step.type}.{step.code} does not refer to {type}")
-        return Has(step.type, step.code, self.access.restrict(step.type, self._step(step.type, step.next)))
+        return Has(
+            step.type, step.code, self.access.restrict(step.type, self._step(step.type, step.next, ways))
+        )
 
     def _starts(self, type: str, step: Step) -> bool:
         """Whether `step` can begin on that type."""

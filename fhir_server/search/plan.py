@@ -29,6 +29,7 @@ from profiles.outcomes import Invalid, Issue, NotFound
 
 COUNT, MOST_COUNT = 20, 1_000
 MOST_PARAMETERS = 200
+MOST_TEXT = 200_000  # characters of all values together
 CURSOR = "_cursor"
 IGNORED_HERE = frozenset({"_format", "_pretty"})  # the edge's own; kept in the links
 TOTALS: Mapping[str, Literal["none", "estimate", "accurate"]] = {
@@ -86,8 +87,11 @@ def plan(
     was asked for. Raises NotFound (no such type), Invalid."""
     if type not in resource_types():
         raise NotFound("unknown-type", "there is no such resource type")
-    if len(pairs) > MOST_PARAMETERS:
-        raise Invalid("too-many-parameters", f"a search takes at most {MOST_PARAMETERS} parameters")
+    if len(pairs) > MOST_PARAMETERS or sum(len(value) for _, value in pairs) > MOST_TEXT:
+        raise Invalid(
+            "search-too-long",
+            f"a search takes at most {MOST_PARAMETERS} parameters and {MOST_TEXT} characters of values",
+        )
     binder = Binder(access, fhir_base, zone, time.time_ns() // 1000 if now is None else now, definitions)
     reading = _Reading(type, binder)
     used, ignored = [], []

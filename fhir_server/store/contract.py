@@ -19,7 +19,7 @@ Method = Literal["create", "update", "delete"]
 @dataclass(frozen=True, slots=True)
 class Entries:
     """What is indexed of one resource: (entry name, value …) tuples. Written by `search.index`, read by
-    engines and by the reference evaluator."""
+    engines and by the reference evaluator. A start is never after its end, a low never above its high."""
 
     tokens: tuple[tuple[str, str, str], ...] = ()  # (name, system or "", code)
     references: tuple[tuple[str, str], ...] = ()  # (name, "Type/id" or absolute URL)

@@ -155,6 +155,7 @@ REFUSED = [
     ("Patient?organization:Patient.name=x", "bad-chain", "but to Organization"),
     ("Patient?organization.nmae=x", "unknown-parameter", "nothing that Patient.organization"),
     ("Provenance?target._id=1", "ambiguous-chain", "say which"),
+    ("Procedure?" + "part-of." * 8 + "_id=1", "ambiguous-chain", "say which"),
     ("Patient?_has:Observtion:patient:code=x", "unknown-type", "did you mean 'Observation'?"),
     ("Organization?_has:Observation:patient:code=x", "bad-has", "does not refer to Organization"),
     ("Patient?_has:Observation:code=x", "bad-parameter-name", "_has:[type]"),

@@ -1,6 +1,9 @@
 """From a query to a page, on a store: paging both ways, totals, includes, and one reader's view of it all."""
 
+import asyncio
 import base64
+import contextlib
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,9 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from fhir_server.access import SYSTEM, Access, Scope
 from fhir_server.search import include
@@ -257,3 +263,69 @@ async def test_what_one_may_not_see_does_not_exist(
     )
     assert await found(store, query) == all_there_is
     assert await found(store, query, ME) == mine
+
+
+NAMES = st.sampled_from(
+    [
+        "_id",
+        "_lastUpdated",
+        "_tag",
+        "_sort",
+        "_count",
+        "_total",
+        "_include",
+        "_revinclude",
+        "_cursor",
+        "_elements",
+        "name",
+        "name:exact",
+        "family:contains",
+        "identifier",
+        "identifier:of-type",
+        "gender:not",
+        "gender:text",
+        "birthdate",
+        "general-practitioner",
+        "organization:identifier",
+        "organization.name",
+        "link:missing",
+        "_has:Observation:patient:value-quantity",
+        "_has:ServiceRequest:subject:authored",
+    ]
+)
+PIECES = st.lists(st.sampled_from([
+    "a", "1", "|", ",", "$", "\\", "/", "Patient/1", "2024", "2024-02-30", "gt", "ap", "-", ".", "e", "%",
+    "'", '"', ";--", "\0", "é", "\U0001f600", "https://x/", "urn:uuid:1", "true", "Observation:subject", ":",
+    "*", " ", "9" * 400,
+]), max_size=6).map("".join)  # fmt: skip
+
+
+@hypothesis_settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.one_of(NAMES, NAMES, NAMES, st.text(max_size=20)), st.one_of(PIECES, st.text())),
+        max_size=4,
+    )
+)
+def test_any_query_is_answered_or_invalid(pairs: list[tuple[str, str]]) -> None:
+    """No other exception, whatever is asked; the store has one patient to look at."""
+
+    async def ask() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            store = open_store(Settings(store=f"sqlite:///{Path(folder) / 'store.db'}"))
+            await store.open()
+            try:
+                await save(store, patient("1", name=[{"family": "a"}], birthDate="2024"), request("s", "1"))
+                with contextlib.suppress(Invalid):
+                    await run(store, plan("Patient", pairs, SYSTEM, fhir_base=BASE, zone=PARIS), SYSTEM)
+            finally:
+                await store.close()
+
+    asyncio.run(ask())
+
+
+def test_a_search_too_long_is_refused() -> None:
+    for pairs in ([("gender", "a")] * 201, [("gender", "a" * 200_001)]):
+        with pytest.raises(Invalid) as caught:
+            plan("Patient", pairs, SYSTEM, fhir_base=BASE, zone=PARIS)
+        assert caught.value.slug == "search-too-long"

@@ -298,3 +298,63 @@ async def test_searches_and_writes_at_once(store: Store) -> None:
             assert {"keep"} <= {row.version.id for row in rows} <= {"keep", "w"}
 
     await asyncio.gather(write(), read(), read())
+
+
+MANY = 2_000
+
+
+@pytest.mark.parametrize(
+    ("node", "found"),
+    [
+        (Date("born", tuple(Bounds(start_from=n) for n in range(MANY))), "abc"),
+        (Date("born", tuple(Bounds(n + 15, None, None, n + 16) for n in range(MANY))), "b"),
+        (Number("w", tuple(Bounds(start_from=70 + n) for n in range(MANY))), "ac"),
+        (name("starts", *(f"anne{n}" for n in range(MANY)), "lefe"), "a"),
+        (name("contains", *(f"x{n}" for n in range(MANY)), "efev"), "a"),
+        (name("exact", *(f"x{n}" for n in range(MANY)), "Anne"), "a"),
+        (Token("id", (*((f"s{n}", None) for n in range(MANY)), ("ins", None))), "a"),
+        (Token("id", (*(("ipp", f"x{n}") for n in range(MANY)), ("ipp", "1"))), "b"),
+        (Ids((*(f"x{n}" for n in range(MANY)), "d")), "d"),
+        (Reference("gp", (*(f"Practitioner/x{n}" for n in range(MANY)), "Practitioner/y")), "c"),
+        (Or(tuple(Number("w", (Bounds(start_from=70 + n),)) for n in range(MANY))), "ac"),
+        (And(tuple(Not(Token("id", ((None, str(n)),))) for n in range(MANY))), "cd"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+@pytest.mark.parametrize("small", [True, False])
+async def test_a_search_may_name_thousands_of_values(
+    store: Store, node: Node, found: str, small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(store)
+    if not small:
+        monkeypatch.setattr("fhir_server.store.sqlite.pages.SMALL", -1)
+    rows = await store.search(Select("Patient", node))
+    assert "".join(sorted(row.version.id for row in rows)) == found
+    assert await store.count("Patient", node) == len(found)
+
+
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 8, 16])
+async def test_hops_of_any_depth(
+    store: Store, depth: int, small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line of patients, each linked to the next and all owned; narrowed at every hop as an Access does."""
+    if not small:
+        monkeypatch.setattr("fhir_server.store.sqlite.pages.SMALL", -1)
+        monkeypatch.setattr("fhir_server.store.sqlite.drive.SMALL", -1)
+    await store.commit(
+        [
+            put("Patient", str(n), references=[("link", f"Patient/{n + 1}"), ("audience", "Organization/o")])
+            for n in range(40)
+        ]
+    )
+    mine = Or((Reference("audience", ("Organization/o",)), Chain("link", "Patient", Ids(("nobody",)))))
+    along: Node = Ids(("20",))
+    against: Node = Ids(("20",))
+    for _ in range(depth):
+        along = Chain("link", "Patient", Not(Not(And((mine, along)))))
+        against = Has("Patient", "link", And((mine, against)))
+    for node, id in ((along, str(20 - depth)), (against, str(20 + depth))):
+        rows = await store.search(Select("Patient", node))
+        assert [row.version.id for row in rows] == [id]
+        assert await store.count("Patient", node) == 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 import orjson
 
@@ -42,6 +42,8 @@ TABLE_OF: dict[EntryKind, str] = {
     "string": "str",
     "number": "num",
 }
+GROUP = 50  # conditions joined in one bracket
+NESTED = 3  # hops written inside one another; what lies deeper becomes a set of its own
 INLINE = 64  # values written as one placeholder each; more go as one JSON array
 
 
@@ -66,10 +68,14 @@ def joined(word: str, parts: Sequence[Sql]) -> Sql:
         return neutral
     if len(kept) == 1:
         return kept[0]
-    return Sql(
-        "(" + f" {word} ".join(part.text for part in kept) + ")",
-        tuple(p for part in kept for p in part.params),
-    )
+    while len(kept) > GROUP:  # SQLite refuses an expression deeper than 1,000
+        kept = [_bracketed(word, kept[at : at + GROUP]) for at in range(0, len(kept), GROUP)]
+    return _bracketed(word, kept)
+
+
+def _bracketed(word: str, parts: Sequence[Sql]) -> Sql:
+    text = "(" + f" {word} ".join(part.text for part in parts) + ")"
+    return Sql(text, tuple(param for part in parts for param in part.params))
 
 
 def within(column: str, values: Sequence[object]) -> Sql:
@@ -113,11 +119,51 @@ def starting(column: str, prefix: str) -> Sql:
 
 
 class Compiler:
-    """`condition` for one connection; aliases are numbered so that nested queries never meet."""
+    """`condition` for one search on one connection; aliases are numbered so that nested queries never meet.
+
+    SQLite's parser gives up at about seven EXISTS inside one another, so whatever lies deeper is a named set
+    in front (`WITH s1(rno) AS …`); every statement is therefore run through `rows`, which puts the sets in
+    front.
+    """
 
     def __init__(self, names: Names) -> None:
         self.names = names
         self._numbers = itertools.count()
+        self._sets: list[Sql] = []
+        self._depth = 0
+
+    def rows(self, text: str, params: Sequence[object]) -> list[Any]:
+        """Run a statement whose pieces this compiler made; all rows."""
+        sets = ", ".join(part.text for part in self._sets)
+        before = [param for part in self._sets for param in part.params]
+        text = f"WITH {sets} {text}" if sets else text
+        return self.names.connection.execute(text, (*before, *params)).fetchall()
+
+    def set_of(self, sql: Sql) -> str:
+        """The name of a set with the column rno, to be used in what `rows` runs."""
+        name = f"s{len(self._sets)}"
+        self._sets.append(Sql(f"{name}(rno) AS ({sql.text})", sql.params))
+        return name
+
+    def _inner(self, where: Node, type: str, rno: str) -> Sql:
+        """The condition at the far end of a hop."""
+        if isinstance(where, Everything | Nothing):
+            return self.condition(where, type, rno)
+        if self._depth < NESTED:
+            self._depth += 1
+            inner = self.condition(where, type, rno)
+            self._depth -= 1
+            return inner
+        tid = self.names.type(type)
+        if tid is None:
+            return FALSE
+        depth, self._depth = self._depth, 0
+        inner = self.condition(where, type, "t.rno")
+        self._depth = depth
+        if inner in (TRUE, FALSE):
+            return inner
+        listed = f"SELECT t.rno FROM tok t WHERE t.pid=0 AND t.vid=? AND {inner.text}"
+        return Sql(f"{rno} IN (SELECT rno FROM {self.set_of(Sql(listed, (tid, *inner.params)))})")
 
     def alias(self) -> str:
         return f"a{next(self._numbers)}"
@@ -262,7 +308,7 @@ class Compiler:
         if pid is None or tid is None:
             return FALSE
         f, e = self.alias(), self.alias()
-        inner = self.condition(where, target, f"{e}.rno")
+        inner = self._inner(where, target, f"{e}.rno")
         if inner == FALSE:
             return FALSE
         return Sql(
@@ -276,7 +322,7 @@ class Compiler:
         if pid is None:
             return FALSE
         f, r = self.alias(), self.alias()
-        inner = self.condition(where, source, f"{f}.rno")
+        inner = self._inner(where, source, f"{f}.rno")
         if inner == FALSE:
             return FALSE
         return Sql(

@@ -7,7 +7,7 @@ still fulfil.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from fhir_server.search.nodes import (
@@ -28,6 +28,7 @@ from fhir_server.search.nodes import (
 )
 from fhir_server.store.sqlite.compile import (
     FALSE,
+    NESTED,
     Compiler,
     Sql,
     bounded,
@@ -38,6 +39,7 @@ from fhir_server.store.sqlite.compile import (
 )
 
 SMALL = 2_000  # candidates that are fetched whole and sorted
+MOST_PARTS = 100  # lists joined into one source; SQLite takes no more than 500
 FEW = 100  # good enough: look no further for a better source
 
 
@@ -52,6 +54,7 @@ class Source:
     rest: Node
     in_order: bool = False
     unique: bool = False
+    depth: int = 0
 
 
 EMPTY = Source(Sql("SELECT rno FROM res WHERE 0"), 0, Everything(), in_order=True, unique=True)
@@ -62,7 +65,6 @@ class Driver:
 
     def __init__(self, compiler: Compiler, limit: int = SMALL + 1) -> None:
         self.compiler, self.names, self.limit = compiler, compiler.names, limit
-        self.connection = compiler.names.connection
 
     def listing(self, type: str, rest: Node) -> Source:
         """Every current resource of the type."""
@@ -100,10 +102,10 @@ class Driver:
         return replace(source, rest=other)
 
     def _sized(self, sql: Sql) -> int:
-        counted = self.connection.execute(
+        counted = self.compiler.rows(
             f"SELECT count(*) FROM (SELECT 1 FROM ({sql.text}) LIMIT {self.limit})", sql.params
         )
-        return int(counted.fetchall()[0][0])
+        return int(counted[0][0])
 
     def _smallest(self, candidates: Iterable[Source], node: Node) -> Source | None:
         best: Source | None = None
@@ -127,7 +129,9 @@ class Driver:
         return best
 
     def _of_any(self, node: Node, nodes: tuple[Node, ...], type: str) -> Source | None:
-        sources = []
+        sources: list[Source] = []
+        if len(nodes) > MOST_PARTS:
+            return None
         for each in nodes:
             source = self.best(each, type)
             if source is None:
@@ -135,13 +139,14 @@ class Driver:
             sources.append(source)
         if not sources:
             return EMPTY
+        sources = [self._shallow(source) for source in sources]
         size = min(self.limit, sum(source.size for source in sources))
         sql = Sql(
             " UNION ALL ".join(f"SELECT rno FROM ({source.sql.text})" for source in sources),
             tuple(p for source in sources for p in source.sql.params),
         )
         rest = Everything() if all(isinstance(source.rest, Everything) for source in sources) else node
-        return Source(sql, size, rest)
+        return Source(sql, size, rest, depth=max(source.depth for source in sources))
 
     def _of_entry(self, node: Node, type: str) -> list[Source]:
         """Every way to list an entry condition, unsized; one without an index of its own gives none."""
@@ -169,14 +174,29 @@ class Driver:
                 return [] if vids is None else [_posting("tok", "vid", pid, vids)]
             case Reference(_, targets):
                 return [_posting("ref", "tgt", pid, self.names.targets(targets))]
+            case Date(_, parts) | Number(_, parts) | String(_, _, parts) if len(parts) > MOST_PARTS:
+                return []
+            case Date() | Number() if not node.any_of:
+                return [EMPTY]
             case Date(_, any_of):
-                return [_dates(pid, any_of, by) for by in ("s", "e")]
+                ways = {tuple(_way(bounds, preferred) for bounds in any_of) for preferred in ("s", "e")}
+                return [
+                    _whole(_union([_dates(pid, b, way) for b, way in zip(any_of, each, strict=True)]))
+                    for each in sorted(ways)
+                    if "" not in each
+                ]
             case Number(_, any_of, unit):
-                within_unit = self.compiler.unit(unit, "n")
-                where = joined("AND", [joined("OR", [bounded(b, "n") for b in any_of]), within_unit])
-                if len(any_of) == 1:
-                    where = joined("AND", [bounded(any_of[0], "n"), within_unit])
-                return [_scan("num n", pid, where)]
+                in_unit = self.compiler.unit(unit, "n")
+                return [
+                    _whole(
+                        _union(
+                            [
+                                _scan("num n", pid, joined("AND", [_implied(bounds, "s"), in_unit])).sql
+                                for bounds in any_of
+                            ]
+                        )
+                    )
+                ]
             case String(_, "exact"):
                 return []
             case String(_, "starts", values):
@@ -191,6 +211,7 @@ class Driver:
             return None
         if inner is EMPTY:
             return EMPTY
+        inner = self._shallow(inner)
         compiler = self.compiler
         x, f = compiler.alias(), compiler.alias()
         rest = compiler.condition(inner.rest, node.type, f"{x}.rno")
@@ -216,7 +237,14 @@ class Driver:
         if pid is None or rest == FALSE:
             return EMPTY
         sql = Sql(text, params)
-        return Source(sql, self._sized(sql), Everything())
+        return Source(sql, self._sized(sql), Everything(), depth=inner.depth + 1)
+
+    def _shallow(self, source: Source) -> Source:
+        """The same source, as a named set when it is nested too deeply for SQLite's parser."""
+        if source.depth < NESTED:
+            return source
+        name = self.compiler.set_of(source.sql)
+        return replace(source, sql=Sql(f"SELECT rno FROM {name}"), depth=0)
 
 
 def _whole(sql: Sql, *, unique: bool = False) -> Source:
@@ -248,19 +276,31 @@ def _scan(table: str, pid: int, where: Sql) -> Source:
     )
 
 
-def _dates(pid: int, any_of: tuple[Bounds, ...], by: str) -> Source:
+def _way(bounds: Bounds, preferred: str) -> str:
+    """The index that narrows a range: "s" on starts, "e" on ends, "" when all of either would be read."""
+    ways = {
+        "s": bounds.start_from is not None or bounds.start_before is not None or bounds.end_until is not None,
+        "e": bounds.end_after is not None or bounds.end_until is not None or bounds.start_from is not None,
+    }
+    return preferred if ways[preferred] else next((way for way in "se" if ways[way]), "")
+
+
+def _dates(pid: int, bounds: Bounds, way: str) -> Sql:
     """By the index on starts or the one on ends; a unary plus hides the other column from the planner."""
-    other = "e" if by == "s" else "s"
-    index = " INDEXED BY dat_e" if by == "e" else " NOT INDEXED"
-    parts = [
-        _scan(
-            f"dat n{index}",
-            pid,
-            bounded(bounds, "n", lambda column: f"+{column}" if column.endswith(f".{other}") else column),
-        ).sql
-        for bounds in any_of
-    ]
-    return _whole(_union(parts)) if parts else EMPTY
+    hidden = ".e" if way == "s" else ".s"
+    index = " INDEXED BY dat_e" if way == "e" else ""
+    where = _implied(bounds, way, lambda column: f"+{column}" if column.endswith(hidden) else column)
+    return _scan(f"dat n{index}", pid, where).sql
+
+
+def _implied(bounds: Bounds, way: str, keep: Callable[[str], str] = str) -> Sql:
+    """The conditions, and what follows from start <= end, so that the range read has two limits."""
+    parts = [bounded(bounds, "n", keep)]
+    if way == "s" and bounds.end_until is not None:
+        parts.append(Sql("n.s<=?", (bounds.end_until,)))
+    if way == "e" and bounds.start_from is not None:
+        parts.append(Sql("n.e>=?", (bounds.start_from,)))
+    return joined("AND", parts)
 
 
 def _each_and_others(node: Node) -> list[tuple[Node, Node]]:

@@ -9,7 +9,6 @@ without a value.
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 from fhir_server.search.nodes import And, Missing, Node, Select, Sort
@@ -44,26 +43,26 @@ class _Order:
         return key.descending != self.flipped
 
 
-def page(connection: sqlite3.Connection, names: Names, select: Select) -> list[Hit]:
+def page(names: Names, select: Select) -> list[Hit]:
     """At most `count` hits in the select's order."""
     order = _order(select)
-    pages = _Pages(connection, names)
+    pages = _Pages(names)
     hits = pages.hits(select.type, select.where, order, select.count, select.after)
     return hits[::-1] if order.flipped else hits
 
 
-def count(connection: sqlite3.Connection, names: Names, type: str, where: Node) -> int:
+def count(names: Names, type: str, where: Node) -> int:
     """Exact number of distinct resources."""
     compiler = Compiler(names)
     driver = Driver(compiler, COUNT_LIMIT)
     source = driver.best(where, type) or driver.listing(type, where)
     rest = compiler.condition(source.rest, type, "t.rno")
     distinct = "*" if source.unique else "DISTINCT t.rno"
-    rows = connection.execute(
+    rows = compiler.rows(
         f"SELECT count({distinct}) FROM ({source.sql.text}) t WHERE {rest.text}",
         (*source.sql.params, *rest.params),
     )
-    return int(rows.fetchall()[0][0])
+    return int(rows[0][0])
 
 
 def _order(select: Select) -> _Order:
@@ -81,8 +80,8 @@ def _order(select: Select) -> _Order:
 
 
 class _Pages:
-    def __init__(self, connection: sqlite3.Connection, names: Names) -> None:
-        self.connection, self.names = connection, names
+    def __init__(self, names: Names) -> None:
+        self.names = names
         self.compiler = Compiler(names)
         self.driver = Driver(self.compiler)
 
@@ -123,7 +122,7 @@ class _Pages:
                 f"SELECT {distinct}t.rno AS rno FROM ({source.sql.text}) t "
                 f"WHERE {rest.text} AND {place_text} ORDER BY t.rno {direction} LIMIT ?"
             )
-        rows = self.connection.execute(text, (*params, wanted)).fetchall()
+        rows = self.compiler.rows(text, (*params, wanted))
         return [(row[0], (*row[1:], row[0])) for row in rows]
 
     def _by_key(
@@ -187,7 +186,7 @@ class _Pages:
             *condition.params,
             *place.params,
         ]
-        rows = self.connection.execute(text, (*params, wanted)).fetchall()
+        rows = self.compiler.rows(text, (*params, wanted))
         return [(row[0], (*row[1:], row[0])) for row in rows]
 
     def _key(self, type: str, key: Sort) -> Sql:

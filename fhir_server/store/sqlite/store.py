@@ -70,14 +70,14 @@ class SqliteStore:
 
     async def search(self, select: Select) -> list[Row]:
         def work(reading: Reading) -> list[Row]:
-            hits = pages.page(reading.connection, reading.names, select)
+            hits = pages.page(reading.names, select)
             versions = reader.at_numbers(reading, select.type, [rno for rno, _ in hits])
             return [Row(versions[rno], position) for rno, position in hits]
 
         return await self._read(work) if select.count > 0 else []
 
     async def count(self, type: str, where: Node) -> int:
-        return await self._read(lambda reading: pages.count(reading.connection, reading.names, type, where))
+        return await self._read(lambda reading: pages.count(reading.names, type, where))
 
     async def latest(self) -> int:
         return int(self._here.rows("SELECT coalesce(max(rno), 0) FROM res")[0][0])
