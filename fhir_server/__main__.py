@@ -23,6 +23,7 @@ COMMANDS = {
     "load": "bulk load of NDJSON or Bundles",
     "user": "accounts of people: add, list, disable",
     "client": "accounts of machines: add, list, remove",
+    "dpi": "hospital records that may launch the portal: add, list, remove",
     "token": "an access token for scripts",
     "check": "integrity of store and files",
 }

@@ -260,6 +260,9 @@ def test_one_click_to_a_signed_report(running: Running, browser: Browser, tmp_pa
     for code in ("send", "exam-attached", "read", "take", "log-call", "answer", "acknowledge", "sign-report"):
         assert code in steps, (code, steps)
 
+    audited = running.get(f"AuditEvent?entity=ServiceRequest/{id}&_count=0").json()["total"]
+    assert audited >= len([code for code in steps if code != "exam-attached"]), (audited, steps)
+
     # A stranger is told nothing: not by the page, not by FHIR, not by DICOMweb.
     stranger = _open(browser)
     elsewhere = _sign_in(stranger, running, "p15")
