@@ -199,8 +199,9 @@ def _form(file: Teledossier, content: Content, writing: Writing) -> str:
         "subject": file.request["subject"],
         "authored": writing.moment.occurred,
         "author": file.request["requester"] if file.author == file.requester else ref(file.author),
-        "item": items,
     }
+    if items:  # FHIR has no empty list: a form without answers has no item
+        response["item"] = items
     if file.answers:
         kept = {"id": file.answers["id"], "meta": file.answers["meta"]}
         return key(writing.replace({**response, **kept}))

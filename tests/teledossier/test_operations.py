@@ -545,3 +545,14 @@ async def test_the_audience_is_the_servers_alone(region: Engine) -> None:
     ]
     assert await Fhir(region, await who(region, "p07")).search("ServiceRequest", []) == []
     assert len(await Fhir(region, await who(region, "p05")).search("ServiceRequest", [])) == 1
+
+
+async def test_a_form_without_answers_is_saved(region: Engine) -> None:
+    """What an untouched form sends: FHIR knows no empty list, so the response has no item."""
+    id = await started(region)
+    for items in ([], [{"linkId": "nihss", "answer": [{"valueInteger": 14}]}], []):
+        answers = {"resourceType": "QuestionnaireResponse", "status": "in-progress"}
+        given = {**answers, "item": items} if items else answers
+        await call(region, "save", "p08", id, {"name": "answers", "resource": given})
+        stored = (await view(region, id)).of("QuestionnaireResponse")
+        assert [one.get("item", "none") for one in stored] == [items or "none"]

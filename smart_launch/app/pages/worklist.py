@@ -1,8 +1,8 @@
 """The list of télédossiers: page, live fragment, and the filter form.
 
 The first page joins two searches: the open vital requests (few), and the regular page by cursor; later
-pages are the cursor's alone. A patient's name is searched by POST, so that it stands in no address, history
-or log.
+pages are the cursor's alone. What waits for the reader is one list without pages, the 300
+newest of each side. A patient's name is searched by POST, so that it stands in no address, history or log.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from smart_launch.app.fhir import Fhir, Page
 from smart_launch.app.pages.answers import guarded
 from smart_launch.app.rendering import fragment, render
 from smart_launch.app.views.people import DirectorySource, Me
-from smart_launch.app.views.reading import Json, by_type, many, own_reference, reference
+from smart_launch.app.views.reading import Json, by_type, extension, many, own_reference, reference
 from smart_launch.app.views.worklist import (
     COUNT,
     TABS,
+    WAITING_MOST,
     Filters,
     Sources,
     Worklist,
     filters,
     ordered,
     read_mark,
+    recipient_tasks,
     row,
     search_params,
+    waits,
 )
 
 
@@ -73,47 +76,81 @@ async def fetch(
     fhir: Fhir, source: DirectorySource, me: Me, wanted: Filters, zone: tzinfo, now: datetime
 ) -> Worklist:
     """The rows of one page, by a fixed number of searches for one row or thirty."""
-    page, first = await _requests(fhir, me, wanted)
+    sent_by = await _senders(fhir, me) if wanted.tab in ("envoyes", "a-traiter") else set()
+    page, first = await _requests(fhir, me, wanted, sent_by)
     requests = {own_reference(resource): resource for resource in [*first, *page.matches]}
     if not requests:
         return Worklist()
-    refs = ",".join(requests)
+    tasks = await _hanging(fhir, "Task", "focus", requests)
+    if wanted.tab == "a-traiter":
+        requests = await _waiting(fhir, me, requests, tasks, sent_by)
     subjects = {reference(resource.get("subject")) for resource in requests.values()}
     ids = ",".join(sorted(subject.split("/")[1] for subject in subjects if subject.startswith("Patient/")))
-    tasks, studies, patients = await asyncio.gather(
-        fhir.all("Task", [("focus", refs), ("_count", "200")]),
-        fhir.all("ImagingStudy", [("basedon", refs), ("_count", "200")]),
-        fhir.all("Patient", [("_id", ids or "-"), ("_count", "200")]),
-    )
     people = {reference(resource.get("requester")) for resource in requests.values()}
     people |= {reference(item) for resource in requests.values() for item in many(resource, "performer")}
     people |= {read_mark(task)[0] for task in tasks}
-    directory = await source.load(fhir, {ref for ref in people if ref})
+    studies, patients, directory = await asyncio.gather(
+        _hanging(fhir, "ImagingStudy", "basedon", requests),
+        fhir.all("Patient", [("_id", ids or "-"), ("_count", "200")]),
+        source.load(fhir, {ref for ref in people if ref}),
+    )
     sources = Sources(tasks, studies, {own_reference(item): item for item in patients}, directory)
     return Worklist(ordered(row(item, sources, me, zone, now) for item in requests.values()), page.next)
 
 
-async def _requests(fhir: Fhir, me: Me, wanted: Filters) -> tuple[Page, list[Json]]:
-    """The regular page, and on the first page of a tab of open work the vital ones wherever they are in
-    it.
+async def _hanging(fhir: Fhir, type: str, link: str, requests: Mapping[str, Json]) -> list[Json]:
+    """What points to these requests, a hundred of them per search: addresses have a length."""
+    refs = list(requests)
+    parts = [",".join(refs[start : start + 100]) for start in range(0, len(refs), 100)]
+    found = await asyncio.gather(*(fhir.all(type, [(link, part), ("_count", "200")]) for part in parts))
+    return [item for part in found for item in part]
+
+
+async def _senders(fhir: Fhir, me: Me) -> set[str]:
+    """The posts that write for my communities, and my own."""
+    communities = sorted({post.community_ref for post in me.posts if post.community_ref})
+    mine = {post.ref for post in me.posts}
+    if not communities:
+        return mine
+    roles = await fhir.all("PractitionerRole", [("organization", ",".join(communities)), ("_count", "200")])
+    return mine | {own_reference(role) for role in by_type(roles, "PractitionerRole")}
+
+
+async def _waiting(
+    fhir: Fhir, me: Me, requests: Mapping[str, Json], tasks: list[Json], sent_by: set[str]
+) -> dict[str, Json]:
+    """Those of the requests that wait for the reader."""
+    said = await _hanging(fhir, "Communication", "based-on", requests)
+    kept: dict[str, Json] = {}
+    for ref, request in requests.items():
+        about = [item for item in said if ref in [reference(each) for each in many(item, "basedOn")]]
+        author = reference(extension(request, "author"))
+        sender = reference(request.get("requester")) in sent_by or me.is_author(author)
+        if waits(recipient_tasks(tasks, ref), about, me, sender=sender):
+            kept[ref] = request
+    return kept
+
+
+async def _requests(fhir: Fhir, me: Me, wanted: Filters, sent_by: set[str]) -> tuple[Page, list[Json]]:
+    """What waits, all of it (both sides); else the regular page, and before the first page of what was
+    received the vital ones wherever they are.
     """
     by_post = bool(wanted.text)
     if wanted.cursor:
         return await fhir.follow("ServiceRequest", wanted.cursor), []
-    communities = sorted({post.community_ref for post in me.posts if post.community_ref})
-    mine = {post.ref for post in me.posts}
-    sent_by = set(mine)
-    if wanted.tab == "envoyes" and communities:
-        roles = await fhir.all(
-            "PractitionerRole", [("organization", ",".join(communities)), ("_count", "200")]
+    mine = {ref for post in me.posts for ref in (post.ref, post.community_ref) if ref}
+
+    async def search(side: str, count: int, *more: tuple[str, str]) -> Page:
+        params = [*search_params(wanted, mine, sent_by, side), *more, ("_count", str(count))]
+        return await fhir.search("ServiceRequest", params, by_post=by_post)
+
+    newest = ("_sort", "-_lastUpdated")
+    if wanted.tab == "a-traiter":
+        received, sent = await asyncio.gather(
+            search("recipient", WAITING_MOST, newest), search("sender", WAITING_MOST, newest)
         )
-        sent_by |= {own_reference(role) for role in by_type(roles, "PractitionerRole")}
-    params = search_params(wanted, {*communities, *mine}, sent_by)
-    regular = fhir.search(
-        "ServiceRequest", [*params, ("_sort", "-_lastUpdated"), ("_count", str(COUNT))], by_post=by_post
-    )
-    if wanted.tab not in ("a-traiter", "recus") or wanted.priority:
-        return await regular, []
-    first = [*params, ("priority", "stat"), ("_count", "50")]
-    page, vital = await asyncio.gather(regular, fhir.search("ServiceRequest", first, by_post=by_post))
+        return Page(), received.matches + sent.matches
+    if wanted.tab != "recus" or wanted.priority:
+        return await search("", COUNT, newest), []
+    page, vital = await asyncio.gather(search("", COUNT, newest), search("", 50, ("priority", "stat")))
     return page, vital.matches

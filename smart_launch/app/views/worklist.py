@@ -34,6 +34,7 @@ TABS: Mapping[str, str] = {
     "tous": "Tous",
 }
 COUNT = 30
+WAITING_MOST = 300  # of each side: what waits is shown whole
 RANK = ("brouillon", "reoriente", "annule", "refuse", "envoye", "lu", "complement-demande", "pris-en-charge")
 RANK_LAST = ("repondu", "clos")
 
@@ -78,10 +79,10 @@ def _known(value: str, table: Mapping[str, str]) -> str:
 
 
 def search_params(
-    wanted: Filters, received_by: Iterable[str], sent_by: Iterable[str]
+    wanted: Filters, received_by: Iterable[str], sent_by: Iterable[str], side: str = ""
 ) -> list[tuple[str, str]]:
     """The FHIR search of a tab. `received_by`: my communities and posts; `sent_by`: the posts that write
-    for them.
+    for them; `side`: `recipient` or `sender`, for the two halves of what waits.
     """
     params: list[tuple[str, str]] = []
     status = {"a-traiter": "active", "recus": "active,completed", "clos": "completed,revoked"}.get(
@@ -91,16 +92,19 @@ def search_params(
         params.append(("status", "draft"))
     elif status:
         params.append(("status", status))
-    if wanted.tab == "recus":
+    if wanted.tab == "recus" or side == "recipient":
         params.append(("performer", ",".join(sorted(received_by)) or "Organization/-"))
-    if wanted.tab == "envoyes":
+    if wanted.tab == "envoyes" or side == "sender":
         params.append(("requester", ",".join(sorted(sent_by)) or "PractitionerRole/-"))
     if wanted.workflow:
         params.append(("category", f"{WORKFLOW}|{wanted.workflow}"))
     if wanted.priority:
         params.append(("priority", wanted.priority))
-    if wanted.state and wanted.state != "brouillon":
-        params.append(("_has:Task:focus:business-status", wanted.state))
+    state = wanted.state or ",".join(
+        {"recipient": WAITING_FOR_RECIPIENT, "sender": WAITING_FOR_SENDER}.get(side, ())
+    )
+    if state and state != "brouillon":
+        params.append(("_has:Task:focus:business-status", state))
     for word in wanted.text.split():
         params.append(("subject:Patient.name", word.replace(",", "\\,")))
     return params
@@ -189,6 +193,31 @@ def recipient_tasks(tasks: Iterable[Json], request: str) -> list[Json]:
         if reference(task.get("focus")) == request
         and code(task.get("code"), f"{BASE}/CodeSystem/task") != "associate-exam"
     ]
+
+
+WAITING_FOR_RECIPIENT = ("envoye", "lu", "pris-en-charge", "complement-demande")
+WAITING_FOR_SENDER = ("repondu", "complement-demande")
+
+
+def waits(tasks: Iterable[Json], said: Iterable[Json], me: Me, *, sender: bool) -> bool:
+    """Whether a télédossier waits for this reader: as recipient until answered; as sender while more is
+    asked, or the last answer is not acknowledged. `tasks` its recipients', `said` its Communications.
+    """
+    tasks = list(tasks)
+    mine = [task for task in tasks if me.is_recipient(reference(task.get("owner")))]
+    if any(task_state(task) in WAITING_FOR_RECIPIENT for task in mine):
+        return True
+    states = {task_state(task) for task in tasks}
+    if not sender or not states & set(WAITING_FOR_SENDER):
+        return False
+    if "complement-demande" in states:
+        return True
+    last = dict.fromkeys(("answer", "acknowledgement"), "")
+    for item in said:
+        kind = code(item.get("category"), f"{BASE}/CodeSystem/communication")
+        if kind in last:
+            last[kind] = max(last[kind], str(item.get("sent", "")))
+    return not last["acknowledgement"] or last["answer"] > last["acknowledgement"]
 
 
 def image_words(studies: list[Json]) -> str:

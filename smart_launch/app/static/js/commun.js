@@ -2,14 +2,15 @@
 
 const MINUTE = 60_000;
 
-/** « il y a 12 min » from an ISO instant; the full date after two days. */
+/** « il y a 12 min » from an ISO instant; the full date after a month. */
 export function age(iso, full, now = Date.now()) {
   const minutes = Math.floor((now - Date.parse(iso)) / MINUTE);
   if (Number.isNaN(minutes)) return full;
   if (minutes < 1) return "à l'instant";
   if (minutes < 60) return `il y a ${minutes} min`;
   if (minutes < 48 * 60) return `il y a ${Math.floor(minutes / 60)} h`;
-  return `il y a ${Math.floor(minutes / 1440)} j`;
+  if (minutes < 31 * 1440) return `il y a ${Math.floor(minutes / 1440)} j`;
+  return full;
 }
 
 export function refreshAges(root = document) {

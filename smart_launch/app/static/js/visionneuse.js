@@ -8,7 +8,7 @@ const page = document.querySelector("[data-visionneuse]");
 const one = (name) => page.querySelector(`[data-${name}]`);
 const scene = one("scene");
 const view = new View(one("toile"));
-const stack = new Stack(arrived);
+const stack = new Stack(arrived, () => view.shown?.bitmap);
 const PRESETS = {
   CT: [["Cerveau", 40, 80], ["Ischémie", 35, 40], ["Sous-dural", 75, 215], ["Os", 500, 2000], ["Poumon", -600, 1500], ["Médiastin", 50, 350], ["Abdomen", 60, 400], ["Foie", 85, 150]],
 };
@@ -98,7 +98,9 @@ function dragWindow(dx, dy) {
   const base = voi ?? frame()?.window;
   if (!base || frame().colour) return;
   const pace = Math.max(0.2, base.width / 300);
-  setWindow({ center: base.center + dy * pace, width: base.width + dx * pace });
+  const next = { center: base.center + dy * pace, width: base.width + dx * pace };
+  const whole = base.width >= 40; // parts of a unit say nothing there, and whole windows are asked for again
+  setWindow(whole ? { center: Math.round(next.center), width: Math.round(next.width) } : next);
   one("preset").value = "libre";
 }
 
@@ -118,7 +120,9 @@ function preset(value) {
 async function open(chosen) {
   if (!chosen) return;
   stopCine();
+  view.clear();
   stack.clear();
+  delete scene.dataset.affiche;
   current = chosen;
   for (const item of page.querySelectorAll("[data-serie]")) item.setAttribute("aria-selected", String(item.dataset.serie === chosen.uid));
   page.querySelector(`[data-serie="${CSS.escape(chosen.uid)}"]`)?.scrollIntoView({ block: "nearest", inline: "nearest" });

@@ -5,8 +5,9 @@ const BITMAPS = 48;
 const LANES = 4;
 
 export class Stack {
-  constructor(ready) {
+  constructor(ready, shown) {
     this.ready = ready; // called with (key) when a frame that was asked for has come
+    this.shown = shown; // the bitmap on screen, which must stay whole
     this.blobs = new Map();
     this.bitmaps = new Map();
     this.under = new Map(); // key → AbortController
@@ -64,7 +65,7 @@ export class Stack {
     if (!blob || this.bitmaps.has(key)) return;
     const bitmap = await createImageBitmap(blob);
     const dropped = remember(this.bitmaps, key, bitmap, BITMAPS);
-    dropped?.close();
+    if (dropped !== this.shown()) dropped?.close();
     this.ready(key, null);
   }
 

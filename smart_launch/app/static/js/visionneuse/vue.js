@@ -41,6 +41,12 @@ export class View {
     this.draw();
   }
 
+  /** Nothing on screen: the picture of one series must not stand under the name of another. */
+  clear() {
+    this.shown = null;
+    this.draw();
+  }
+
   fit() {
     this.zoom = 1;
     this.x = 0;
