@@ -2,7 +2,7 @@
 R070–R077).
 
 Whatever happens, what was typed comes back: a refused page is rendered again from the form itself, never
-from the server. A draft changed elsewhere is noticed by its version.
+from the server. A draft changed elsewhere is noticed by the fingerprint of its content.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from smart_launch.app.views.draft import (
     Draft,
     Identity,
     checked,
+    content_mark,
     groups,
     identity,
     patient_resource,
@@ -64,26 +65,24 @@ def routes(desk: Desk) -> list[BaseRoute]:
         opened = await _open(desk, request, fhir, id)
         if opened.request.get("status") != "draft":
             return RedirectResponse(f"/dossiers/{id}", 303)
-        response = next(iter(by_type(opened.resources, "QuestionnaireResponse")), {})
-        consent = consent_codes(by_type(opened.resources, "Consent"))
-        draft = saved(opened.request, response, consent, opened.questionnaire, desk.zone)
-        return await _page(desk, request, fhir, opened, draft)
+        return await _page(desk, request, fhir, opened, _saved(desk, opened))
 
     async def save(request: Request) -> Response:
         """The autosave: JSON for the page's own script. 409 when the draft changed elsewhere."""
         fhir, id = desk.fhir(request), request.path_params["id"]
         async with request.form() as form:
             opened = await _open(desk, request, fhir, id)
-            if _stale(opened, form):
+            if _stale(desk, opened, form):
                 return JSONResponse({"message": words.STALE}, 409)
             draft = _typed(desk, form, opened)
         try:
-            after = await _save(desk, fhir, opened, draft)
+            await _save(desk, fhir, opened, draft)
+            opened = await _open(desk, request, fhir, id)
         except FhirError as error:
             return JSONResponse({"message": reason(error)}, error.status)
-        judged = checked(draft)
-        missing = [{"champ": name, "pourquoi": why} for name, _, why in judged.faults]
-        return JSONResponse({"version": after, "heure": times.time_of(desk.now()), "manque": missing})
+        missing = [{"champ": name, "pourquoi": why} for name, _, why in checked(draft).faults]
+        mark = content_mark(_saved(desk, opened))
+        return JSONResponse({"version": mark, "heure": times.time_of(desk.now()), "manque": missing})
 
     async def submit(request: Request) -> Response:
         return await _submit(desk, request)
@@ -138,10 +137,17 @@ async def _open(desk: Desk, request: Request, fhir: Fhir, id: str) -> Opened:
     return Opened(found, resources, questionnaire, plan, me)
 
 
-def _stale(opened: Opened, form: FormData | Mapping[str, Any]) -> bool:
-    """Whether the page was opened on an older version than the server's."""
+def _saved(desk: Desk, opened: Opened) -> Draft:
+    """The draft as the server holds it."""
+    response = next(iter(by_type(opened.resources, "QuestionnaireResponse")), {})
+    consent = consent_codes(by_type(opened.resources, "Consent"))
+    return saved(opened.request, response, consent, opened.questionnaire, desk.zone)
+
+
+def _stale(desk: Desk, opened: Opened, form: FormData | Mapping[str, Any]) -> bool:
+    """Whether the server's content is no longer the one that the page last knew."""
     given = form.get("version")
-    return isinstance(given, str) and bool(given) and given != version(opened.request)
+    return isinstance(given, str) and bool(given) and given != content_mark(_saved(desk, opened))
 
 
 def _typed(desk: Desk, form: FormData, opened: Opened) -> Draft:
@@ -150,13 +156,13 @@ def _typed(desk: Desk, form: FormData, opened: Opened) -> Draft:
     return typed(given, chosen, opened.questionnaire, desk.zone)
 
 
-async def _save(desk: Desk, fhir: Fhir, opened: Opened, draft: Draft) -> str:
-    """`$save`; the new version. `If-Match` makes the race with another window the server's to decide."""
+async def _save(desk: Desk, fhir: Fhir, opened: Opened, draft: Draft) -> None:
+    """`$save`. `If-Match` makes the race with another window the server's to decide."""
     offered = await _requesters(desk, fhir, opened.me)
     parameters = save_parameters(draft, opened.questionnaire, desk.zone, [post.ref for post in offered])
     headers = {"if-match": f'W/"{version(opened.request)}"'}
     id = opened.request["id"]
-    return version(await fhir.operation(f"ServiceRequest/{id}/$save", parameters, headers=headers))
+    await fhir.operation(f"ServiceRequest/{id}/$save", parameters, headers=headers)
 
 
 async def _requesters(desk: Desk, fhir: Fhir, me: Me) -> list[Any]:
@@ -181,7 +187,7 @@ async def _submit(desk: Desk, request: Request) -> Response:
         opened = await _open(desk, request, fhir, id)
         if opened.request.get("status") != "draft":
             return RedirectResponse(f"/dossiers/{id}", 303)
-        draft, stale = _typed(desk, form, opened), _stale(opened, form)
+        draft, stale = _typed(desk, form, opened), _stale(desk, opened, form)
     if stale:
         return await _page(desk, request, fhir, opened, draft, status=409, message=words.STALE)
     try:
@@ -226,6 +232,7 @@ async def _page(
         "moi": opened.me,
         "dossier": dossier(opened.request, opened.resources, setting),
         "brouillon": draft,
+        "version": content_mark(_saved(desk, opened)),
         "groupes": groups(services, directory, draft.recipients),
         "choisis": [directory.place(ref).name for ref in sorted(draft.recipients)],
         "requerants": _choices(offered, directory, draft.requester),

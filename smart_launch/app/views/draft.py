@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, tzinfo
@@ -93,6 +94,15 @@ def typed(form: Mapping[str, str], recipients: Iterable[str], questionnaire: Jso
         requester=form.get("requerant", ""),
         announced=form.get("examens_attendus", "").strip()[:500],
     )
+
+
+def content_mark(draft: Draft) -> str:
+    """A fingerprint of what a person can change in a draft. The form carries it rather than the version,
+    which also moves when images or documents join: those must not stop anyone from writing.
+    """
+    said = [(item.link_id, item.value) for item in draft.fields if item.value and item.enabled]
+    rest = replace(draft, fields=[], recipients=frozenset(), recipient_fault="")
+    return hashlib.sha256(repr((said, sorted(draft.recipients), rest)).encode()).hexdigest()[:16]
 
 
 def _known(value: str, table: Mapping[str, str], otherwise: str) -> str:

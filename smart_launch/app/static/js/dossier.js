@@ -53,7 +53,7 @@ async function follow() {
   const headers = { accept: "text/html" };
   if (etag) headers["if-none-match"] = etag;
   const answer = await fetch(`/dossiers/${id}/suivi`, { headers, redirect: "manual", cache: "no-store" });
-  if (answer.type === "opaqueredirect" || answer.status === 401) { location.reload(); return; }
+  if (answer.type === "opaqueredirect" || answer.status === 401) { location.replace(`/dossiers/${id}`); return; }
   if (answer.status !== 200) return;
   etag = answer.headers.get("etag") ?? "";
   swap(await answer.text());

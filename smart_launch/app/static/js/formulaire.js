@@ -1,5 +1,5 @@
 // The draft's form: saves itself, shows what is missing, hides questions that do not apply.
-import "./commun.js";
+import { fillThumbnails, whileVisible } from "./commun.js";
 import { deposit } from "./depot.js";
 
 const form = document.querySelector("[data-brouillon]");
@@ -31,6 +31,7 @@ async function post() {
     const answer = await fetch(form.dataset.enregistrement, { method: "POST", body: new FormData(form), redirect: "manual" });
     if (answer.type === "opaqueredirect" || answer.status === 401) { dirty = true; say("Session terminée : reconnectez-vous dans un autre onglet, la saisie reste ici.", true); return; }
     const told = await answer.json().catch(() => ({}));
+    if (answer.status === 412) { dirty = true; return; } // an image joined at the same instant: again, on what is there now
     if (!answer.ok) { say(told.message ?? "Enregistrement impossible, la saisie reste ici.", true); return; }
     if (told.version) version.value = told.version;
     say(`Enregistré à ${told.heure}`);
@@ -118,8 +119,25 @@ function conditions() {
 
 conditions();
 summary();
-deposit(async () => {
-  if (dirty) await save();
-  leaving = true;
-  location.reload();
-});
+
+// Images and documents join while the person writes: their parts alone are replaced, nothing typed is touched.
+const address = form.getAttribute("action").replace(/\/formulaire$/, "/suivi");
+const known = new Map();
+let etag = "";
+
+async function follow() {
+  const headers = etag ? { accept: "text/html", "if-none-match": etag } : { accept: "text/html" };
+  const answer = await fetch(address, { headers, redirect: "manual", cache: "no-store" });
+  if (answer.status !== 200) return;
+  etag = answer.headers.get("etag") ?? "";
+  const next = new DOMParser().parseFromString(await answer.text(), "text/html").body;
+  for (const name of ["examens", "documents"]) {
+    const old = document.querySelector(`[data-zone="${name}"]`);
+    const zone = next.querySelector(`[data-zone="${name}"]`);
+    if (!old || !zone || known.get(name) === zone.outerHTML) continue;
+    known.set(name, zone.outerHTML);
+    old.replaceWith(zone);
+    fillThumbnails(zone);
+  }
+}
+deposit(whileVisible(follow, 3000));
