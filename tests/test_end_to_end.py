@@ -9,15 +9,11 @@ demonstration. Requirements R026–R028, R040–R049, R078, R103–R105, R115–
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib.resources import files
 from io import BytesIO
@@ -31,112 +27,18 @@ from pypdf import PdfReader
 
 from simulators.modality.exams import read_scenario
 from simulators.modality.generate import generate
+from tests.running import Running, demo
 
-ROOT = Path(__file__).parent.parent
 SCENARIO = Path(str(files("fhir_server") / "demo" / "scenario.yaml"))
 CHROMIUM, STORESCU = "/usr/bin/chromium", "/usr/bin/storescu"
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.peer("dcmtk")]
 SEEN_WITHIN = 2.0  # seconds, R103
 
 
-@dataclass(frozen=True)
-class Running:
-    """The started platform: its addresses, accounts, and the demo's process number."""
-
-    pid: int
-    url: str
-    dpi: str
-    dimse_port: int
-    password: str
-    secret: str
-
-    def kill(self, name: str) -> None:
-        """SIGKILL one of the platform's processes, found by its command among the demo's children."""
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (path / "cmdline").read_bytes().decode().split("\0")
-                parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if parent == self.pid and name in words:
-                os.kill(int(path.name), signal.SIGKILL)
-                return
-        raise AssertionError(f"{name} does not run")
-
-    def token(self) -> str:
-        answer = httpx.post(
-            f"{self.url}/oauth/token",
-            auth=("demo-backend", self.secret),
-            data={"grant_type": "client_credentials", "scope": "system/*.rs"},
-        )
-        return str(answer.raise_for_status().json()["access_token"])
-
-    def get(self, path: str) -> httpx.Response:
-        """As the demonstration's backend client."""
-        return httpx.get(
-            f"{self.url}/fhir/{path}", headers={"Authorization": f"Bearer {self.token()}"}, timeout=20
-        ).raise_for_status()
-
-    def wait_ready(self) -> None:
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            try:
-                if httpx.get(f"{self.url}/readyz").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
-        raise AssertionError("the platform did not come back")
-
-
-def _ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    found = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return found
-
-
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    """`teledossier demo` in an empty folder; stopped by Ctrl-C, after which nothing of it may be left."""
-    web, dimse, dpi = _ports(3)
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("TELEDOSSIER_")},
-        "PYTHONPATH": str(ROOT),
-        "PYTHONUNBUFFERED": "1",
-        "TELEDOSSIER_PORT": str(web),
-        "TELEDOSSIER_DIMSE_PORT": str(dimse),
-    }
-    said = tmp_path / "demo.log"
-    with said.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fhir_server", "demo", "--dpi-port", str(dpi), "--no-exams"],
-            cwd=tmp_path, env=environment, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        until = time.monotonic() + 60
-        while "Ctrl-C stops everything" not in said.read_text():
-            assert process.poll() is None, said.read_text()
-            assert time.monotonic() < until, f"not ready in 60 s:\n{said.read_text()}"
-            time.sleep(0.1)
-        text = said.read_text()
-        password = re.search(r"password (\S+)", text)
-        secret = re.search(r"secret ([^\s,]+)", text)
-        assert password, text
-        assert secret, text
-        yield Running(
-            process.pid, f"http://127.0.0.1:{web}", f"http://127.0.0.1:{dpi}", dimse, password[1], secret[1]
-        )
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
-    assert "Traceback" not in said.read_text(), said.read_text()
-    for port in (web, dimse, dpi):
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is still served"
+    with demo(tmp_path) as started:
+        yield started
 
 
 @pytest.fixture

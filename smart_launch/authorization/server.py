@@ -86,7 +86,8 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         # judge it again.
         made = OAuth2Request("POST", "https://token.endpoint.invalid/", headers=_headers(request))
         made.payload = BasicOAuth2Payload(dict(request.form))
-        made._body = dict(request.form)
+        # Authlib takes an empty form for one that was not read.
+        made._body = dict(request.form) or {"grant_type": ""}
         return made
 
     def handle_response(self, status: int, body: Any, headers: list[tuple[str, str]]) -> Decision:

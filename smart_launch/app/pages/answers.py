@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import quote
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -62,6 +63,9 @@ def guarded(page: Page) -> Page:
             if status >= 500:
                 log.warning("FHIR answered %s to a page", error.status)
             return failure(status, detail=" ".join(reasons(error)))
+        except HTTPException as error:
+            # Starlette's word for a form that cannot be read, or has too much in it
+            return failure(error.status_code if error.status_code in words.FAILURES else 400)
         except Exception as error:
             # the error's text may hold patient data: only its type and the code's place are logged
             last = traceback.extract_tb(error.__traceback__)[-1]
