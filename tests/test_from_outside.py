@@ -134,10 +134,8 @@ def test_a_stranger_can_do_nothing_to_a_file(running: Running) -> None:
             assert stranger.get(f"/dossiers/{id}{path}").status_code == 404, path
         before = machine.get(f"/fhir/ServiceRequest/{id}").headers["etag"]
         assert stranger.delete(f"/fhir/ServiceRequest/{id}").status_code == 403
-        assert (
-            stranger.put(f"/fhir/ServiceRequest/{id}", json={"resourceType": "ServiceRequest"}).status_code
-            == 403
-        )
+        forged = machine.get(f"/fhir/ServiceRequest/{id}").json()
+        assert stranger.put(f"/fhir/ServiceRequest/{id}", json=forged, headers=FHIR).status_code == 403
         assert machine.get(f"/fhir/ServiceRequest/{id}").headers["etag"] == before
 
 
