@@ -55,7 +55,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; exit 1 on a refusal, 2 on wrong usage, 130 on Ctrl-C."""
     try:
-        cli(standalone_mode=False)
+        # Not standalone, click hands an Exit's code back as the result.
+        sys.exit(cli(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -9,7 +9,6 @@ import base64
 import hashlib
 
 from fhir_server.teledossier.file import Teledossier, outputs
-from fhir_server.teledossier.report import pdf
 from fhir_server.teledossier.report_content import content
 from fhir_server.teledossier.report_words import TITLE
 from fhir_server.teledossier.vocabulary import LOINC, REPORT_NUMBER, Resource, key, ref
@@ -22,6 +21,9 @@ def sign(file: Teledossier, task: Resource, author: Author, writing: Writing) ->
     """Writes report and PDF; their references, the DiagnosticReport's first. The conclusion is the last
     answer."""
     report = content(file, task, author, writing.moment)
+    # The PDF library takes a tenth of the start-up time and is needed by this one step alone.
+    from fhir_server.teledossier.report import pdf
+
     document = pdf(report)
     binary = writing.create(
         {

@@ -1,0 +1,80 @@
+"""Settings: defaults, the file, the environment, and what stops the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fhir_server.settings import Settings, SettingsError, is_loopback, load
+
+
+def test_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
+    settings = load({}, tmp_path / "none.toml")
+    assert settings == Settings()
+    assert (settings.store, settings.files) == ("sqlite:///var/teledossier.db", "var/files")
+    assert (settings.host, settings.port, settings.dimse_port) == ("127.0.0.1", 8080, 11112)
+    assert (settings.auth, settings.ae_title) == ("smart", "TELEDOSSIER")
+    assert settings.fhir_base == "http://127.0.0.1:8080/fhir"
+
+
+def test_every_setting_is_documented() -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "operator.md").read_text("utf-8")
+    missing = [name for name in Settings.__slots__ if f"TELEDOSSIER_{name.upper()}" not in guide]
+    assert missing == []
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "teledossier.toml"
+    file.write_text('port = 9000\nTELEDOSSIER_AE_TITLE = "REGION"\n')
+    settings = load({"TELEDOSSIER_PORT": "9001", "OTHER": "x"}, file)
+    assert (settings.port, settings.ae_title) == (9001, "REGION")
+
+
+def test_base_url_has_no_final_slash() -> None:
+    assert (
+        load({"TELEDOSSIER_BASE_URL": "https://region.example/"}, Path("none")).url
+        == "https://region.example"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TELEDOSSIER_PROT", "8080"),
+        ("TELEDOSSIER_PORT", "many"),
+        ("TELEDOSSIER_PORT", "0"),
+        ("TELEDOSSIER_DIMSE_PORT", "65536"),
+        ("TELEDOSSIER_AUTH", "none"),
+        ("TELEDOSSIER_STORE", "postgres://here/db"),
+        ("TELEDOSSIER_AE_TITLE", "SEVENTEEN-LETTERS"),
+        ("TELEDOSSIER_BASE_URL", "ftp://region.example"),
+        ("TELEDOSSIER_TIMEZONE", "Europe/Nowhere"),
+        ("TELEDOSSIER_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_and_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load({name: value}, Path("none"))
+
+
+@pytest.mark.parametrize(
+    ("host", "safe"),
+    [("127.0.0.1", True), ("::1", True), ("[::1]", True), ("localhost", True), ("127.9.9.9", True),
+     ("0.0.0.0", False), ("10.0.0.1", False), ("region.example", False)],
+)  # fmt: skip
+def test_open_is_for_loopback_alone(host: str, safe: bool) -> None:
+    assert is_loopback(host) is safe
+    environment = {"TELEDOSSIER_AUTH": "open", "TELEDOSSIER_HOST": host}
+    if safe:
+        assert load(environment, Path("none")).auth == "open"
+    else:
+        with pytest.raises(SettingsError, match="loopback"):
+            load(environment, Path("none"))
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "teledossier.toml"
+    file.write_text("port = ")
+    with pytest.raises(SettingsError, match=r"teledossier\.toml"):
+        load({}, file)
