@@ -23,7 +23,7 @@ from smart_launch.app.fhir import Fhir, FhirError
 from smart_launch.app.pages.answers import guarded, reason
 from smart_launch.app.rendering import render
 from smart_launch.app.views import times
-from smart_launch.app.views.dossier import Setting, consent_codes, dossier, references, request_of
+from smart_launch.app.views.dossier import Setting, dossier, references, request_of
 from smart_launch.app.views.draft import (
     Draft,
     Identity,
@@ -39,6 +39,7 @@ from smart_launch.app.views.draft import (
 )
 from smart_launch.app.views.people import Directory, Me
 from smart_launch.app.views.reading import WORKFLOW, Json, by_type, code, own_reference, reference, version
+from smart_launch.app.views.story import consent_codes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from datetime import datetime, tzinfo
 
 from smart_launch.app import words
 from smart_launch.app.views import times
+from smart_launch.app.views.exams import Exam, Proposal, awaited, exams, proposals
 from smart_launch.app.views.patient import PatientView, patient_view
 from smart_launch.app.views.people import Directory, Me, Post
 from smart_launch.app.views.questionnaire import Answer, answered
@@ -21,18 +22,26 @@ from smart_launch.app.views.reading import (
     Json,
     by_type,
     code,
-    display,
     extension,
     extensions,
     identifier,
     many,
     own_reference,
     reference,
-    short_reference,
     value_x,
 )
 from smart_launch.app.views.steps import Step, actors, editors, possible
-from smart_launch.app.views.worklist import grouped, read_mark, recipient_tasks, state_of, task_state
+from smart_launch.app.views.story import (
+    Document,
+    Event,
+    Message,
+    consent_words,
+    documents,
+    messages,
+    report,
+    timeline,
+)
+from smart_launch.app.views.worklist import read_mark, recipient_tasks, state_of, task_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,69 +60,6 @@ class Recipient:
     waiting: str = ""
     waiting_iso: str = ""
     assignee: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Exam:
-    """One ImagingStudy; `href` opens the viewer."""
-
-    uid: str
-    title: str
-    modality: str
-    date: str
-    series: str
-    images: str
-    thumbnail: str
-    href: str
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """An exam that may belong here: a person decides (never attached by a near match alone)."""
-
-    study: str
-    title: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A joined file, or the report."""
-
-    title: str
-    href: str
-    kind: str
-    size: str
-    by: str = ""
-    when: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A Communication: an answer, a call, an information."""
-
-    kind: str
-    by: Post
-    when: str
-    when_iso: str
-    text: str
-    minutes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of the timeline: who, what, when; the text when there is one."""
-
-    step: str
-    title: str
-    who: str
-    place: str
-    when: str
-    when_iso: str
-    time: str
-    text: str
-    on_behalf: str = ""
-    day: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +228,8 @@ def recipient(task: Json, setting: Setting) -> Recipient:
         read=read,
         read_iso=at.isoformat() if at else "",
         reader=reader.short_name,
-        reader_phone=reader.phone,
+        # nobody is offered a call to himself
+        reader_phone="" if reader.practitioner == setting.me.practitioner else reader.phone,
         waiting=times.date_at_time(sent) if sent and not at else "",
         waiting_iso=sent.isoformat() if sent and not at else "",
         assignee=directory.who(assignee) if assignee else "",
@@ -314,222 +261,3 @@ def allowed(request: Json, tasks: list[Json], setting: Setting) -> list[Step]:
     at_recipient = possible(setting.plan, {task_state(task) for task in own}, mine & {"expert", "secretary"})
     at_sender = possible(setting.plan, {task_state(task) for task in tasks}, mine - {"expert", "secretary"})
     return editors({step.code: step for step in [*at_sender, *at_recipient]}.values())
-
-
-def exams(studies: Iterable[Json], ref: str, id: str, zone: tzinfo) -> list[Exam]:
-    """The attached exams, oldest first, with the counts of the grey band."""
-    found: list[Exam] = []
-    for study in sorted(studies, key=lambda item: str(item.get("started", ""))):
-        if ref not in [reference(item) for item in many(study, "basedOn")]:
-            continue
-        uid = study_uid(study)
-        series = int(study.get("numberOfSeries") or len(many(study, "series")))
-        images = int(study.get("numberOfInstances") or 0)
-        at = times.moment(study.get("started"), zone)
-        found.append(
-            Exam(
-                uid=uid,
-                title=exam_title(study),
-                modality=modality(study),
-                date=times.date_at_time(at) if at else times.day(study.get("started")),
-                series=f"{series} série{'s' if series > 1 else ''}",
-                images=f"{grouped(images)} image{'s' if images > 1 else ''}",
-                thumbnail=f"/dicom-web/studies/{uid}/thumbnail" if uid else "",
-                href=f"/dossiers/{id}/images/{uid}" if uid else "",
-            )
-        )
-    return found
-
-
-def announced(request: Json) -> list[str]:
-    """The accession numbers of the exams a requester said would come (logical references)."""
-    return [
-        str(item["identifier"].get("value", ""))
-        for item in many(request, "supportingInfo")
-        if item.get("type") == "ImagingStudy" and isinstance(item.get("identifier"), dict)
-    ]
-
-
-def awaited(request: Json, studies: Iterable[Json]) -> list[str]:
-    """Those announced that have not come yet."""
-    here = {str(item.get("value", "")) for study in studies for item in many(study, "identifier")}
-    return [number for number in announced(request) if number not in here]
-
-
-def study_uid(study: Json) -> str:
-    """The Study Instance UID, without `urn:oid:`."""
-    return identifier(study, ["urn:dicom:uid"]).removeprefix("urn:oid:")
-
-
-def modality(study: Json) -> str:
-    """The French name of the first modality that is not a mere capture."""
-    found = [str(item.get("code", "")) for item in many(study, "modality")]
-    found += [str(item.get("modality", {}).get("code", "")) for item in many(study, "series")]
-    first = next((name for name in found if name not in ("", "SC", "OT", "PR", "SR")), next(iter(found), ""))
-    return words.label(words.MODALITIES, first)
-
-
-def exam_title(study: Json) -> str:
-    return str(study.get("description") or modality(study) or words.EXAM)
-
-
-def proposals(resources: list[Json], ref: str) -> list[Proposal]:
-    """Exams proposed by a near match and not yet decided."""
-    studies = {own_reference(item): item for item in by_type(resources, "ImagingStudy")}
-    found: list[Proposal] = []
-    for task in by_type(resources, "Task"):
-        if code(task.get("code"), f"{BASE}/CodeSystem/task") != "associate-exam":
-            continue
-        if reference(task.get("focus")) != ref or task.get("status") != "requested":
-            continue
-        for item in many(task, "input"):
-            study = reference(item.get("valueReference"))
-            if study:
-                title = exam_title(studies.get(study, {}))
-                found.append(Proposal(study, title, str(task.get("description", ""))))
-    return found
-
-
-def binary_href(url: str) -> str:
-    """The address of a Binary on this host, or empty when the attachment is elsewhere: we link to nobody
-    else.
-    """
-    ref = short_reference(url)
-    return f"/fhir/{ref}" if ref.startswith("Binary/") else ""
-
-
-def size_words(size: object) -> str:
-    """`210 Ko`, `1,4 Go`."""
-    try:
-        value = float(str(size))
-    except ValueError:
-        return ""
-    units = iter(words.BYTES)
-    unit = next(units)
-    for larger in units:
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    text = f"{value:.1f}".replace(".", ",") if unit == "Go" else f"{value:.0f}"
-    return f"{text}\u00a0{unit}"
-
-
-def _document(attachment: Json, title: str, by: str, at: datetime | None) -> Document:
-    name = str(attachment.get("title") or title)
-    kind = name.rsplit(".", 1)[-1].upper()[:4] if "." in name else ""
-    if not kind and attachment.get("contentType"):
-        kind = str(attachment["contentType"]).split("/")[-1].upper()[:4]
-    return Document(
-        title=name,
-        href=binary_href(str(attachment.get("url", ""))),
-        kind=kind,
-        size=size_words(attachment["size"]) if attachment.get("size") else "",
-        by=by,
-        when=times.date_at_time(at) if at else "",
-    )
-
-
-def documents(found: Iterable[Json], directory: Directory, zone: tzinfo) -> list[Document]:
-    """The joined documents in the order they came."""
-    listed: list[Document] = []
-    for item in sorted(found, key=lambda each: str(each.get("date", ""))):
-        by = next((directory.who(reference(who)) for who in many(item, "author")), "")
-        for content in many(item, "content"):
-            attachment = content.get("attachment", {})
-            title = str(item.get("description") or words.DOCUMENT)
-            listed.append(_document(attachment, title, by, times.moment(item.get("date"), zone)))
-    return listed
-
-
-def report(found: Iterable[Json], directory: Directory, zone: tzinfo) -> Document | None:
-    """The last signed report as a PDF to open."""
-    for item in sorted(found, key=lambda each: str(each.get("issued", "")), reverse=True):
-        for form in many(item, "presentedForm"):
-            by = next((directory.who(reference(who)) for who in many(item, "resultsInterpreter")), "")
-            return _document(form, words.REPORT, by, times.moment(item.get("issued"), zone))
-    return None
-
-
-def messages(found: Iterable[Json], directory: Directory, zone: tzinfo) -> list[Message]:
-    """The Communications in time."""
-    return [
-        message(item, directory, zone) for item in sorted(found, key=lambda each: str(each.get("sent", "")))
-    ]
-
-
-def message(item: Json, directory: Directory, zone: tzinfo) -> Message:
-    at = times.moment(item.get("sent"), zone)
-    texts = [str(part["contentString"]) for part in many(item, "payload") if part.get("contentString")]
-    return Message(
-        kind=code(item.get("category"), f"{BASE}/CodeSystem/communication"),
-        by=directory.post(reference(item.get("sender"))),
-        when=times.date_at_time(at) if at else "",
-        when_iso=at.isoformat() if at else "",
-        text="\n".join(texts),
-        minutes=int(extension(item, "duration-minutes") or 0),
-    )
-
-
-def consent_words(found: Iterable[Json]) -> tuple[str, str]:
-    """The consent's state in words and what was said about it (R151)."""
-    state, text = consent_codes(found)
-    return (words.label(words.CONSENTS, state) if state else ""), text
-
-
-def consent_codes(found: Iterable[Json]) -> tuple[str, str]:
-    """The consent's state as a code, and its text."""
-    for item in found:
-        state = str(extension(item, "consent-state") or "") or code(
-            item.get("category"), f"{BASE}/CodeSystem/consent-state"
-        )
-        text = str(extension(item, "consent-text") or "")
-        return state, text or " ".join(str(note.get("text", "")) for note in many(item, "note"))
-    return "", ""
-
-
-def timeline(resources: list[Json], directory: Directory, zone: tzinfo) -> list[Event]:
-    """The Provenances in the order of what they tell."""
-    by_ref = {own_reference(item): item for item in resources}
-    found = [event(item, by_ref, directory, zone) for item in by_type(resources, "Provenance")]
-    return sorted(found, key=lambda each: each.when_iso)
-
-
-def event(item: Json, by_ref: dict[str, Json], directory: Directory, zone: tzinfo) -> Event:
-    step = code(item.get("activity"), f"{BASE}/CodeSystem/step") or code(item.get("activity"))
-    at = times.moment(item.get("occurredDateTime") or item.get("recorded"), zone)
-    agent: Json = next(iter(many(item, "agent")), {})
-    who = reference(agent.get("who"))
-    behalf = reference(agent.get("onBehalfOf"))
-    post = directory.post(who) if who else Post()
-    targets = [by_ref.get(reference(target), {}) for target in many(item, "target")]
-    return Event(
-        step=step,
-        title=words.STEPS_DONE.get(step) or display(item.get("activity")) or step,
-        who=post.short_name or str(agent.get("who", {}).get("display", "")) or words.PLATFORM,
-        place=post.service or post.community or post.establishment,
-        when=times.date_at_time(at) if at else "",
-        when_iso=at.isoformat() if at else "",
-        time=times.time_of(at) if at else "",
-        text=event_text(targets),
-        on_behalf=directory.who(behalf) if behalf and behalf != who else "",
-        day=times.date_of(at) if at else "",
-    )
-
-
-def event_text(targets: Iterable[Json]) -> str:
-    """What a step wrote, in a line: its message, the exam's or document's title."""
-    texts: list[str] = []
-    for target in targets:
-        kind = target.get("resourceType")
-        if kind == "Communication":
-            minutes = extension(target, "duration-minutes")
-            texts += [f"{minutes} min"] if minutes else []
-            texts += [
-                str(part["contentString"]) for part in many(target, "payload") if part.get("contentString")
-            ]
-        elif kind == "ImagingStudy":
-            texts.append(exam_title(target))
-        elif kind == "DocumentReference":
-            attachment: Json = next((part.get("attachment", {}) for part in many(target, "content")), {})
-            texts.append(str(attachment.get("title") or target.get("description") or words.DOCUMENT))
-    return " · ".join(text for text in texts if text)

@@ -9,7 +9,7 @@ from datetime import date, tzinfo
 from typing import Any
 
 from smart_launch.app import words
-from smart_launch.app.views.dossier import announced
+from smart_launch.app.views.exams import announced
 from smart_launch.app.views.people import Directory, Post
 from smart_launch.app.views.questionnaire import Field, fields, judged, response_items, submitted
 from smart_launch.app.views.reading import BASE, INS_SYSTEMS, Json, extension, many, reference

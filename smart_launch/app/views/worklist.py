@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from smart_launch.app import words
 from smart_launch.app.views import times
+from smart_launch.app.views.exams import awaited, awaited_words, image_words
 from smart_launch.app.views.patient import PatientView, patient_view
 from smart_launch.app.views.people import Directory, Me
 from smart_launch.app.views.reading import (
@@ -133,7 +134,7 @@ class Row:
     when_iso: str
     when_full: str
     images: str
-    images_state: str
+    awaited: str
     href: str
 
     @property
@@ -220,20 +221,6 @@ def waits(tasks: Iterable[Json], said: Iterable[Json], me: Me, *, sender: bool) 
     return not last["acknowledgement"] or last["answer"] > last["acknowledgement"]
 
 
-def image_words(studies: list[Json]) -> str:
-    """`2 examens · 1 022 images`, or empty."""
-    images = sum(int(study.get("numberOfInstances") or 0) for study in studies)
-    if not studies:
-        return ""
-    exams = f"{len(studies)} examens" if len(studies) > 1 else "1 examen"
-    return f"{exams} · {grouped(images)} image{'s' if images > 1 else ''}"
-
-
-def grouped(number: int) -> str:
-    """French thousands: `1 022`, with a no-break space."""
-    return f"{number:,}".replace(",", "\u00a0")
-
-
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What the rows are made of."""
@@ -279,7 +266,7 @@ def row(request: Json, sources: Sources, me: Me, zone: tzinfo, now: datetime) ->
         when_iso=at.isoformat() if at else "",
         when_full=times.date_at_time(at) if at else "",
         images=image_words(studies),
-        images_state="",
+        awaited=awaited_words(len(awaited(request, studies))),
         href=f"/dossiers/{request['id']}/formulaire"
         if state == "brouillon"
         else f"/dossiers/{request['id']}",
