@@ -48,7 +48,7 @@ BELONGS_BY: Mapping[str, tuple[str, ...]] = {
     "DocumentReference": ("related",),
     "Binary": ("security-context",),
     "Consent": ("data",),
-    "ChargeItem": ("service",),
+    "ChargeItem": ("request",),
     "Provenance": ("target",),
     "AuditEvent": ("entity",),
 }
