@@ -81,16 +81,15 @@ class Fhir:
     ) -> httpx.Response:
         """One exchange with a path of this host, such as `/fhir/Patient/1`."""
         transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
+        query = tuple(params) or None  # an empty list would take the path's own query away
         own = {"accept": MEDIA_TYPE, **self._headers, **(headers or {})}
         if json is not None:
             own.setdefault("content-type", MEDIA_TYPE)
         async with httpx.AsyncClient(transport=transport, base_url=self._base_url, trust_env=False) as client:
             if json is not None:
-                response = await client.request(method, path, params=list(params), json=json, headers=own)
+                response = await client.request(method, path, params=query, json=json, headers=own)
             else:
-                response = await client.request(
-                    method, path, params=list(params), content=content, headers=own
-                )
+                response = await client.request(method, path, params=query, content=content, headers=own)
         if response.status_code >= 400:
             raise FhirError(response.status_code, _json(response))
         return response

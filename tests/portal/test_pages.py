@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from smart_launch.app.views import times
 from smart_launch.app.views.draft import ins_is_right
 from smart_launch.app.views.patient import spaced_ins
 from tests.portal.platform import platform
+
+KEY = re.compile(r'data-cle="([^"]+)"')
 
 
 @pytest.mark.parametrize(
@@ -55,3 +59,20 @@ async def test_reading_is_a_post_and_shown_to_the_caller(tmp_path: Path) -> None
             )
             assert refused.status_code in (403, 409)
             assert "texte à garder" in refused.text
+
+
+async def test_a_long_list_has_pages_and_what_waits_has_none(tmp_path: Path) -> None:
+    async with platform(tmp_path) as here:
+        sent = {await here.sent(family=f"PATIENT-{number}") for number in range(32)}
+        async with here.as_("p08") as caller, here.as_("p05") as expert:
+            first = (await caller.get("/dossiers?vue=envoyes")).text
+            link = html.unescape(re.findall(r'href="([^"]+page=[^"]+)"', first)[0])
+            second = (await caller.get(link)).text
+            pages = [set(KEY.findall(page)) for page in (first, second)]
+            assert [len(page) for page in pages] == [30, 2]
+            assert pages[0] | pages[1] == sent
+            assert "Page suivante" not in second
+            assert set(KEY.findall((await expert.get("/dossiers")).text)) == sent
+            assert KEY.findall((await caller.get("/dossiers")).text) == []
+            found = (await expert.post("/dossiers", data={"patient": "patient-31"})).text
+            assert len(KEY.findall(found)) == 1
