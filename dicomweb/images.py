@@ -8,7 +8,7 @@ from dicomweb.decoding import Decoder
 from dicomweb.files import DicomFiles
 from dicomweb.index.contract import Index
 from dicomweb.index.sqlite import open_index
-from dicomweb.rendered import Windows
+from dicomweb.windows import Windows
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 

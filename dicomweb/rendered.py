@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,12 +17,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from dicomweb.attributes import Attributes, first, integer, number, values
+from dicomweb.windows import Windows
 from profiles.outcomes import Invalid, NotAcceptable
 
 Array = npt.NDArray[Any]
 Function = Literal["linear", "linear-exact", "sigmoid"]
 MAX_VIEWPORT = 8192
-TABLES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,30 +115,11 @@ def _viewport(text: str) -> Viewport:
     )
 
 
-class Windows:
-    """The look-up tables made so far, the last used kept."""
-
-    def __init__(self) -> None:
-        self._tables: OrderedDict[tuple[object, ...], Array] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def table(
-        self, bits: int, signed: bool, slope: float, intercept: float, window: Window, invert: bool
-    ) -> Array:
-        """uint8 for each stored bit pattern."""
-        key = (bits, signed, slope, intercept, window, invert)
-        with self._lock:
-            if key in self._tables:
-                self._tables.move_to_end(key)
-                return self._tables[key]
-        kinds: dict[int, tuple[type, type]] = {8: (np.uint8, np.int8), 16: (np.uint16, np.int16)}
-        stored: Array = np.arange(1 << bits, dtype=np.uint32).astype(kinds[bits][0])
-        made = shade(stored.view(kinds[bits][1]) if signed else stored, slope, intercept, window, invert)
-        with self._lock:
-            self._tables[key] = made
-            while len(self._tables) > TABLES:
-                self._tables.popitem(last=False)
-        return made
+def table(bits: int, signed: bool, slope: float, intercept: float, window: Window, invert: bool) -> Array:
+    """uint8 for each stored bit pattern."""
+    kinds: dict[int, tuple[type, type]] = {8: (np.uint8, np.int8), 16: (np.uint16, np.int16)}
+    stored: Array = np.arange(1 << bits, dtype=np.uint32).astype(kinds[bits][0])
+    return shade(stored.view(kinds[bits][1]) if signed else stored, slope, intercept, window, invert)
 
 
 def shade(stored: Array, slope: float, intercept: float, window: Window, invert: bool) -> Array:
@@ -244,8 +223,9 @@ def _grey(
         return shade(pixels, slope, intercept, window, invert)
     unsigned = np.uint8 if bits == 8 else np.uint16
     native_order = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    table = windows.table(bits, signed, slope, intercept, window, invert)
-    return np.take(table, native_order.view(unsigned))
+    key = (bits, signed, slope, intercept, window, invert)
+    shades: Array = windows.table(key, lambda: table(*key))
+    return np.take(shades, native_order.view(unsigned))
 
 
 def default_window(attributes: Attributes) -> Window | None:

@@ -7,6 +7,7 @@ routes.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,8 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from dicomweb import routes as dicomweb
 from dicomweb.images import open_images
+from dicomweb.mount import DicomWeb
 from fhir_server import settings as config
 from fhir_server.access import SYSTEM
 from fhir_server.audit import Trail
@@ -100,6 +101,7 @@ def build(settings: Settings) -> ASGIApp:
     trail = Trail(store, settings, now)
     engine = make_engine(settings, store, trail)
     images = open_images(settings, store)
+    dicomweb = DicomWeb(images)
     figures = middleware.Figures(trail)
     keys, sessions = Keys(store), Sessions(store, settings)
     http = outbound.client()
@@ -109,9 +111,11 @@ def build(settings: Settings) -> ASGIApp:
         await store.open()
         await keys.load()
         trail.start()
+        warming = asyncio.create_task(dicomweb.warm())
         try:
             yield
         finally:
+            await warming
             await trail.stop()
             await http.aclose()
             images.close()
@@ -138,7 +142,7 @@ def build(settings: Settings) -> ASGIApp:
     app.router.routes.extend(signin.routes(SignIn(store), sessions, render))
     app.router.routes.extend(launch.routes(store, settings, keys, sessions, http, lambda: guarded, render))
     app.router.routes.extend(fhir.routes(engine, oauth_uris=_oauth_uris(settings)))
-    app.router.routes.extend(dicomweb.routes(images))
+    app.router.routes.append(dicomweb)
     app.router.routes.extend(portal.routes(lambda: guarded, zone=settings.zone))
     return middleware.Observed(guarded, figures)
 

@@ -1,0 +1,50 @@
+"""The image routes, imported when they are first asked for.
+
+Reading and drawing pixels needs libraries that take a third of the web tier's start-up time; a restart in the
+night must answer at once. The images themselves are opened at start-up, so a wrong index stops the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from starlette.routing import BaseRoute, Match, NoMatchFound, Router
+from starlette.types import Receive, Scope, Send
+
+from dicomweb.images import Images
+
+BASE = "/dicom-web"
+
+
+class DicomWeb(BaseRoute):
+    """Everything below /dicom-web. `warm` imports ahead of the first request, in a worker thread."""
+
+    def __init__(self, images: Images) -> None:
+        self._make: Callable[[], Sequence[BaseRoute]] = lambda: _routes(images)
+        self._router: Router | None = None
+
+    async def warm(self) -> None:
+        """Make the routes now; a second call changes nothing."""
+        if self._router is None:
+            made = await asyncio.to_thread(self._make)
+            self._router = self._router or Router(made)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        path = scope.get("path", "")
+        here = scope["type"] == "http" and (path == BASE or path.startswith(BASE + "/"))
+        return (Match.FULL if here else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.warm()
+        assert self._router is not None
+        await self._router(scope, receive, send)
+
+    def url_path_for(self, name: str, /, **path_params: object) -> object:  # type: ignore[override]
+        raise NoMatchFound(name, path_params)
+
+
+def _routes(images: Images) -> Sequence[BaseRoute]:
+    from dicomweb.routes import routes
+
+    return routes(images)
