@@ -243,6 +243,14 @@ def test_no_form_breaks_a_page(running: Running) -> None:
             _harmless(anybody.get(path))
 
 
+def test_an_unknown_address_is_a_french_page(running: Running) -> None:
+    with running.person("p08") as person:
+        answer = person.get("/nulle-part")
+        assert answer.status_code == 404
+        assert "Introuvable" in answer.text
+        assert person.get("/fhir/Nothing").headers["content-type"].startswith("application/fhir+json")
+
+
 def test_a_foreign_page_cannot_act_for_a_person(running: Running) -> None:
     with running.person("p08") as person:
         id = _all(person, "ServiceRequest")[0]["id"]

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Scope
 
 from smart_launch.app.desk import Desk
 from smart_launch.app.pages import dossier, form, viewer, worklist
+from smart_launch.app.pages.answers import failure
 from smart_launch.app.rendering import STATIC, render
 
 __all__ = ["render", "routes"]
@@ -33,6 +34,11 @@ class Static(StaticFiles):
         return response
 
 
+async def nowhere(request: Request) -> Response:
+    """Any other address of this host: a French page, as for what one may not see."""
+    return failure(404)
+
+
 async def home(request: Request) -> Response:
     return RedirectResponse("/dossiers", 303)
 
@@ -47,4 +53,5 @@ def routes(app_ref: Callable[[], ASGIApp], *, zone: tzinfo = ZoneInfo("Europe/Pa
         *viewer.routes(desk),
         *dossier.routes(desk),
         Mount("/static", Static(directory=STATIC), name="static"),
+        Route("/{path:path}", nowhere),  # last: what no other room answers
     ]
