@@ -14,8 +14,7 @@ from starlette.types import ASGIApp, Scope
 
 from smart_launch.app.desk import Desk
 from smart_launch.app.pages import dossier, form, viewer, worklist
-from smart_launch.app.pages.answers import failure
-from smart_launch.app.rendering import STATIC, render
+from smart_launch.app.rendering import STATIC, failure, render
 
 __all__ = ["render", "routes"]
 
