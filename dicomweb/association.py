@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from dicomweb.identity import ins_of
@@ -48,6 +48,8 @@ class Exam:
     name: str = ""
     birth: str = ""
     mixed: bool = False
+    modalities: tuple[str, ...] = ()
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +194,26 @@ def proposal_id(study: str, request: str) -> str:
     return "exam-" + _digest("proposal", study, request)
 
 
-def proposal(study: str, request: Request, why: Why, now: str) -> dict[str, Any]:
-    """A Task for a person (fhir_server/teledossier/README.md). It tells nothing of the exam but its
-    address."""
+def said(exam: Exam) -> str:
+    """What the images say of themselves, for the person who must judge whose they are: kind, time, title,
+    accession number, and the identity written on them. The exam itself stays closed until they did."""
+    name = " ".join(exam.name.replace("^", " ").split())
+    born = date.fromisoformat(exam.birth).strftime("%d/%m/%Y") if exam.birth else ""
+    parts = (
+        "/".join(exam.modalities),
+        exam.started.strftime("%d/%m/%Y %Hh%M") if exam.started else "",
+        exam.description,
+        exam.accession,
+        " ".join(part for part in (name, born) if part),
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def proposal(exam: Exam, request: Request, why: Why, now: str) -> dict[str, Any]:
+    """A Task for a person (fhir_server/teledossier/README.md)."""
     task: dict[str, Any] = {
         "resourceType": "Task",
-        "id": proposal_id(study, request.id),
+        "id": proposal_id(exam.uid, request.id),
         "status": "requested",
         "intent": "proposal",
         "code": {"coding": [{"system": f"{BASE}/CodeSystem/task", "code": "associate-exam"}]},
@@ -207,7 +223,7 @@ def proposal(study: str, request: Request, why: Why, now: str) -> dict[str, Any]
         "input": [
             {
                 "type": {"coding": [{"system": f"{BASE}/CodeSystem/task-part", "code": "exam"}]},
-                "valueReference": {"reference": f"ImagingStudy/{study}"},
+                "valueReference": {"reference": f"ImagingStudy/{exam.uid}", "display": said(exam)},
             }
         ],
     }

@@ -147,7 +147,7 @@ class Worker:
         if isinstance(decision, Attach):
             return await self._attach(study.uid, decision)
         if isinstance(decision, Propose):
-            await self._propose(study.uid, decision, requests)
+            await self._propose(exam, decision, requests)
         return False
 
     def _exam(self, study: Study, known: Sequence[Identifier]) -> Exam:
@@ -160,6 +160,8 @@ class Worker:
             first(study.attributes, "00100010"),
             f"{birth[:4]}-{birth[4:6]}-{birth[6:8]}" if len(birth) == 8 and birth.isdigit() else "",
             study.mixed,
+            study.modalities,
+            first(study.attributes, "00081030"),
         )
 
     async def _identifiers(self, study: Study) -> tuple[Identifier, ...]:
@@ -192,22 +194,33 @@ class Worker:
         if current is None:
             return False
         provenance = association.provenance(uid, decision, self._instant())
+        withdrawn = [_put({**task, "status": "cancelled"}, task) for task in await self._proposed(uid)]
         await self._transaction(
-            _put(association.attached(current, decision), current), _put(provenance, None)
+            _put(association.attached(current, decision), current), _put(provenance, None), *withdrawn
         )
         log.info("an exam was attached to %s télédossier(s)", len(decision.requests))
         return True
 
-    async def _propose(self, uid: str, decision: Propose, requests: Sequence[Request]) -> None:
+    async def _proposed(self, uid: str) -> list[dict[str, Any]]:
+        """The proposals of this exam that nobody answered yet."""
+        asked = await self.fhir.search("Task", [("code", "associate-exam"), ("status", "requested")])
+        exam = f"ImagingStudy/{uid}"
+        return [
+            task
+            for task in asked
+            if any(part.get("valueReference", {}).get("reference") == exam for part in task["input"])
+        ]
+
+    async def _propose(self, exam: Exam, decision: Propose, requests: Sequence[Request]) -> None:
         """Each proposal once: one answered before is not made again."""
         for request in requests:
             if request.id not in decision.requests:
                 continue
             try:
-                await self.fhir.read("Task", association.proposal_id(uid, request.id))
+                await self.fhir.read("Task", association.proposal_id(exam.uid, request.id))
             except NotFound:
                 await self._transaction(
-                    _put(association.proposal(uid, request, decision.why, self._instant()), None)
+                    _put(association.proposal(exam, request, decision.why, self._instant()), None)
                 )
             except Gone:
                 continue

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from dicomweb.association import Attach, Exam, Leave, Propose, Request, decide, is_near, proposal, request_of
+from dicomweb.association import (
+    Attach,
+    Exam,
+    Leave,
+    Propose,
+    Request,
+    decide,
+    is_near,
+    proposal,
+    request_of,
+    said,
+)
 from dicomweb.names import near
 
 T = datetime(2024, 8, 8, 5, 0, tzinfo=UTC)
@@ -141,8 +152,17 @@ def test_a_request_announces_by_logical_reference() -> None:
     assert request_of(resource) == Request("r1", "Patient/p1", "active", T, frozenset({"AUCH-24-08812"}))
 
 
-def test_a_proposal_tells_nothing_of_the_images() -> None:
-    task = proposal("2.25.1", request(), "traits", "2024-08-08T05:00:00Z")
+def test_a_proposal_says_what_a_person_needs_to_judge() -> None:
+    exam = Exam(
+        "2.25.1", accession="A-1", started=T, name="LABORDE^HENRI", birth="1953-05-17",
+        modalities=("CT",), description="TDM",
+    )  # fmt: skip
+    task = proposal(exam, request(), "traits", "2024-08-08T05:00:00Z")
     assert task["focus"] == {"reference": "ServiceRequest/r1"}
-    assert task["input"][0]["valueReference"] == {"reference": "ImagingStudy/2.25.1"}
-    assert task["id"] == proposal("2.25.1", request(), "several", "2030-01-01T00:00:00Z")["id"]
+    shown = f"CT · {T:%d/%m/%Y %Hh%M} · TDM · A-1 · LABORDE HENRI 17/05/1953"
+    assert task["input"][0]["valueReference"] == {"reference": "ImagingStudy/2.25.1", "display": shown}
+    assert task["id"] == proposal(exam, request(), "several", "2030-01-01T00:00:00Z")["id"]
+
+
+def test_a_proposal_of_an_exam_that_says_nothing_has_no_invented_words() -> None:
+    assert said(Exam("2.25.1")) == ""

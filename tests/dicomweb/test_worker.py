@@ -208,6 +208,9 @@ async def test_a_number_of_another_or_no_issuer_is_only_proposed(
     (task,) = await fhir.search("Task", [("focus", "ServiceRequest/r1")])
     assert (task["status"], task["intent"], task["code"]["coding"][0]["code"]) == (
         "requested", "proposal", "associate-exam")  # fmt: skip
+    # the person who decides sees what the images say of themselves
+    shown = task["input"][0]["valueReference"]["display"].split(" · ")
+    assert (shown[0], shown[-1]) == ("CT", "LABORDE Henri 17/05/1953")
     # refused by a person: not proposed again, whatever changes
     await fhir.update({**task, "status": "rejected"})
     await request(fhir, note=[{"text": "changed"}])
@@ -217,6 +220,26 @@ async def test_a_number_of_another_or_no_issuer_is_only_proposed(
     assert [one["status"] for one in await fhir.search("Task", [("focus", "ServiceRequest/r1")])] == [
         "rejected"
     ]
+
+
+async def test_an_open_proposal_is_withdrawn_when_the_exam_is_attached(
+    worker: Worker, fhir: Fhir, take: Take, clock: Clock, tmp_path: Path
+) -> None:
+    await patient(fhir)
+    await request(fhir)
+    await request(fhir, "r2")
+    take(image(tmp_path), received=clock())
+    clock.at += 3_000_000
+    await worker.step()
+    assert {one["status"] for one in await fhir.search("Task")} == {"requested"}, (
+        "several open files: proposed"
+    )
+    # one of them announces the exam: now it is known
+    await request(fhir, "r2", accession="ACC-1")
+    clock.at += 3_000_000
+    await worker.step()
+    assert await based_on(fhir) == ["ServiceRequest/r2"]
+    assert {one["status"] for one in await fhir.search("Task")} == {"cancelled"}
 
 
 async def test_accession_announced_for_a_prior_long_ago(

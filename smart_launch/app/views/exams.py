@@ -110,9 +110,10 @@ def proposals(resources: list[Json], ref: str) -> list[Proposal]:
         if reference(task.get("focus")) != ref or task.get("status") != "requested":
             continue
         for item in many(task, "input"):
-            study = reference(item.get("valueReference"))
+            proposed = item.get("valueReference") or {}
+            study = reference(proposed)
             if study:
-                title = exam_title(studies.get(study, {}))
+                title = str(proposed.get("display") or exam_title(studies.get(study, {})))
                 found.append(Proposal(study, title, str(task.get("description", ""))))
     return found
 
