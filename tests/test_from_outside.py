@@ -149,6 +149,8 @@ BODIES = (
     b'{"resourceType":"Patient","name":[{"family":"\\ud800"}]}',
     b'{"resourceType":"Bundle","type":"transaction","entry":[5,null,{"request":5}]}',
     b'{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"WHAT","url":"/../x"}}]}',
+    b'{"resourceType":"ServiceRequest","status":"active","intent":"order","subject":{"reference":"Patient/x"},'
+    b'"authoredOn":"9999-12-31T23:59:59-14:00"}',
     b'{"resourceType":"Parameters","parameter":[{"name":5}]}',
     b'{"resourceType":"Parameters","parameter":[{"name":"step","valueCode":5}]}',
     b'{"resourceType":"Parameters","parameter":[{"name":"patient","resource":5}]}',
@@ -183,6 +185,7 @@ def test_no_body_breaks_fhir(running: Running) -> None:
             "/fhir",
             "/fhir/Patient",
             "/fhir/Foo",
+            "/fhir/ServiceRequest",
             "/fhir/Binary",
             "/fhir/ServiceRequest/$start",
             *operations,
@@ -249,6 +252,19 @@ def test_an_unknown_address_is_a_french_page(running: Running) -> None:
         assert answer.status_code == 404
         assert "Introuvable" in answer.text
         assert person.get("/fhir/Nothing").headers["content-type"].startswith("application/fhir+json")
+
+
+def test_no_header_breaks_a_page(running: Running) -> None:
+    with running.person("p08") as person:
+        cookie = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
+        strange = (
+            ("user-agent", "naïf é"),
+            ("x-request-id", "\xff\xfe"),
+            ("cookie", f"{cookie}; autre=é"),
+        )
+        for name, value in strange:
+            headers = httpx.Headers({name: value}, encoding="latin-1")
+            assert person.get("/dossiers", headers=headers).status_code == 200, name
 
 
 def test_a_foreign_page_cannot_act_for_a_person(running: Running) -> None:

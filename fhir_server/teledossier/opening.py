@@ -139,7 +139,11 @@ async def _numero(engine: Engine, asked: str, occurred: str) -> str:
 
 async def free_numero(engine: Engine, occurred: str) -> str:
     """`TD-<year>-<six digits>`: the next free one of that year."""
-    year = datetime.fromisoformat(occurred).astimezone(engine.settings.zone).year
+    moment = datetime.fromisoformat(occurred)
+    try:
+        year = moment.astimezone(engine.settings.zone).year
+    except OverflowError:  # the very end or beginning of the calendar has no local time
+        year = moment.year
     while True:
         numero = f"TD-{year}-{await engine.store.next_number(f'numero-{year}'):06d}"
         if not await _is_given(engine, numero):

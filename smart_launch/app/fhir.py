@@ -82,7 +82,8 @@ class Fhir:
         """One exchange with a path of this host, such as `/fhir/Patient/1`."""
         transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
         query = tuple(params) or None  # an empty list would take the path's own query away
-        own = {"accept": MEDIA_TYPE, **self._headers, **(headers or {})}
+        # Latin-1 gives the browser's bytes back as they came, whatever they are (RFC 9110 §5.5).
+        own = httpx.Headers({"accept": MEDIA_TYPE, **self._headers, **(headers or {})}, encoding="latin-1")
         if json is not None:
             own.setdefault("content-type", MEDIA_TYPE)
         async with httpx.AsyncClient(transport=transport, base_url=self._base_url, trust_env=False) as client:
