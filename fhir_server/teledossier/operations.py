@@ -162,8 +162,8 @@ def _flow(file: Teledossier) -> Workflow:
 
 async def everything(engine: Engine, access: Access, request: OperationRequest) -> OperationResult:
     """The whole télédossier as a collection Bundle: the request first, what hangs on it oldest first, the
-    people it names; for a person also a Parameters `possible` with the steps they can make now. Raises
-    NotFound."""
+    people it names, of the types that the scopes allow to read; for a person also a Parameters `possible`
+    with the steps they can make now. Raises NotFound, Forbidden."""
     file = await opened(engine, access, request.id)
     base = engine.settings.fhir_base
     entries = [file.request, *([file.patient] if file.patient else [])]
@@ -174,7 +174,11 @@ async def everything(engine: Engine, access: Access, request: OperationRequest) 
     bundle: Resource = {
         "resourceType": "Bundle",
         "type": "collection",
-        "entry": [{"fullUrl": f"{base}/{key(one)}", "resource": one} for one in entries],
+        "entry": [
+            {"fullUrl": f"{base}/{key(one)}", "resource": one}
+            for one in entries
+            if access.allows(one["resourceType"], "r")
+        ],
     }
     if not is_machine(access):
         bundle["entry"].append({"resource": await _possible(engine, access, file)})

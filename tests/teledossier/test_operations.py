@@ -556,3 +556,17 @@ async def test_a_form_without_answers_is_saved(region: Engine) -> None:
         await call(region, "save", "p08", id, {"name": "answers", "resource": given})
         stored = (await view(region, id)).of("QuestionnaireResponse")
         assert [one.get("item", "none") for one in stored] == [items or "none"]
+
+
+async def test_everything_holds_only_what_the_scopes_allow(region: Engine) -> None:
+    """A client that may read requests alone gets no patient: an operation is no way round scopes."""
+    id = await sent(region)
+    narrow = Access("Client/narrow", (Scope("ServiceRequest", "rs"), Scope("Task", "r")), None)
+    whole, part = [await call(region, "everything", reader, id) for reader in (READER, narrow)]
+
+    def types(result: OperationResult) -> set[str]:
+        assert isinstance(result.resource, dict)
+        return {entry["resource"]["resourceType"] for entry in result.resource["entry"]}
+
+    assert types(whole) > {"ServiceRequest", "Task", "Patient", "Provenance"}, "positive control"
+    assert types(part) == {"ServiceRequest", "Task"}
