@@ -11,7 +11,7 @@ from fhir_server.operations.registry import OperationRequest, OperationResult
 from fhir_server.search.nodes import Token
 from fhir_server.teledossier import drafts
 from fhir_server.teledossier.actors import role_codes
-from fhir_server.teledossier.callers import Caller, caller, moment
+from fhir_server.teledossier.callers import Caller, caller, is_machine, moment
 from fhir_server.teledossier.calling import again, answer, new_id, write
 from fhir_server.teledossier.definitions import properties
 from fhir_server.teledossier.file import Teledossier, directory
@@ -54,16 +54,23 @@ async def start(engine: Engine, access: Access, request: OperationRequest) -> Op
         id=str(uuid5(NAMESPACE_URL, f"{NUMERO}|{numero}")),
     )
     sent = given.resource("patient", "Patient")
+    issuers = None if is_machine(access) else await _establishments(engine, who)
 
     async def attempt() -> str:
         writing = Writing(when, new_id)
-        imported = await import_patient(engine.store, sent)
+        imported = await import_patient(engine.store, sent, issuers)
         name = Teledossier({}, people=people).name_of(author)
         made = drafts.start(opening, imported, Author(author, name, who.practitioner), writing)
         await write(engine, writing.bundle())
         return str(made["id"])
 
     return await answer(engine, await again(attempt), 201)
+
+
+async def _establishments(engine: Engine, who: Caller) -> frozenset[str]:
+    """Every Organization that the person's active roles lead to: community, service, establishment."""
+    people = await directory(engine.store, map(key, who.roles))
+    return frozenset(one for one in people if one.startswith("Organization/"))
 
 
 def _author_role(who: Caller, asked: str) -> str:

@@ -7,7 +7,7 @@ replaces a less trusted one and the old name is kept, a lesser or different one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -82,10 +82,13 @@ def _identifiers(patient: Resource, wanted: Any) -> list[tuple[str, str]]:
     return [(system, number) for system, number in pairs if number and wanted(system)]
 
 
-async def import_patient(store: Store, sent: Any) -> Imported:
-    """The Patient for a télédossier: the known one, brought up to date where safe, or a new one. Raises
+async def import_patient(store: Store, sent: Any, issuers: Collection[str] | None = None) -> Imported:
+    """The Patient for a télédossier: the known one, brought up to date where safe, or a new one. `issuers`
+    (`Organization/id`) are the establishments whose local numbers the sender may bring, None for all. Raises
     Invalid."""
     incoming = taken(sent)
+    if issuers is not None:
+        incoming = _issued_by(incoming, issuers)
     ins = ins_of(incoming)
     known = await _find(store, [ins]) if ins else None
     by_ipp = await _find(store, ipps_of(incoming))
@@ -113,6 +116,19 @@ def merge(by_ins: Resource | None, by_ipp: Resource | None, incoming: Resource) 
             return _new(_without_ipp(incoming), ["identifier-taken"])
         return _update(by_ipp, incoming, [])
     return _new(incoming, [])
+
+
+def _issued_by(patient: Resource, issuers: Collection[str]) -> Resource:
+    """Without the local numbers of other establishments: they run in series and can be guessed, so only
+    their issuer's people may say whom one of them names."""
+
+    def foreign(system: str) -> bool:
+        return IPP in system and f"Organization/{system.rpartition('/')[2]}" not in issuers
+
+    several = patient.get("identifier", ())
+    kept = [one for one in several if not foreign(str(one.get("system", "")))]
+    rest = {field: content for field, content in patient.items() if field != "identifier"}
+    return {**rest, "identifier": kept} if kept else rest
 
 
 def _without_ipp(patient: Resource) -> Resource:

@@ -570,3 +570,24 @@ async def test_everything_holds_only_what_the_scopes_allow(region: Engine) -> No
 
     assert types(whole) > {"ServiceRequest", "Task", "Patient", "Provenance"}, "positive control"
     assert types(part) == {"ServiceRequest", "Task"}
+
+
+async def test_a_local_number_is_matched_only_from_its_own_establishment(region: Engine) -> None:
+    """Local numbers can be guessed: a stranger's start must neither show nor change another's patient."""
+    ipp = next(one for one in PATIENT["identifier"] if "/ipp/" in one["system"])
+    forged = {
+        "resourceType": "Patient",
+        "identifier": [ipp],
+        "birthDate": "1901-01-01",
+        "name": [{"use": "official", "family": "AUTRE", "given": ["Nom"]}],
+    }
+    given = (code("workflow", "transfert-imagerie"), {"name": "patient", "resource": forged})
+    subjects = {}
+    for by in ("p15", "p08"):
+        made = await call(region, "start", by, "", *given)
+        assert isinstance(made.resource, dict)
+        subjects[by] = target(made.resource["subject"])
+    assert subjects["p08"] == "Patient/pat03", "positive control: the establishment that issued it"
+    assert subjects["p15"] != "Patient/pat03"
+    type, _, id = subjects["p15"].partition("/")
+    assert "identifier" not in await Fhir(region, SYSTEM).read(type, id)
