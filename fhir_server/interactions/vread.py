@@ -1,9 +1,10 @@
-"""vread: one version, visible if the current one is. FHIR R4 http.html#vread"""
+"""vread: one version, visible if the current one is, from where `since` says. FHIR R4 http.html#vread"""
 
 from __future__ import annotations
 
 from fhir_server.access import Access
 from fhir_server.interactions.engine import Engine
+from fhir_server.interactions.since import first_version
 from fhir_server.interactions.visibility import find, require, unknown
 from fhir_server.store.contract import Version
 from profiles.outcomes import Gone
@@ -15,6 +16,8 @@ async def vread(engine: Engine, access: Access, type: str, id: str, version: int
     require(access, type, "r")
     now = await find(engine, access, type, id)
     if now is None:
+        raise unknown(type, id)
+    if version < await first_version(engine, access, now):
         raise unknown(type, id)
     found = now if now.version == version else await engine.store.vread(type, id, version)
     if found is None:

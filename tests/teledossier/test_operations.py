@@ -12,6 +12,8 @@ from fhir_server.access import SYSTEM, Access, Scope
 from fhir_server.demo.directory import everyone, patients
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
+from fhir_server.interactions.history import history
+from fhir_server.interactions.vread import vread
 from fhir_server.operations.registry import OperationRequest, OperationResult
 from fhir_server.teledossier.file import Teledossier, read_mark
 from fhir_server.teledossier.file import load as load_file
@@ -591,3 +593,32 @@ async def test_a_local_number_is_matched_only_from_its_own_establishment(region:
     assert subjects["p15"] != "Patient/pat03"
     type, _, id = subjects["p15"].partition("/")
     assert "identifier" not in await Fhir(region, SYSTEM).read(type, id)
+
+
+async def test_the_versions_of_a_draft_stay_with_who_wrote_it(region: Engine) -> None:
+    """A recipient's history of the request, and of what hangs on it, begins with what was sent."""
+    id = await started(region)
+    form = {"resourceType": "QuestionnaireResponse", "status": "in-progress"}
+    for said, item in (("pas encore", FORM["avis-avc-aigu"][:1]), ("dit", FORM["avis-avc-aigu"])):
+        answers = {"name": "answers", "resource": {**form, "item": item}}
+        to = reference("recipient", "Organization/neurovasc-tls")
+        await call(region, "save", "p08", id, answers, to, text("comment", said))
+    await call(region, "step", "p08", id, code("step", "send"))
+    author, recipient = await who(region, "p08"), await who(region, "p05")
+    form_id = str((await view(region, id)).of("QuestionnaireResponse")[0]["id"])
+    for type, one in (("ServiceRequest", id), ("QuestionnaireResponse", form_id)):
+        own = (await history(region, author, type, one)).parsed()
+        seen = (await history(region, recipient, type, one)).parsed()
+        now = own["total"]
+        assert now == len(own["entry"]) > 1, "positive control"
+        assert seen["total"] == len(seen["entry"]) == 1, type
+        page = (await history(region, recipient, type, one, count=1)).parsed()
+        assert [link["relation"] for link in page["link"]] == ["self"]
+        assert (await vread(region, recipient, type, one, now)).version == now
+        for old in range(1, now):
+            assert (await vread(region, author, type, one, old)).version == old
+            with pytest.raises(NotFound):
+                await vread(region, recipient, type, one, old)
+        assert "pas encore" not in str(seen)
+    await call(region, "step", "p05", id, code("step", "read"))
+    assert (await history(region, recipient, "ServiceRequest", id)).parsed()["total"] == 2
