@@ -267,6 +267,12 @@ def test_no_header_breaks_a_page(running: Running) -> None:
             assert person.get("/dossiers", headers=headers).status_code == 200, name
 
 
+def test_no_page_mark_breaks_the_list(running: Running) -> None:
+    with running.person("p08") as person:
+        for mark in ("%00", "%0d%0aX: y", "_cursor=zz", "zz=1"):
+            _harmless(person.get(f"/dossiers?page={mark}"))
+
+
 def test_a_foreign_page_cannot_act_for_a_person(running: Running) -> None:
     with running.person("p08") as person:
         id = _all(person, "ServiceRequest")[0]["id"]
