@@ -32,7 +32,7 @@ from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.rest.answer import FHIR_JSON
 from fhir_server.rest.middleware import Figures, Observed
-from fhir_server.rest.routes import routes
+from fhir_server.rest.routes import before
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from fhir_server.store.files import Files
@@ -77,8 +77,8 @@ async def _server(folder: Path, listening: socket.socket, ready: Connection) -> 
     async def bare(request: Request) -> Response:
         return Response(stored.body, media_type=FHIR_JSON)
 
-    app = Starlette(routes=[Route("/bare/{id}", bare), *routes(engine)])
-    wrapped = Observed(_Trusting(app), Figures())
+    app = Starlette(routes=[Route("/bare/{id}", bare)])
+    wrapped = Observed(_Trusting(before(app, engine)), Figures())
     config = uvicorn.Config(wrapped, log_level="warning", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     ready.send(True)

@@ -130,7 +130,7 @@ def build(settings: Settings) -> ASGIApp:
         redoc_url=None,
     )
     guarded = Guard(
-        app,
+        fhir.before(app, engine, oauth_uris=_oauth_uris(settings)),
         store=store,
         settings=settings,
         keys=keys,
@@ -141,7 +141,6 @@ def build(settings: Settings) -> ASGIApp:
     app.router.routes.extend(authorization.routes(store, settings, keys, http))
     app.router.routes.extend(signin.routes(SignIn(store), sessions, render))
     app.router.routes.extend(launch.routes(store, settings, keys, sessions, http, lambda: guarded, render))
-    app.router.routes.extend(fhir.routes(engine, oauth_uris=_oauth_uris(settings)))
     app.router.routes.append(dicomweb)
     app.router.routes.extend(portal.routes(lambda: guarded, zone=settings.zone))
     return middleware.Observed(guarded, figures)

@@ -10,6 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -120,6 +121,7 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{PREFIX}TIMEZONE={settings.timezone!r} is not a time zone name") from error
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """True for localhost and loopback addresses."""
     try:

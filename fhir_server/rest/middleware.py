@@ -48,13 +48,24 @@ class Figures:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self.running = Gauge(
-            "teledossier_requests_running", "Requests being answered", registry=self.registry
-        )
+        running = Gauge("teledossier_requests_running", "Requests being answered", registry=self.registry)
+        running.set_function(lambda: self.running)
+        self.running = 0
+        self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         dropped = Gauge(
             "teledossier_audit_dropped_total", "Audit events lost since the start", registry=self.registry
         )
         dropped.set_function(lambda: trail.dropped if trail is not None else 0)
+
+    def count(self, method: str, room: str, status: int, seconds: float) -> None:
+        """One request more. The series are looked up once: their number is bounded by methods, rooms and
+        statuses."""
+        counted = self._counted.get((method, room, status))
+        if counted is None:
+            series = self.requests.labels(method, room, str(status)), self.seconds.labels(room)
+            counted = self._counted[method, room, status] = series
+        counted[0].inc()
+        counted[1].observe(seconds)
 
 
 def room_of(path: str) -> str:
@@ -90,14 +101,13 @@ class Observed:
                 message["headers"] = [*message["headers"], (b"x-request-id", number.encode())]
             await send(message)
 
-        self.figures.running.inc()
+        self.figures.running += 1
         try:
             await self.app(scope, receive, observed_send)
         finally:
-            self.figures.running.dec()
+            self.figures.running -= 1
             took = time.perf_counter() - began
-            self.figures.requests.labels(_method(scope), room, str(status)).inc()
-            self.figures.seconds.labels(room).observe(took)
+            self.figures.count(_method(scope), room, status, took)
             if access_log.isEnabledFor(logging.INFO):
                 access_log.info("%s %s %s %d %.1fms", number, _method(scope), room, status, took * 1000)
 

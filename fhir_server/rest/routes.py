@@ -7,11 +7,10 @@ one split of the path. FHIR R4 http.html#summary
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NoReturn
+from dataclasses import dataclass
 from urllib.parse import unquote
 
-from starlette.routing import BaseRoute, Match, NoMatchFound
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.entries import parse_query
@@ -45,35 +44,29 @@ _SEARCH: Mapping[str, Handler] = {"POST": resources.search_type}
 _BASE: Mapping[str, Handler] = {"POST": resources.post_bundle}
 
 
-def routes(engine: Engine, *, oauth_uris: Mapping[str, str] | None = None) -> list[BaseRoute]:
-    """Everything below /fhir but its .well-known. `oauth_uris` (authorize, token, …) go into the
-    CapabilityStatement; None says that no authorization server is there."""
-    endpoint = FhirEndpoint(engine, capability.statement(engine, oauth_uris))
-    return [Below(endpoint)]
+def before(app: ASGIApp, engine: Engine, *, oauth_uris: Mapping[str, str] | None = None) -> ASGIApp:
+    """`app` with /fhir in front of it, all but `/fhir/.well-known`, which is the authorization server's.
+    `oauth_uris` (authorize, token, …) go into the CapabilityStatement; None says that no authorization
+    server is there."""
+    return Before(app, FhirEndpoint(engine, capability.statement(engine, oauth_uris)))
 
 
-class Below(BaseRoute):
-    """The route of /fhir and all below it but `/fhir/.well-known`, which is the authorization server's. A
-    pattern would be slower and would let go a path with a line break in it."""
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Sends what is FHIR's straight to its endpoint: a route among others costs a read by id as much as the
+    reading does."""
 
-    def __init__(self, endpoint: FhirEndpoint) -> None:
-        self._endpoint = endpoint
+    app: ASGIApp
+    endpoint: FhirEndpoint
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """By prefix, for HTTP only."""
-        path: str = scope["path"]
-        ours = path.startswith("/fhir/") or path == "/fhir"
-        if not ours or scope["type"] != "http" or path.startswith("/fhir/.well-known/"):
-            return Match.NONE, {}
-        return Match.FULL, {}
-
-    def url_path_for(self, name: str, /, **path_params: object) -> NoReturn:
-        """None of these addresses has a name."""
-        raise NoMatchFound(name, path_params)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Straight to the endpoint."""
-        await self._endpoint(scope, receive, send)
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if (path.startswith("/fhir/") or path == "/fhir") and not path.startswith("/fhir/.well-known/"):
+                await self.endpoint(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class FhirEndpoint:

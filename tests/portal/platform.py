@@ -24,7 +24,7 @@ from fhir_server import access as rights
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.operations.registry import Operations
-from fhir_server.rest.routes import routes as fhir_routes
+from fhir_server.rest.routes import before
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from fhir_server.store.contract import Store
@@ -212,7 +212,7 @@ async def platform(folder: Path, base_url: str = "http://portail.test") -> Async
     images = open_images(settings, store)
     holder: list[ASGIApp] = []
     portal = portal_routes(lambda: holder[0])
-    app = Starlette(routes=[*fhir_routes(engine), *image_routes(images), *portal])
+    app = before(Starlette(routes=[*image_routes(images), *portal]), engine)
     holder.append(CookieGuard(app, store))
     made = Platform(holder[0], settings, engine, images)
     try:

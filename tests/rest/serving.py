@@ -17,7 +17,7 @@ from fhir_server.access import Scope as Granted
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.rest.middleware import Figures, Observed, status_routes
-from fhir_server.rest.routes import routes
+from fhir_server.rest.routes import before
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from fhir_server.store.files import Files
@@ -69,5 +69,5 @@ def make_engine(tmp_path: Path, store: Store, **parts: Any) -> Engine:
 
 def serve(engine: Engine, oauth_uris: Mapping[str, str] | None = None) -> Served:
     figures = Figures(engine.trail)
-    app = Starlette(routes=[*routes(engine, oauth_uris=oauth_uris), *status_routes(engine.store, figures)])
+    app = before(Starlette(routes=status_routes(engine.store, figures)), engine, oauth_uris=oauth_uris)
     return Served(engine, app, figures)

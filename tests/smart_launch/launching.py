@@ -25,7 +25,7 @@ from fhir_server.access import SYSTEM
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.operations.registry import Operations
-from fhir_server.rest.routes import routes as fhir_routes
+from fhir_server.rest.routes import before
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from fhir_server.store.files import Files
@@ -180,11 +180,11 @@ def wire(settings: Settings, store: Any, outside: httpx.AsyncClient) -> tuple[AS
             *authorization.routes(store, settings, keys, outside),
             *signin.routes(SignIn(store), sessions, render),
             *launch.routes(store, settings, keys, sessions, outside, app_ref, render),
-            *fhir_routes(engine),
             *portal.routes(app_ref),
         ]
     )
     audience = partial(membership.audience, store)
+    app = before(app, engine)
     guard = Guard(app, store=store, settings=settings, keys=keys, sessions=sessions, audience=audience)
     built.append(guard)
     return guard, engine
