@@ -77,8 +77,12 @@ async def _server(folder: Path, listening: socket.socket, ready: Connection) -> 
     async def bare(request: Request) -> Response:
         return Response(stored.body, media_type=FHIR_JSON)
 
-    app = Starlette(routes=[Route("/bare/{id}", bare)])
-    wrapped = Observed(_Trusting(before(app, engine)), Figures())
+    app = Observed(_Trusting(before(Starlette(), engine)), Figures())
+    plain = Starlette(routes=[Route("/bare/{id}", bare)])
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        await (plain if scope["path"].startswith("/bare/") else app)(scope, receive, send)
+
     config = uvicorn.Config(wrapped, log_level="warning", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     ready.send(True)

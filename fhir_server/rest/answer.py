@@ -13,6 +13,7 @@ from fhir_server.access import Access
 from profiles.outcomes import Unauthenticated
 
 FHIR_JSON = "application/fhir+json; charset=utf-8"
+_JSON_HEADER = (b"content-type", FHIR_JSON.encode())
 _GZIP_FROM = 4096
 """Bytes: below, compressing costs more than it saves."""
 
@@ -56,8 +57,8 @@ class Answer:
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()
         ]
-        if body and not any(name == b"content-type" for name, _ in headers):
-            headers.append((b"content-type", FHIR_JSON.encode()))
+        if body and "Content-Type" not in self.headers:
+            headers.append(_JSON_HEADER)
         if len(body) >= _GZIP_FROM and "gzip" in call.headers.get("accept-encoding", ""):
             body = gzip.compress(body, 1)
             headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]

@@ -13,6 +13,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass
+from itertools import count
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.requests import Request
@@ -51,11 +52,17 @@ class Figures:
         running = Gauge("teledossier_requests_running", "Requests being answered", registry=self.registry)
         running.set_function(lambda: self.running)
         self.running = 0
+        self._prefix, self._numbers = secrets.token_hex(6), count()
         self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         dropped = Gauge(
             "teledossier_audit_dropped_total", "Audit events lost since the start", registry=self.registry
         )
         dropped.set_function(lambda: trail.dropped if trail is not None else 0)
+
+    def number(self) -> str:
+        """A request's number: this process's own random part, then a count. Asking the system for random bytes
+        at each request would cost more than all else here."""
+        return f"{self._prefix}{next(self._numbers):04x}"
 
     def count(self, method: str, room: str, status: int, seconds: float) -> None:
         """One request more. The series are looked up once: their number is bounded by methods, rooms and
@@ -89,7 +96,7 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        number = _number(scope)
+        number = _given_number(scope) or self.figures.number()
         scope["request_id"] = number
         status, room, began = 500, room_of(scope["path"]), time.perf_counter()
 
@@ -112,13 +119,13 @@ class Observed:
                 access_log.info("%s %s %s %d %.1fms", number, _method(scope), room, status, took * 1000)
 
 
-def _number(scope: Scope) -> str:
+def _given_number(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given = value.decode("latin-1")
             if _REQUEST_ID.fullmatch(given):
                 return str(given)
-    return secrets.token_hex(8)
+    return ""
 
 
 def _method(scope: Scope) -> str:

@@ -76,12 +76,17 @@ class FhirEndpoint:
         self._engine, self._metadata = engine, metadata
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call(scope["method"], (), (), _headers(scope), scope, receive)
+        headers = _headers(scope)
         try:
-            call = Call(scope["method"], _segments(scope), _query(scope), call.headers, scope, receive)
-            answer = await self._handle(call)
+            call = Call(scope["method"], _segments(scope), _query(scope), headers, scope, receive)
         except Exception as error:
+            call = Call(scope["method"], (), (), headers, scope, receive)
             answer = _problem(call, error)
+        else:
+            try:
+                answer = await self._handle(call)
+            except Exception as error:
+                answer = _problem(call, error)
         await answer.send(call, send)
 
     async def _handle(self, call: Call) -> Answer | binary.FileAnswer:
