@@ -60,8 +60,8 @@ class Figures:
         dropped.set_function(lambda: trail.dropped if trail is not None else 0)
 
     def number(self) -> str:
-        """A request's number: this process's own random part, then a count. Asking the system for random bytes
-        at each request would cost more than all else here."""
+        """A request's number: this process's own random part, then a count. Random bytes from the system at
+        each request would cost more than all else here."""
         return f"{self._prefix}{next(self._numbers):04x}"
 
     def count(self, method: str, room: str, status: int, seconds: float) -> None:
