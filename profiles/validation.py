@@ -12,9 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 from profiles import definitions
+from profiles.codes import CodeChecker, Coding, Verdict
 from profiles.outcomes import Issue
 from profiles.schema.report import Report
 from profiles.schema.structure import check_resource
+
+__all__ = ["CodeChecker", "Coding", "Verdict", "validate"]
 
 
 def validate(resource: dict[str, Any], type: str = "") -> list[Issue]:
