@@ -34,7 +34,7 @@ from fhir_server.search.entries import Convert, Found
 from fhir_server.store.contract import Entries
 from profiles import definitions
 from profiles.fhirpath import compiler, paths
-from profiles.fhirpath.nodes import Scope, resource_node
+from profiles.fhirpath.nodes import Budget, Scope, resource_node
 
 Json = dict[str, Any]
 
@@ -86,7 +86,7 @@ def extract(resource: Json, fhir_base: str, zone: tzinfo) -> Entries:
 
 def _compute(computed: _Computed, resource: Json, found: Found) -> None:
     root = resource_node(resource)
-    for value, type, _sibling in computed.run([root], Scope(resource, root)):
+    for value, type, _sibling in computed.run([root], Scope(resource, root, Budget())):
         convert = entries.converter(computed.code, computed.search_type, type.removeprefix("System."), "")
         if convert is not None and value is not None:
             convert(value, found)

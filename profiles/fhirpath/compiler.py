@@ -14,7 +14,16 @@ from typing import Any
 
 from profiles import definitions
 from profiles.fhirpath import functions, operators
-from profiles.fhirpath.nodes import Collection, Node, Scope, children, is_type, resource_node
+from profiles.fhirpath.nodes import (
+    Collection,
+    Environment,
+    Node,
+    Scope,
+    children,
+    is_type,
+    resource_node,
+    scope_of,
+)
 from profiles.fhirpath.parser import parse
 from profiles.fhirpath.syntax import (
     Call,
@@ -33,10 +42,25 @@ from profiles.outcomes import Invalid
 Run = Callable[[Collection, Scope], Collection]
 
 
+Evaluate = Callable[[Node, Environment], Collection]
+
+
 def evaluate(expression: str, resource: dict[str, Any], **constants: Collection) -> Collection:
-    """The nodes that an expression finds in a resource. Raises Invalid when it cannot be compiled."""
-    root = resource_node(resource)
-    return compile_expression(expression)([root], Scope(resource, root, 0, constants))
+    """The nodes that an expression finds in a resource. Raises Invalid when it cannot be compiled, or fails
+    as the specification has it."""
+    return compile(expression)(resource_node(resource), Environment(constants=constants))
+
+
+def compile(expression: str) -> Evaluate:
+    """An expression as a function of a node and an Environment.
+
+    Raises Invalid when the text is wrong (`fhirpath-syntax`) or names what is not offered
+    (`fhirpath-unsupported`). The function raises Invalid alone, whatever the node holds: `fhirpath-singleton`
+    for several items where one is meant, `fhirpath-type` for operands that do not fit,
+    `fhirpath-too-costly` beyond `Environment.cost_limit`.
+    """
+    run = compile_expression(expression)
+    return lambda node, environment: run([node], scope_of(node, environment))
 
 
 @lru_cache(maxsize=4096)
@@ -104,8 +128,8 @@ def _special(name: str) -> Run:
     if name == "this":
         return lambda focus, scope: [scope.this]
     if name == "index":
-        return lambda focus, scope: [(scope.index, "System.Integer", None)]
-    raise Invalid("fhirpath-unsupported", f"FHIRPath ${name} is not offered")
+        return lambda focus, scope: [(scope.place, "System.Integer", None)]
+    return lambda focus, scope: scope.total or []
 
 
 _FIXED: Mapping[str, str] = {
@@ -116,8 +140,12 @@ _FIXED: Mapping[str, str] = {
 
 
 def _external(name: str) -> Run:
-    if name in ("resource", "rootResource", "context"):
+    if name == "context":
+        return lambda focus, scope: [scope.context or scope.this]
+    if name == "rootResource":
         return lambda focus, scope: [resource_node(scope.root)]
+    if name == "resource":
+        return lambda focus, scope: [resource_node(scope.resource or scope.root)]
     if name in _FIXED:
         text: Node = (_FIXED[name], "System.String", None)
         return lambda focus, scope: [text]
@@ -128,8 +156,8 @@ def _external(name: str) -> Run:
         return lambda focus, scope: [url]
 
     def run(focus: Collection, scope: Scope) -> Collection:
-        if name not in scope.constants:
+        if name not in scope.environment.constants:
             raise Invalid("fhirpath-unknown-constant", f"FHIRPath constant %{name[:64]} is not known here")
-        return list(scope.constants[name])
+        return list(scope.environment.constants[name])
 
     return run

@@ -9,12 +9,15 @@ A primitive that has only extensions is a node with the value None. FHIRPath N1 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from profiles import definitions
+from profiles.outcomes import Invalid
 
 Node = tuple[Any, str, "dict[str, Any] | None"]
 Collection = list[Node]
@@ -23,15 +26,71 @@ TRUE: Node = (True, "System.Boolean", None)
 FALSE: Node = (False, "System.Boolean", None)
 
 
+COST_LIMIT = 500_000
+"""Items that one evaluation may make or visit; hundreds of times what the largest R4 example needs."""
+
+
+class Budget:
+    """What is left of the work that one evaluation may do. Its one state is a counter, so that no expression
+    can run or grow without end, whatever it nests."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int = COST_LIMIT) -> None:
+        self.left = left
+
+    def spend(self, items: int) -> None:
+        """Raises Invalid (`fhirpath-too-costly`) when the work is over the limit."""
+        self.left -= items
+        if self.left < 0:
+            raise Invalid("fhirpath-too-costly", "this FHIRPath evaluation takes more work than is allowed")
+
+
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """What an expression may look at beside its focus: the whole resource, `$this`, `$index`, `%name`
-    values."""
+class Environment:
+    """What an evaluation may ask of the world around the resource, as pure functions over what is loaded.
+
+    `resource` is `%resource` (the resource or contained resource that holds the focus; None: the focus's
+    own), `root` is `%rootResource` (its container; None: the same). `resolve` gives the resource that a
+    reference text leads to, None when it is not to be had. `member_of` and `conforms_to` answer None for
+    "cannot be judged". `now` is the moment of the evaluation; without it, the clock is read.
+    """
+
+    resource: dict[str, Any] | None = None
+    root: dict[str, Any] | None = None
+    constants: Mapping[str, Collection] = field(default_factory=lambda: MappingProxyType({}))
+    resolve: Callable[[str], dict[str, Any] | None] | None = None
+    member_of: Callable[[Node, str], bool | None] | None = None
+    conforms_to: Callable[[dict[str, Any], str], bool | None] | None = None
+    trace: Callable[[str, Collection], None] | None = None
+    now: datetime | None = None
+    cost_limit: int = COST_LIMIT
+
+
+PLAIN = Environment()
+
+
+class Scope(NamedTuple):
+    """What an expression may look at beside its focus: the root resource, `$this`, `$index`, `$total`,
+    `%resource`, `%context`, and the environment. A NamedTuple, as one is made for every item that a
+    criterion is asked about."""
 
     root: dict[str, Any]
     this: Node
-    index: int = 0
-    constants: Mapping[str, Collection] = field(default_factory=dict)
+    budget: Budget
+    place: int = 0
+    total: Collection | None = None
+    resource: dict[str, Any] | None = None
+    context: Node | None = None
+    environment: Environment = PLAIN
+
+
+def scope_of(node: Node, environment: Environment) -> Scope:
+    """The scope of an evaluation that starts at `node`."""
+    own = node[0] if isinstance(node[0], dict) else {}
+    resource = environment.resource if environment.resource is not None else own
+    root = environment.root if environment.root is not None else resource
+    return Scope(root, node, Budget(environment.cost_limit), 0, None, resource, node, environment)
 
 
 def resource_node(resource: dict[str, Any]) -> Node:
@@ -40,12 +99,16 @@ def resource_node(resource: dict[str, Any]) -> Node:
 
 
 def truth(collection: Collection) -> bool | None:
-    """A collection as a Boolean: None when empty; any single item that is no Boolean is true. FHIRPath N1
-    §4.5"""
+    """A collection as a Boolean: None when empty; one item that is no Boolean is true. Raises Invalid for
+    several. FHIRPath N1 §4.5"""
     if not collection:
         return None
-    value = collection[0][0]
-    return value if isinstance(value, bool) else True
+    if len(collection) > 1:
+        raise Invalid("fhirpath-singleton", "FHIRPath expects one item here, not several")
+    value, type, _sibling = collection[0]
+    if isinstance(value, bool):
+        return value
+    return None if value is None and type == "boolean" else True
 
 
 def boolean(value: bool | None) -> Collection:

@@ -19,7 +19,7 @@ from typing import Any
 from profiles import definitions
 from profiles.fhirpath import compiler
 from profiles.fhirpath.functions.fhir import target
-from profiles.fhirpath.nodes import Scope, fhir_type, is_type, steps, truth
+from profiles.fhirpath.nodes import Budget, Scope, fhir_type, is_type, steps, truth
 from profiles.fhirpath.parser import parse, type_name
 from profiles.fhirpath.syntax import Call, Constant, Expression, Item, Member, Operation, Special, TypeTest
 
@@ -164,7 +164,7 @@ def _test(criterion: Expression, way: _Way) -> Test:
 
     def test(value: Any, resource: Json) -> bool:
         node = (value, type, None)
-        return truth(run([node], Scope(resource, node))) is True
+        return truth(run([node], Scope(resource, node, Budget()))) is True
 
     return test
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from profiles.fhirpath.nodes import Collection, Node, Scope
 from profiles.fhirpath.parser import type_name
@@ -44,4 +43,6 @@ def named_type(name: str, arguments: tuple[Expression, ...]) -> str:
 
 def each(run: Run, node: Node, scope: Scope, index: int) -> Collection:
     """An argument evaluated with one item as focus, `$this` and `$index`."""
-    return run([node], replace(scope, this=node, index=index))
+    scope.budget.spend(1)
+    root, _this, budget, _index, total, resource, context, environment = scope
+    return run([node], Scope(root, node, budget, index, total, resource, context, environment))
