@@ -58,31 +58,48 @@ def parse(text: str, own_base: str = "") -> Reference:
     return Reference("absolute", text, type, id, version or "")
 
 
-def walk(resource: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every Reference of a resource that has a literal reference: (FHIRPath, the Reference's own dict, to be
+Place = tuple[Any, ...]
+"""Where a member stands: (the place of what holds it, its name or its place in the list); `told` spells it."""
+
+
+def walk(resource: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Every Reference of a resource that has a literal reference: (its place, the Reference's own dict, to be
     changed in place if wished). Goes into contained resources, extensions, and the entries of a Bundle."""
-    for path, holder, key, value in _strings(resource, str(resource.get("resourceType", ""))):
-        if key == "reference" and isinstance(value, str):
-            yield path.removesuffix(".reference"), holder
+    found: list[_Text] = []
+    _gather(resource, (str(resource.get("resourceType", "")),), found)
+    for place, holder, key, _value in found:
+        if key == "reference":
+            yield place, holder
+
+
+def told(place: Place) -> str:
+    """The place as a FHIRPath: `Patient.contact[0].organization`."""
+    if len(place) == 1:
+        return str(place[0])
+    step = place[1]
+    return f"{told(place[0])}[{step}]" if isinstance(step, int) else f"{told(place[0])}.{step}"
 
 
 def rewrite(resource: dict[str, Any], replace: Callable[[str], str | None]) -> None:
     """Put `replace(link)` in the place of every link, where it is not None: in References, in elements of the
     types uri, url, oid, uuid and canonical, and in the href and src of narratives. In place. FHIR R4
     http.html#trules"""
-    for _path, holder, key, value in _strings(resource, ""):
+    found: list[_Text] = []
+    _gather(resource, (), found)
+    for _place, holder, key, value in found:
         if key == "div":
             holder[key] = _ATTRIBUTE.sub(lambda found: _relink(found, replace), value)
-        elif _is_link(key):
+        else:
             new = replace(value)
             if new is not None:
                 holder[key] = new
 
 
+_LINKS = ("url", "Url", "uri", "Uri", "valueOid", "valueUuid", "Canonical")
+
+
 def _is_link(key: str) -> bool:
-    return key == "reference" or key.endswith(
-        ("url", "Url", "uri", "Uri", "valueOid", "valueUuid", "Canonical")
-    )
+    return key == "reference" or key.endswith(_LINKS)
 
 
 def _relink(found: re.Match[str], replace: Callable[[str], str | None]) -> str:
@@ -90,17 +107,20 @@ def _relink(found: re.Match[str], replace: Callable[[str], str | None]) -> str:
     return found[0] if new is None else f"{found[1]}{found[2]}{new}{found[2]}"
 
 
-def _strings(node: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any], str, str]]:
-    """(path, holding dict, key, text) of every string member, depth first. Lists of strings are passed over:
-    FHIR has repeating uris only for namings (`instantiatesUri`, `profile`), which are not links to
-    entries."""
-    for key, value in list(node.items()):
-        here = f"{path}.{key}"
+_Text = tuple[Place, dict[str, Any], str, str]
+"""(where the holder stands, the holder, key, text)"""
+
+
+def _gather(node: dict[str, Any], place: Place, found: list[_Text]) -> None:
+    """Every text that is a link or a narrative, depth first. Lists of strings are passed over: FHIR has
+    repeating uris only for namings (`instantiatesUri`, `profile`), which are not links to entries."""
+    for key, value in node.items():
         if isinstance(value, str):
-            yield here, node, key, value
+            if key == "div" or _is_link(key):
+                found.append((place, node, key, value))
         elif isinstance(value, dict):
-            yield from _strings(value, here)
+            _gather(value, (place, key), found)
         elif isinstance(value, list):
-            for place, item in enumerate(value):
+            for at, item in enumerate(value):
                 if isinstance(item, dict):
-                    yield from _strings(item, f"{here}[{place}]")
+                    _gather(item, ((place, key), at), found)

@@ -19,10 +19,11 @@ _HOME = re.compile(r"(?P<base>https?://.+)/[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}(/
 
 def conditional(resource: Resource) -> Iterator[tuple[str, str, str]]:
     """Each conditional reference: (as written, the type it asks for, where it stands)."""
-    for path, holder in references.walk(resource):
-        link = references.parse(holder["reference"])
-        if link.kind == "conditional":
-            yield link.target, link.type, path
+    for place, holder in references.walk(resource):
+        if "?" in holder["reference"]:
+            link = references.parse(holder["reference"])
+            if link.kind == "conditional":
+                yield link.target, link.type, references.told(place)
 
 
 def relinked(resource: Resource, resolve: Callable[[str], str | None]) -> tuple[Resource, list[str]]:
@@ -31,7 +32,9 @@ def relinked(resource: Resource, resolve: Callable[[str], str | None]) -> tuple[
     copy: Resource = _copied(resource)
     references.rewrite(copy, resolve)
     lost = [
-        path for path, holder in references.walk(copy) if references.parse(holder["reference"]).kind == "urn"
+        references.told(place)
+        for place, holder in references.walk(copy)
+        if holder["reference"].startswith("urn:")
     ]
     return copy, lost
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from profiles.references import Reference, parse, rewrite, walk
+from profiles.references import Reference, parse, rewrite, told, walk
 
 BASE = "https://here.example/fhir"
 
@@ -62,7 +62,7 @@ def resource() -> dict[str, object]:
 
 
 def test_walk_finds_every_reference_with_its_path() -> None:
-    assert [(path, holder["reference"]) for path, holder in walk(resource())] == [
+    assert [(told(path), holder["reference"]) for path, holder in walk(resource())] == [
         ("Task.contained[0].managingOrganization", "urn:uuid:3"),
         ("Task.focus", "urn:uuid:1"),
         ("Task.input[0].valueReference", "Patient/1"),
