@@ -59,7 +59,7 @@ def parse(text: str, own_base: str = "") -> Reference:
 
 
 Place = tuple[Any, ...]
-"""Where a member stands: (the place of what holds it, its name or its place in the list); `told` spells it."""
+"""Where a member stands: (the place of its holder, its name or its number in the list). `told` spells it."""
 
 
 def walk(resource: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:

@@ -81,7 +81,7 @@ class FhirEndpoint:
             call = Call(scope["method"], _segments(scope), _query(scope), headers, scope, receive)
         except Exception as error:
             call = Call(scope["method"], (), (), headers, scope, receive)
-            answer = _problem(call, error)
+            answer: Answer | binary.FileAnswer = _problem(call, error)
         else:
             try:
                 answer = await self._handle(call)
