@@ -7,22 +7,17 @@ python -m bench.platform [--images 2000]
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import httpx
 
+from bench.serving import free_port, megabytes, started, wait
 from simulators.modality.exams import read_scenario
 from simulators.modality.generate import generate
 from simulators.modality.send import send
@@ -31,55 +26,19 @@ ROOT = Path(__file__).parent.parent
 SCENARIO = Path(str(files("fhir_server") / "demo" / "scenario.yaml"))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _started(folder: Path, command: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fhir_server", command],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TELEDOSSIER_LOG_LEVEL": "warning", **environment},
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-
-
-def _wait(port: int) -> None:
-    while True:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.01)
-
-
-def _megabytes(pid: int) -> float:
-    for line in (Path("/proc") / str(pid) / "status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
 def _start_up(folder: Path) -> None:
     taken = []
     for _ in range(5):
-        port = _free_port()
+        port = free_port()
         began = time.perf_counter()
-        with _started(folder, "serve", {"TELEDOSSIER_PORT": str(port)}):
-            _wait(port)
+        with started(folder, ["serve"], {"TELEDOSSIER_PORT": str(port)}):
+            wait(port)
             taken.append(time.perf_counter() - began)
     print(f"serve answers /readyz        {statistics.median(taken):6.2f} s (median of 5; goal < 2)")
 
 
 def _study(folder: Path, images: int) -> None:
-    web, dimse = _free_port(), _free_port()
+    web, dimse = free_port(), free_port()
     environment = {
         "TELEDOSSIER_PORT": str(web), "TELEDOSSIER_DIMSE_PORT": str(dimse), "TELEDOSSIER_AUTH": "open",
     }  # fmt: skip
@@ -87,18 +46,18 @@ def _study(folder: Path, images: int) -> None:
     generate(exam, folder / "exam")
     bytes_sent = sum(path.stat().st_size for path in (folder / "exam").glob("*.dcm"))
     with (
-        _started(folder, "serve", environment) as serve,
-        _started(folder, "dimse", environment) as node,
-        _started(folder, "worker", environment) as worker,
+        started(folder, ["serve"], environment) as serve,
+        started(folder, ["dimse"], environment) as node,
+        started(folder, ["worker"], environment) as worker,
     ):
-        _wait(web)
+        wait(web)
         _wait_port(dimse)
         began = time.perf_counter()
         sent = send(folder / "exam", "127.0.0.1", dimse, "TELEDOSSIER", calling="BENCH")
         took = time.perf_counter() - began
         rate = bytes_sent / took / 1e6
         print(f"C-STORE, {sent} images of 128 kB {sent / took:6.0f} images/s, {rate:.0f} MB/s")
-        before = _megabytes(serve.pid)
+        before = megabytes(serve.pid)
         url = f"http://127.0.0.1:{web}/dicom-web/studies/{exam.study_uid}"
         began, received = time.perf_counter(), 0
         accept = {"Accept": 'multipart/related; type="application/dicom"'}
@@ -108,10 +67,10 @@ def _study(folder: Path, images: int) -> None:
         took = time.perf_counter() - began
         print(f"WADO-RS, the whole study      {received / took / 1e6:6.0f} MB/s ({received / 1e6:.0f} MB)")
         print(
-            f"peak of serve                 {_megabytes(serve.pid):6.0f} MB ({before:.0f} before; goal < 300)"
+            f"peak of serve                 {megabytes(serve.pid):6.0f} MB ({before:.0f} before; goal < 300)"
         )
-        print(f"peak of the node              {_megabytes(node.pid):6.0f} MB (goal < 300)")
-        print(f"peak of the worker            {_megabytes(worker.pid):6.0f} MB (goal < 300)")
+        print(f"peak of the node              {megabytes(node.pid):6.0f} MB (goal < 300)")
+        print(f"peak of the worker            {megabytes(worker.pid):6.0f} MB (goal < 300)")
 
 
 def _wait_port(port: int) -> None:

@@ -14,8 +14,6 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bench.serving import Client, connected
 from fhir_server.access import SYSTEM
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
@@ -90,39 +89,13 @@ async def _server(folder: Path, listening: socket.socket, ready: Connection) -> 
     await store.close()
 
 
-class _Client:
-    """A keep-alive HTTP/1.1 connection that costs little, so that the server is what is measured."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    async def ask(self, method: str, path: str, body: bytes = b"") -> int:
-        head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAccept: application/fhir+json\r\n"
-        if body:
-            head += f"Content-Type: application/fhir+json\r\nContent-Length: {len(body)}\r\n"
-        self._writer.write(head.encode() + b"\r\n" + body)
-        answer = await self._reader.readuntil(b"\r\n\r\n")
-        lowered = answer.lower()
-        at = lowered.index(b"content-length:") + 15
-        await self._reader.readexactly(int(lowered[at : lowered.index(b"\r\n", at)]))
-        return int(answer.split(b" ", 2)[1])
-
-
-@asynccontextmanager
-async def _connected(port: int, clients: int) -> AsyncIterator[list[_Client]]:
-    pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(clients)]
-    yield [_Client(*pair) for pair in pairs]
-    for _, writer in pairs:
-        writer.close()
-
-
 async def _rate(
-    clients: list[_Client], seconds: float, method: str, path: str, body: bytes, ok: int
+    clients: list[Client], seconds: float, method: str, path: str, body: bytes, ok: int
 ) -> tuple[float, float]:
     """(requests a second, p95 in ms) of all clients together."""
     until, times = time.perf_counter() + seconds, []
 
-    async def work(client: _Client) -> None:
+    async def work(client: Client) -> None:
         while (began := time.perf_counter()) < until:
             status = await client.ask(method, path, body)
             assert status == ok, status
@@ -136,7 +109,7 @@ async def _measure(port: int, seconds: float, count: int) -> None:
     body = json.dumps({key: value for key, value in PATIENT.items() if key != "id"}).encode()
     bare: list[float] = []
     read: list[float] = []
-    async with _connected(port, count) as clients:
+    async with connected(port, count) as clients:
         for _ in range(3):
             bare.append((await _rate(clients, seconds / 3, "GET", "/bare/bench", b"", 200))[0])
             read.append((await _rate(clients, seconds / 3, "GET", "/fhir/Patient/bench", b"", 200))[0])
