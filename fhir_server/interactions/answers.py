@@ -53,13 +53,15 @@ def answer_error(error: TeledossierError) -> Entry:
 async def do_read(engine: Engine, access: Access, item: Item) -> Entry:
     """GET and HEAD inside a bundle: read, vread, history of one resource, search of a type."""
     match item.segments:
+        case ("_history",) | (_, "_history") | (_, _, "_history"):
+            type, id = (*item.segments[:-1], "", "")[:2]
+            listing = await history(engine, access, type, id, item.query)
+            return Entry(listing.dump(), response={"status": "200 OK"})
         case (type,):
             listing = await search_listing(engine, access, type, item.query)
             return Entry(listing.dump(), response={"status": "200 OK"})
         case (type, id):
             return _answer_read(engine, await read(engine, access, type, id))
-        case (type, id, "_history"):
-            return Entry((await history(engine, access, type, id)).dump(), response={"status": "200 OK"})
         case (type, id, "_history", version) if version.isdecimal() and len(version) < 19:
             return _answer_read(engine, await vread(engine, access, type, id, int(version)))
     raise Invalid(

@@ -122,7 +122,8 @@ def _check(item: Item) -> None:
     url = f"{item.place}.request.url"
     if not item.segments:
         raise Invalid("bad-url", f"{url} names no resource type", expression=url)
-    if item.type not in definitions.resource_types() and not item.type.startswith("$"):
+    past = item.segments == ("_history",) and item.verb in ("GET", "HEAD")
+    if item.type not in definitions.resource_types() and not item.type.startswith("$") and not past:
         raise Invalid("unknown-type", f"{url} starts with no resource type of FHIR R4", expression=url)
     if item.verb in ("POST", "PUT") and item.resource is None:
         raise Invalid("no-resource", f"{item.place} has no resource", expression=item.place)

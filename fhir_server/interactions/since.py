@@ -15,7 +15,7 @@ from fhir_server.access import BELONGS_BY, Access
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.visibility import find, sees_all
 from fhir_server.search.index import extract
-from fhir_server.store.contract import Version
+from fhir_server.store.contract import Past, Version
 from profiles import codec
 
 _PAGE = 100
@@ -66,7 +66,7 @@ async def _came_in(engine: Engine, access: Access, request: Version) -> int:
 async def _past(engine: Engine, now: Version) -> AsyncIterator[Version]:
     """Every version, newest first."""
     before: int | None = None
-    while versions := await engine.store.history(now.type, now.id, count=_PAGE, before=before):
+    while versions := await engine.store.history(Past((now.type,), now.id, _PAGE, before)):
         for version in versions:
             yield version
         before = versions[-1].seq

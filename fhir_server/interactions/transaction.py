@@ -77,6 +77,8 @@ async def transaction(
 def _check_scope(access: Access, item: Item) -> None:
     if is_operation(item):
         raise NotSupported("no-operation", f"{item.place}: operations run in a batch", expression=item.place)
+    if item.segments == ("_history",):
+        return  # it looks after itself: the types it shows are those that the scopes allow
     if item.verb in ("GET", "HEAD"):
         require(access, item.type, "s" if len(item.segments) == 1 else "r")
     else:

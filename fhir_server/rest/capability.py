@@ -18,7 +18,16 @@ from profiles import codec, definitions
 
 _OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
-_INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")
+_INTERACTIONS = (
+    "read",
+    "vread",
+    "update",
+    "delete",
+    "history-instance",
+    "history-type",
+    "create",
+    "search-type",
+)
 
 
 def statement(engine: Engine, oauth_uris: Mapping[str, str] | None) -> bytes:
@@ -29,7 +38,7 @@ def statement(engine: Engine, oauth_uris: Mapping[str, str] | None) -> bytes:
         "be seen is answered like what is not there.",
         "security": _security(oauth_uris),
         "resource": [_resource(engine, type) for type in sorted(definitions.resource_types())],
-        "interaction": [{"code": "transaction"}, {"code": "batch"}],
+        "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
     }
     operations = _operations(engine.operations.at("system"))
     if operations:

@@ -19,7 +19,6 @@ from profiles import codec
 from profiles.outcomes import Invalid, Issue, NotSupported, operation_outcome
 
 _FORM_LIMIT = 1_000_000
-_HISTORY_MOST = 1000
 _READ_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
 
 
@@ -90,22 +89,11 @@ def _check_parameters(call: Call) -> None:
             )
 
 
-async def history_instance(engine: Engine, call: Call) -> Answer:
-    """GET [type]/[id]/_history, `_count`, and `_before` as the next link carries it."""
+async def history_of(engine: Engine, call: Call) -> Answer:
+    """GET _history, [type]/_history and [type]/[id]/_history."""
     check_format(call)
-    type, id, _ = call.segments
-    count, before = 20, None
-    for name, value in call.query:
-        if name == "_count":
-            count = min(http.whole_number(name, value), _HISTORY_MOST)
-        elif name == "_before":
-            before = http.whole_number(name, value)
-        elif name not in ("_format", "_pretty"):
-            raise Invalid(
-                "unknown-parameter",
-                f"{name[:64]} is not a parameter of history; valid: _count, _format, _pretty",
-            )
-    listing = await history.history(engine, call.access, type, id, count=count, before=before)
+    type, id = (*call.segments[:-1], "", "")[:2]
+    listing = await history.history(engine, call.access, type, id, call.query)
     return Answer(200, pretty(call, listing.dump()))
 
 

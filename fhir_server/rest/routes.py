@@ -37,7 +37,7 @@ _INSTANCE: Mapping[str, Handler] = {
 }
 _BINARY_TYPE: Mapping[str, Handler] = {**_TYPE, "POST": binary.create_binary}
 _BINARY_INSTANCE: Mapping[str, Handler] = {**_INSTANCE, "GET": binary.read_binary, "HEAD": binary.read_binary}
-_HISTORY: Mapping[str, Handler] = {"GET": resources.history_instance, "HEAD": resources.history_instance}
+_HISTORY: Mapping[str, Handler] = {"GET": resources.history_of, "HEAD": resources.history_of}
 _VERSION: Mapping[str, Handler] = {"GET": resources.read_version, "HEAD": resources.read_version}
 _BINARY_VERSION: Mapping[str, Handler] = {"GET": binary.read_binary, "HEAD": binary.read_binary}
 _SEARCH: Mapping[str, Handler] = {"POST": resources.search_type}
@@ -122,7 +122,7 @@ def _find(call: Call) -> Mapping[str, Handler]:
         case (_, "_search"):
             return _SEARCH
         case (_, "_history"):
-            raise NotSupported("no-type-history", "history is offered for one resource")
+            return _HISTORY
         case (_, _):
             return _BINARY_INSTANCE if raw else _INSTANCE
         case (_, _, "_history"):
@@ -139,7 +139,9 @@ def _system(call: Call) -> Mapping[str, Handler]:
         return _BASE
     if len(call.segments) > 1:
         raise unknown_address()
-    raise NotSupported("no-system-level", "search and history over all types are not offered; name a type")
+    if call.segments == ("_history",):
+        return _HISTORY
+    raise NotSupported("no-system-level", "search over all types is not offered; name a type")
 
 
 def _check_type(name: str) -> None:

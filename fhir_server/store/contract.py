@@ -65,6 +65,20 @@ class Row:
     position: tuple[object, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Which versions a history asks for, newest first: of these types (None: of all), of one `id` if it is
+    given (then of one type). `before` is a seq; `since` and `during` are UTC microseconds: written at or
+    after it; current at some moment of the half-open interval."""
+
+    types: tuple[str, ...] | None = None
+    id: str = ""
+    count: int = 20
+    before: int | None = None
+    since: int | None = None
+    during: tuple[int, int] | None = None
+
+
 class RaceLost(Exception):
     """Some Put's `expect` is no longer true; nothing of the commit was written. Carries which."""
 
@@ -92,8 +106,8 @@ class Store(Protocol):
 
     async def vread(self, type: str, id: str, version: int) -> Version | None: ...
 
-    async def history(self, type: str, id: str, *, count: int, before: int | None = None) -> list[Version]:
-        """Newest first; `before` is a seq."""
+    async def history(self, past: Past) -> list[Version]:
+        """Tombstones included, newest first by seq."""
 
     async def search(self, select: Select) -> list[Row]:
         """At most `count` rows in order; default order is newest first (`seq` descending)."""

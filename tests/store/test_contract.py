@@ -2,13 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fhir_server.search.nodes import Everything, Select
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
-from fhir_server.store.contract import RaceLost, SchemaMismatch, Store, Version
+from fhir_server.store.contract import Past, RaceLost, SchemaMismatch, Store, Version
 from profiles.outcomes import NotSupported, Unavailable
 from tests.store.making import AT, gone, put
 
@@ -33,7 +34,7 @@ async def test_a_write_is_read_back_byte_for_byte(store: Store) -> None:
 async def test_an_empty_store_answers(store: Store) -> None:
     assert await store.latest() == 0
     assert await store.read("Patient", "a") is None
-    assert await store.history("Patient", "a", count=5) == []
+    assert await store.history(Past(("Patient",), "a", 5)) == []
     assert await ids(store) == []
     assert await store.count("Patient", Everything()) == 0
     assert [version async for version in store.scan()] == []
@@ -55,15 +56,15 @@ async def test_versions_and_tombstones(store: Store) -> None:
     assert again.version == 4
     assert await store.read("Patient", "a") == again
     assert await ids(store) == ["a"]
-    history = await store.history("Patient", "a", count=10)
+    history = await store.history(Past(("Patient",), "a", 10))
     assert [(each.version, each.method) for each in history] == [
         (4, "update"),
         (3, "delete"),
         (2, "update"),
         (1, "create"),
     ]
-    assert [each.version for each in await store.history("Patient", "a", count=2)] == [4, 3]
-    assert [each.version for each in await store.history("Patient", "a", count=9, before=history[1].seq)] == [
+    assert [each.version for each in await store.history(Past(("Patient",), "a", 2))] == [4, 3]
+    assert [each.version for each in await store.history(Past(("Patient",), "a", 9, history[1].seq))] == [
         2,
         1,
     ]
@@ -252,6 +253,33 @@ async def test_a_foreign_or_other_schema_is_refused(tmp_path: Path, spoil: str) 
         connection.execute("PRAGMA user_version=99" if spoil == "version" else "CREATE TABLE x(y)")
         connection.close()
     with pytest.raises(
-        SchemaMismatch, match={"version": "schema 99, this program needs schema 1"}.get(spoil, "schema 1")
+        SchemaMismatch, match={"version": "schema 99, this program needs schema 2"}.get(spoil, "schema 2")
     ):
         await open_store(settings).open()
+
+
+async def test_history_of_types_and_of_everything(store: Store) -> None:
+    """By type, since a moment, and what was current during an interval, in pages."""
+    await store.commit([put("Patient", "a", at=AT), put("Organization", "o", at=AT)])
+    await store.commit([put("Patient", "b", at=AT + 10)])
+    await store.commit([put("Patient", "a", 1, at=AT + 20)])
+    await store.commit([gone("Patient", "b", 1)])
+
+    async def asked(**parts: Any) -> list[tuple[str, int]]:
+        return [(each.id, each.version) for each in await store.history(Past(**parts))]
+
+    everything = [("b", 2), ("a", 2), ("b", 1), ("o", 1), ("a", 1)]
+    assert await asked() == everything
+    assert await asked(types=("Patient",)) == [one for one in everything if one[0] != "o"]
+    assert await asked(types=("Organization",)) == [("o", 1)]
+    assert await asked(types=("Organization", "Patient")) == everything
+    assert await asked(types=("Task",)) == []
+    assert await asked(since=AT + 20) == [("a", 2)]
+    assert await asked(types=("Patient",), since=AT + 10) == [("a", 2), ("b", 1)]
+    assert await asked(types=("Patient",), id="a", since=AT + 1) == [("a", 2)]
+    assert await asked(types=("Patient",), id="a", during=(AT + 5, AT + 6)) == [("a", 1)]
+    assert await asked(types=("Patient",), id="a", during=(AT + 15, AT + 21)) == [("a", 2), ("a", 1)]
+    assert await asked(types=("Patient",), id="a", during=(AT - 5, AT)) == []
+    newest, second, *_ = await store.history(Past(count=2))
+    assert [one.id for one in (newest, second)] == ["b", "a"]
+    assert await asked(before=second.seq, count=2) == [("b", 1), ("o", 1)]

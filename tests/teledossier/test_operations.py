@@ -612,7 +612,7 @@ async def test_the_versions_of_a_draft_stay_with_who_wrote_it(region: Engine) ->
         now = own["total"]
         assert now == len(own["entry"]) > 1, "positive control"
         assert seen["total"] == len(seen["entry"]) == 1, type
-        page = (await history(region, recipient, type, one, count=1)).parsed()
+        page = (await history(region, recipient, type, one, [("_count", "1")])).parsed()
         assert [link["relation"] for link in page["link"]] == ["self"]
         assert (await vread(region, recipient, type, one, now)).version == now
         for old in range(1, now):

@@ -33,8 +33,8 @@ def _put(connection: sqlite3.Connection, names: Writing, put: Put) -> Version:
         eid = names.entity_added(tid, put.id)
     number = put.expect + 1
     rno = connection.execute(
-        "INSERT INTO res(eid, ver, at, method, body) VALUES(?, ?, ?, ?, ?)",
-        (eid, number, put.at, put.method, packed(put.body)),
+        "INSERT INTO res(eid, ver, tid, at, method, body) VALUES(?, ?, ?, ?, ?, ?)",
+        (eid, number, tid, put.at, put.method, packed(put.body)),
     ).lastrowid
     assert rno is not None
     if old is not None:

@@ -103,17 +103,6 @@ def one_version(reading: Reading, type: str, id: str, number: int) -> Version | 
     return version(type, id, rows[0]) if rows else None
 
 
-def versions(reading: Reading, type: str, id: str, wanted: int, before: int | None) -> list[Version]:
-    eid = reading.names.entity(type, id)
-    if eid is None:
-        return []
-    rows = reading.rows(
-        f"SELECT {COLUMNS} FROM res r WHERE r.eid=? AND r.rno<? ORDER BY r.ver DESC LIMIT ?",
-        (eid, 2**62 if before is None else before, wanted),
-    )
-    return [version(type, id, row) for row in rows]
-
-
 def at_numbers(reading: Reading, type: str, rnos: list[int]) -> dict[int, Version]:
     """The versions of one type at these write numbers."""
     marks = ",".join("?" * len(rnos))

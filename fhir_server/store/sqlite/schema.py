@@ -16,7 +16,7 @@ from pathlib import Path
 from fhir_server.store.contract import SchemaMismatch
 from profiles.outcomes import Unavailable
 
-SCHEMA = 1
+SCHEMA = 2
 APPLICATION = 0x54444F53  # "TDOS"
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 BUSY_SECONDS = 30.0
@@ -28,9 +28,11 @@ CREATE TABLE par(pid INTEGER PRIMARY KEY, tid INT NOT NULL, name TEXT NOT NULL, 
 CREATE TABLE ent(eid INTEGER PRIMARY KEY, tid INT NOT NULL, id TEXT NOT NULL, rno INT);
 CREATE UNIQUE INDEX ent_u ON ent(id, tid);
 CREATE TABLE res(
-  rno INTEGER PRIMARY KEY, eid INT NOT NULL, ver INT NOT NULL, at INT NOT NULL, method TEXT NOT NULL, body
-  BLOB);
+  rno INTEGER PRIMARY KEY, eid INT NOT NULL, ver INT NOT NULL, tid INT NOT NULL, at INT NOT NULL,
+  method TEXT NOT NULL, body BLOB);
 CREATE UNIQUE INDEX res_u ON res(eid, ver);
+CREATE INDEX res_h ON res(tid, rno);
+CREATE INDEX res_a ON res(at);
 CREATE TABLE tv(vid INTEGER PRIMARY KEY, sys TEXT NOT NULL, code TEXT NOT NULL);
 CREATE UNIQUE INDEX tv_u ON tv(code, sys);
 CREATE TABLE tok(pid INT, vid INT, rno INT, PRIMARY KEY(pid, vid, rno)) WITHOUT ROWID;

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fhir_server.search.nodes import Node, Select
-from fhir_server.store.contract import Put, Row, Version
-from fhir_server.store.sqlite import commits, pages, reader, records, schema
+from fhir_server.store.contract import Past, Put, Row, Version
+from fhir_server.store.sqlite import commits, history, pages, reader, records, schema
 from fhir_server.store.sqlite.reader import Readers, Reading
 from fhir_server.store.sqlite.writer import Work, Writer
 from profiles.outcomes import Unavailable
@@ -65,8 +65,8 @@ class SqliteStore:
     async def vread(self, type: str, id: str, version: int) -> Version | None:
         return reader.one_version(self._here, type, id, version)
 
-    async def history(self, type: str, id: str, *, count: int, before: int | None = None) -> list[Version]:
-        return await self._read(lambda reading: reader.versions(reading, type, id, count, before))
+    async def history(self, past: Past) -> list[Version]:
+        return await self._read(lambda reading: history.versions(reading, past))
 
     async def search(self, select: Select) -> list[Row]:
         def work(reading: Reading) -> list[Row]:
