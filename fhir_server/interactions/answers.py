@@ -11,7 +11,7 @@ from fhir_server.interactions.entries import Item
 from fhir_server.interactions.history import history
 from fhir_server.interactions.listing import Entry
 from fhir_server.interactions.prepare import instant
-from fhir_server.interactions.read import read
+from fhir_server.interactions.read import not_modified, read
 from fhir_server.interactions.search import search_listing
 from fhir_server.interactions.vread import vread
 from fhir_server.store.contract import Version
@@ -61,9 +61,9 @@ async def do_read(engine: Engine, access: Access, item: Item) -> Entry:
             listing = await search_listing(engine, access, type, item.query)
             return Entry(listing.dump(), response={"status": "200 OK"})
         case (type, id):
-            return _answer_read(engine, await read(engine, access, type, id))
+            return _answer_read(engine, item, await read(engine, access, type, id))
         case (type, id, "_history", version) if version.isdecimal() and len(version) < 19:
-            return _answer_read(engine, await vread(engine, access, type, id, int(version)))
+            return _answer_read(engine, item, await vread(engine, access, type, id, int(version)))
     raise Invalid(
         "bad-url",
         f"{item.place}.request.url is no address that a bundle can read",
@@ -71,8 +71,10 @@ async def do_read(engine: Engine, access: Access, item: Item) -> Entry:
     )
 
 
-def _answer_read(engine: Engine, version: Version) -> Entry:
+def _answer_read(engine: Engine, item: Item, version: Version) -> Entry:
     response = {"status": "200 OK", "etag": f'W/"{version.version}"', "lastModified": instant(version.at)}
+    if not_modified(version, item.if_none_match, item.if_modified_since):
+        return Entry(None, response={**response, "status": phrase(304)})
     return Entry(version.body, f"{engine.settings.fhir_base}/{version.type}/{version.id}", response=response)
 
 

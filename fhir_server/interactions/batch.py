@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from fhir_server.access import Access
 from fhir_server.interactions.answers import answer_error, answer_version, as_entry, do_read
 from fhir_server.interactions.create import create, create_unless
-from fhir_server.interactions.delete import delete
-from fhir_server.interactions.engine import Engine
+from fhir_server.interactions.delete import delete, delete_matching
+from fhir_server.interactions.engine import Engine, Resource
 from fhir_server.interactions.entries import Item, check_offered, is_operation
 from fhir_server.interactions.listing import Entry
-from fhir_server.interactions.update import update
+from fhir_server.interactions.update import update, update_matching
 from fhir_server.operations.registry import Level, OperationRequest
+from fhir_server.store.contract import Version
 from profiles.outcomes import NotFound, TeledossierError, Unavailable
 
 _TOGETHER = 16
@@ -51,7 +52,10 @@ async def _one(engine: Engine, access: Access, item: Item, returning: str) -> En
     if item.verb in ("GET", "HEAD"):
         return await do_read(engine, access, item)
     if item.verb == "DELETE":
-        gone = await delete(engine, access, item.type, item.id, if_match=item.if_match)
+        if item.condition is None:
+            gone = await delete(engine, access, item.type, item.id, if_match=item.if_match)
+        else:
+            gone = await delete_matching(engine, access, item.type, item.condition, if_match=item.if_match)
         return (
             answer_version(engine, gone, returning)
             if gone
@@ -59,14 +63,17 @@ async def _one(engine: Engine, access: Access, item: Item, returning: str) -> En
         )
     assert item.resource is not None
     if item.verb == "PUT":
-        resource = {**item.resource, "id": item.id}
-        return answer_version(
-            engine, await update(engine, access, resource, if_match=item.if_match), returning
-        )
+        return answer_version(engine, await _update(engine, access, item, item.resource), returning)
     if item.if_none_exist is None:
         return answer_version(engine, await create(engine, access, item.resource), returning)
     version, made = await create_unless(engine, access, item.resource, item.if_none_exist)
     return answer_version(engine, version, returning, status="" if made else "200 OK")
+
+
+async def _update(engine: Engine, access: Access, item: Item, resource: Resource) -> Version:
+    if item.condition is not None:
+        return await update_matching(engine, access, resource, item.condition, if_match=item.if_match)
+    return await update(engine, access, {**resource, "id": item.id}, if_match=item.if_match)
 
 
 async def _operation(engine: Engine, access: Access, item: Item) -> Entry:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 from fhir_server.access import Access
 from fhir_server.interactions.engine import Engine
-from fhir_server.store.contract import Put, Version
+from fhir_server.store.contract import Put, Unless, Version
 
 
-async def one(engine: Engine, access: Access, put: Put, *, old: Version | None = None) -> Version:
+async def one(
+    engine: Engine, access: Access, put: Put, *, old: Version | None = None, unless: Sequence[Unless] = ()
+) -> Version:
     """One resource. Raises RaceLost."""
-    return (await many(engine, access, [put], olds={(put.type, put.id): old} if old else {}))[0]
+    olds = {(put.type, put.id): old} if old else {}
+    return (await many(engine, access, [put], olds=olds, unless=unless))[0]
 
 
 async def many(
@@ -20,10 +23,11 @@ async def many(
     puts: Sequence[Put],
     *,
     olds: dict[tuple[str, str], Version] | None = None,
+    unless: Sequence[Unless] = (),
 ) -> list[Version]:
     """All or nothing; the versions of `puts` in order. `olds` are the bodies that deletions remove, for the
     trail. Raises RaceLost."""
     events: list[Put] = []
     if engine.trail is not None:
         events = engine.trail.of_writes(access, puts, olds or {})
-    return (await engine.store.commit([*puts, *events]))[: len(puts)]
+    return (await engine.store.commit([*puts, *events], unless))[: len(puts)]

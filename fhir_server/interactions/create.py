@@ -7,12 +7,12 @@ from uuid import uuid4
 
 from fhir_server.access import Access
 from fhir_server.interactions import commit, prepare
+from fhir_server.interactions.condition import the_one
 from fhir_server.interactions.engine import Engine, Resource
-from fhir_server.interactions.search import matches
 from fhir_server.interactions.visibility import require
-from fhir_server.store.contract import Version
+from fhir_server.store.contract import RaceLost, Version
 from fhir_server.store.files import Stored
-from profiles.outcomes import PreconditionFailed
+from profiles.outcomes import Conflict
 
 
 async def create(
@@ -20,8 +20,7 @@ async def create(
 ) -> Version:
     """Stores it under a new id; an id it carries is ignored, as the standard demands. `stored`: a Binary's
     bytes. Raises Unprocessable, Forbidden, NotFound (a télédossier the writer may not see)."""
-    type = prepare.type_of(resource)
-    require(access, type, "c")
+    require(access, prepare.type_of(resource), "c")
     at = prepare.moment(engine)
     put = await prepare.put(engine, access, resource, str(uuid4()), old=None, at=at, stored=stored)
     return await commit.one(engine, access, put)
@@ -31,12 +30,17 @@ async def create_unless(
     engine: Engine, access: Access, resource: Resource, condition: Sequence[tuple[str, str]]
 ) -> tuple[Version, bool]:
     """If-None-Exist: nothing matches, create (True); one does, that one (False); several: PreconditionFailed.
-    Two such requests at the same moment may both create: the store knows no uniqueness beyond ids."""
+    Of simultaneous requests with the same condition one creates. Raises Conflict after lost races."""
     type = prepare.type_of(resource)
     require(access, type, "c")
-    found = await matches(engine, access, type, condition, count=2)
-    if len(found) > 1:
-        raise PreconditionFailed("several-match", f"the condition matches several {type}")
-    if found:
-        return found[0], False
-    return await create(engine, access, resource), True
+    for _ in range(prepare.ATTEMPTS):
+        found = await the_one(engine, access, type, condition)
+        if found.version is not None:
+            return found.version, False
+        at = prepare.moment(engine)
+        put = await prepare.put(engine, access, resource, str(uuid4()), old=None, at=at)
+        try:
+            return await commit.one(engine, access, put, unless=[found.unless]), True
+        except RaceLost:
+            continue
+    raise Conflict("lost-race", f"what the condition says of {type} keeps changing; retry")

@@ -14,7 +14,10 @@ from profiles import definitions
 from profiles.outcomes import Invalid, NotSupported
 
 VERBS = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
+_WRITES = ("DELETE", "PUT", "PATCH")
 _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
+ABSENT, PRESENT = 0, -1
+"""What a write may demand instead of a version number: that nothing is there, that something is."""
 _ETAG = re.compile(r'(?:W/)?"([0-9]{1,18})"')
 
 
@@ -30,6 +33,8 @@ class Item:
     full_url: str
     if_match: int | None
     if_none_exist: tuple[tuple[str, str], ...] | None
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
 
     @property
     def type(self) -> str:
@@ -38,6 +43,11 @@ class Item:
     @property
     def id(self) -> str:
         return self.segments[1] if len(self.segments) > 1 else ""
+
+    @property
+    def condition(self) -> tuple[tuple[str, str], ...] | None:
+        """What the one resource must match that is updated, patched or deleted; None when an id names it."""
+        return self.query if self.verb in _WRITES and len(self.segments) == 1 else None
 
     @property
     def place(self) -> str:
@@ -55,6 +65,18 @@ def parse_etag(value: str) -> int:
     if not found:
         raise Invalid("bad-etag", 'an ETag of this server looks like W/"3"')
     return int(found[1])
+
+
+def demanded(if_match: str | None, if_none_match: str | None) -> int | None:
+    """What a write demands of the current version: its number, PRESENT for `If-Match: *`, ABSENT for
+    `If-None-Match: *`. Raises Invalid. RFC 9110 §13.1"""
+    if if_match:
+        return PRESENT if if_match.strip() == "*" else parse_etag(if_match)
+    if if_none_match:
+        if if_none_match.strip() != "*":
+            raise Invalid("bad-etag", "If-None-Match of a write is *: nothing may be there yet")
+        return ABSENT
+    return None
 
 
 def parse_query(text: str) -> tuple[tuple[str, str], ...]:
@@ -85,7 +107,7 @@ def _item(index: int, entry: Any, fhir_base: str) -> Item:
     request = entry.get("request") if isinstance(entry, dict) else None
     if not isinstance(request, dict):
         raise Invalid("no-request", f"{place} has no request", expression=place)
-    for name in ("method", "url", "ifMatch", "ifNoneExist", "ifNoneMatch"):
+    for name in ("method", "url", "ifMatch", "ifNoneExist", "ifNoneMatch", "ifModifiedSince"):
         if name in request and not isinstance(request[name], str):
             raise Invalid(
                 "bad-request", f"{place}.request.{name} is not a string", expression=f"{place}.request.{name}"
@@ -110,8 +132,10 @@ def _item(index: int, entry: Any, fhir_base: str) -> Item:
         parse_query(query),
         resource,
         full_url,
-        parse_etag(request["ifMatch"]) if request.get("ifMatch") else None,
+        demanded(request.get("ifMatch"), request.get("ifNoneMatch") if verb not in ("GET", "HEAD") else None),
         parse_query(request["ifNoneExist"]) if request.get("ifNoneExist") else None,
+        request.get("ifNoneMatch"),
+        request.get("ifModifiedSince"),
     )
     _check(item)
     return item
@@ -125,6 +149,10 @@ def _check(item: Item) -> None:
     past = item.segments == ("_history",) and item.verb in ("GET", "HEAD")
     if item.type not in definitions.resource_types() and not item.type.startswith("$") and not past:
         raise Invalid("unknown-type", f"{url} starts with no resource type of FHIR R4", expression=url)
+    if item.verb in _WRITES and not (len(item.segments) == 2 or item.query) and not is_operation(item):
+        raise Invalid("bad-url", f"{url} names neither an id nor a condition", expression=url)
+    if item.verb in _WRITES and len(item.segments) == 2 and item.query:
+        raise Invalid("bad-url", f"{url} names an id and a condition: one of them", expression=url)
     if item.verb in ("POST", "PUT") and item.resource is None:
         raise Invalid("no-resource", f"{item.place} has no resource", expression=item.place)
     if item.resource is None or is_operation(item):
@@ -152,9 +180,3 @@ def check_offered(item: Item) -> None:
     """Raises NotSupported for what the standard names and this server does not do inside a bundle."""
     if item.verb == "PATCH":
         raise NotSupported("no-patch", f"{item.place}: PATCH is not offered", expression=item.place)
-    if item.verb in ("PUT", "DELETE") and len(item.segments) != 2:
-        raise NotSupported(
-            "no-conditional-write",
-            f"{item.place}: conditional update and delete are not offered",
-            expression=item.place,
-        )

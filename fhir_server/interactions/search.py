@@ -17,7 +17,7 @@ from fhir_server.interactions.visibility import require
 from fhir_server.search.plan import plan, run
 from fhir_server.store.contract import Version
 from profiles import codec
-from profiles.outcomes import PreconditionFailed, operation_outcome
+from profiles.outcomes import operation_outcome
 
 Params = Sequence[tuple[str, str]]
 
@@ -58,22 +58,3 @@ def _entry(base: str, version: Version, mode: str, subset: Subset) -> Entry:
 async def search(engine: Engine, access: Access, type: str, params: Params) -> dict[str, Any]:
     """One page as a searchset Bundle, for callers in the process."""
     return (await search_listing(engine, access, type, params)).parsed()
-
-
-async def matches(
-    engine: Engine, access: Access, type: str, condition: Params, *, count: int
-) -> list[Version]:
-    """What a condition (If-None-Exist, conditional reference) matches, at most `count`. An empty condition
-    would match everything: PreconditionFailed."""
-    require(access, type, "s")
-    if not any(value for name, value in condition if not name.startswith("_") or name in ("_id", "_tag")):
-        raise PreconditionFailed("empty-condition", "the condition has no search parameter that narrows it")
-    settings = engine.settings
-    planned = plan(
-        type,
-        [*condition, ("_count", str(count)), ("_total", "none")],
-        access,
-        fhir_base=settings.fhir_base,
-        zone=settings.zone,
-    )
-    return list((await run(engine.store, planned, access)).matches)

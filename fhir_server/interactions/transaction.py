@@ -16,14 +16,14 @@ from uuid import uuid4
 from fhir_server.access import Access
 from fhir_server.interactions import commit, prepare
 from fhir_server.interactions.answers import answer_error, answer_version, do_read
+from fhir_server.interactions.condition import the_one
 from fhir_server.interactions.engine import Engine, Resource
 from fhir_server.interactions.entries import Item, check_offered, is_operation, parse_query
 from fhir_server.interactions.links import conditional, relinked, resolver
 from fhir_server.interactions.listing import Entry
-from fhir_server.interactions.search import matches
-from fhir_server.interactions.update import check_match
+from fhir_server.interactions.update import check_free, check_match, matched_id
 from fhir_server.interactions.visibility import check_place, find, require, sees_all, unknown
-from fhir_server.store.contract import Put, RaceLost, Version
+from fhir_server.store.contract import Put, RaceLost, Unless, Version
 from profiles.outcomes import (
     Conflict,
     Invalid,
@@ -49,6 +49,7 @@ class _Plan:
     matched: set[int] = field(default_factory=set)  # entries that If-None-Exist answers without a write
     known: dict[str, str] = field(default_factory=dict)  # fullUrl or conditional reference → Type/id
     puts: dict[int, Put] = field(default_factory=dict)
+    unless: list[Unless] = field(default_factory=list)  # what must not match when the store commits
 
 
 async def transaction(
@@ -59,7 +60,7 @@ async def transaction(
     for item in items:
         check_offered(item)
         _check_scope(access, item)
-    _check_unique(items)
+    _check_urls(items)
     for _ in range(prepare.ATTEMPTS):
         plan = _Plan()
         await _identify(engine, access, items, plan)
@@ -85,18 +86,10 @@ def _check_scope(access: Access, item: Item) -> None:
         require(access, item.type, {"POST": "c", "PUT": "u", "DELETE": "d"}[item.verb])
 
 
-def _check_unique(items: Sequence[Item]) -> None:
-    """No resource written twice, no fullUrl used twice: the outcome would depend on the order. Raises
-    Invalid."""
-    written: set[tuple[str, str]] = set()
+def _check_urls(items: Sequence[Item]) -> None:
+    """No fullUrl used twice. Raises Invalid."""
     urls: set[str] = set()
     for item in items:
-        if item.verb in ("PUT", "DELETE"):
-            if (item.type, item.id) in written:
-                raise Invalid(
-                    "duplicate-entry", f"{item.place} writes what another entry writes", expression=item.place
-                )
-            written.add((item.type, item.id))
         if item.full_url and item.verb in ("POST", "PUT"):
             if item.full_url in urls:
                 raise Invalid(
@@ -108,45 +101,84 @@ def _check_unique(items: Sequence[Item]) -> None:
 
 
 async def _identify(engine: Engine, access: Access, items: Sequence[Item], plan: _Plan) -> None:
-    """The id of each entry: new, named by the client, or found by If-None-Exist; two entries with the same
-    condition are one resource. Raises PreconditionFailed, NotFound."""
+    """The id of each entry: new, named by the client, or found by a condition. Two entries with the same
+    If-None-Exist are one resource; otherwise no resource is written twice, as the outcome would depend on the
+    order. Raises PreconditionFailed, NotFound, Invalid."""
     conditions: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+    written: set[tuple[str, str]] = set()
     for item in items:
-        if item.verb == "POST":
-            if item.if_none_exist is None:
-                plan.ids[item.index] = str(uuid4())
-            elif (first := conditions.setdefault((item.type, item.if_none_exist), item.index)) != item.index:
+        condition = item.if_none_exist if item.verb == "POST" else item.condition
+        if condition is not None:
+            first = conditions.setdefault((item.type, condition), item.index)
+            if first == item.index:
+                await _condition(engine, access, item, condition, plan)
+            elif item.verb == "POST" and items[first].verb == "POST":
                 plan.ids[item.index] = plan.ids[first]
                 plan.matched.add(item.index)
             else:
-                await _condition(engine, access, item, plan)
+                raise _twice(item)
+        elif item.verb == "POST":
+            plan.ids[item.index] = str(uuid4())
         elif item.verb in ("PUT", "DELETE"):
-            old = await find(engine, access, item.type, item.id)
-            check_match(item.type, item.id, old, item.if_match)
-            plan.ids[item.index] = item.id
-            if old is not None:
-                plan.found[item.index] = old
-            elif item.verb == "PUT" and not sees_all(access, item.type):
-                raise unknown(item.type, item.id)
-            if item.verb == "PUT" and (old is None or old.body is None):
-                require(access, item.type, "c")
+            await _named(engine, access, item, plan)
+        if item.verb in ("PUT", "DELETE") and item.index in plan.ids:
+            if (item.type, plan.ids[item.index]) in written:
+                raise _twice(item)
+            written.add((item.type, plan.ids[item.index]))
         if item.full_url and item.index in plan.ids and item.verb != "DELETE":
             plan.known[item.full_url] = f"{item.type}/{plan.ids[item.index]}"
 
 
-async def _condition(engine: Engine, access: Access, item: Item, plan: _Plan) -> None:
-    assert item.if_none_exist is not None
-    found = await matches(engine, access, item.type, item.if_none_exist, count=2)
-    if len(found) > 1:
-        raise PreconditionFailed(
-            "several-match",
-            f"{item.place}.request.ifNoneExist matches several {item.type}",
-            expression=item.place,
-        )
-    if found:
-        plan.found[item.index] = found[0]
-        plan.matched.add(item.index)
-    plan.ids[item.index] = found[0].id if found else str(uuid4())
+def _twice(item: Item) -> Invalid:
+    return Invalid("duplicate-entry", f"{item.place} writes what another entry writes", expression=item.place)
+
+
+async def _named(engine: Engine, access: Access, item: Item, plan: _Plan) -> None:
+    old = await find(engine, access, item.type, item.id)
+    check_match(item.type, item.id, old, item.if_match)
+    plan.ids[item.index] = item.id
+    _keep(access, item, old, plan)
+
+
+async def _condition(
+    engine: Engine, access: Access, item: Item, condition: Sequence[tuple[str, str]], plan: _Plan
+) -> None:
+    name = "ifNoneExist" if item.verb == "POST" else "url"
+    found = await the_one(engine, access, item.type, condition, place=f"{item.place}.request.{name}")
+    plan.unless.append(found.unless)
+    old = found.version
+    if item.verb == "POST":
+        if old is not None:
+            plan.found[item.index] = old
+            plan.matched.add(item.index)
+        plan.ids[item.index] = old.id if old else str(uuid4())
+        return
+    if item.verb == "DELETE":
+        if old is None:
+            return
+        id = old.id
+    else:
+        assert item.resource is not None
+        id = matched_id(item.resource, old)
+        if old is None and "id" in item.resource:
+            old = await find(engine, access, item.type, id)
+            check_free(item.type, old)
+    check_match(item.type, id, old, item.if_match)
+    plan.ids[item.index] = id
+    _keep(access, item, old, plan)
+
+
+def _keep(access: Access, item: Item, old: Version | None, plan: _Plan) -> None:
+    """What stands there now, and the right to put something where nothing is. Raises NotFound, Forbidden."""
+    if old is not None:
+        plan.found[item.index] = old
+    if item.verb != "PUT":
+        return
+    chosen = item.resource is not None and (item.id or item.resource.get("id")) is not None
+    if old is None and chosen and not sees_all(access, item.type):
+        raise unknown(item.type, plan.ids[item.index])
+    if old is None or old.body is None:
+        require(access, item.type, "c")
 
 
 async def _link(engine: Engine, access: Access, items: Sequence[Item], plan: _Plan) -> None:
@@ -157,17 +189,15 @@ async def _link(engine: Engine, access: Access, items: Sequence[Item], plan: _Pl
         for link, type, path in conditional(item.resource):
             if link in plan.known:
                 continue
-            require(access, type, "s")
-            found = await matches(engine, access, type, parse_query(link.partition("?")[2]), count=2)
-            if len(found) != 1:
-                how = "nothing" if not found else "several resources"
-                place = placed_in(path, item)
+            place = placed_in(path, item)
+            found = await the_one(engine, access, type, parse_query(link.partition("?")[2]), place=place)
+            if found.version is None:
                 raise PreconditionFailed(
                     "conditional-reference",
-                    f"the conditional reference at {place} matches {how}",
+                    f"the conditional reference at {place} matches nothing",
                     expression=place,
                 )
-            plan.known[link] = f"{found[0].type}/{found[0].id}"
+            plan.known[link] = f"{type}/{found.version.id}"
 
 
 async def _prepare(engine: Engine, access: Access, items: Sequence[Item], plan: _Plan) -> None:
@@ -241,7 +271,7 @@ async def _commit(engine: Engine, access: Access, plan: _Plan) -> dict[int, Vers
     if not plan.puts:
         return {}
     olds = {(old.type, old.id): old for index, old in plan.found.items() if index in plan.puts}
-    versions = await commit.many(engine, access, list(plan.puts.values()), olds=olds)
+    versions = await commit.many(engine, access, list(plan.puts.values()), olds=olds, unless=plan.unless)
     return dict(zip(plan.puts, versions, strict=True))
 
 
@@ -251,7 +281,7 @@ def _check_race(items: Sequence[Item], race: RaceLost) -> None:
         if (item.type, item.id) == (race.type, race.id) and item.if_match is not None:
             raise PreconditionFailed(
                 "stale-version",
-                f"{item.place}: If-Match names version {item.if_match}, it has changed meanwhile",
+                f"{item.place}: what If-Match or If-None-Match names has changed meanwhile",
                 expression=item.place,
             )
 

@@ -119,7 +119,7 @@ def _raw(engine: Engine, call: Call, version: Version) -> Answer | FileAnswer:
     found = content.content_of(codec.parse(version.body or b""))
     kind = found.content_type if _MEDIA_TYPE.fullmatch(found.content_type) else "application/octet-stream"
     headers = {**http.version_headers(version), **_SAFE, "Content-Type": kind}
-    if http.not_modified(call.headers, version):
+    if http.current(call.headers, version):
         return Answer(304, headers=headers)
     window = _window(call, found.size)
     if window is None:

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from functools import lru_cache
 
-from fhir_server.interactions.entries import parse_etag
+from fhir_server.interactions import entries
+from fhir_server.interactions.read import not_modified
 from fhir_server.store.contract import Version
 from profiles.outcomes import Invalid
 
@@ -47,28 +48,14 @@ def _http_date(second: int) -> str:
     return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)
 
 
-def if_match(headers: Mapping[str, str]) -> int | None:
-    """The version that a write demands, or None. Raises Invalid."""
-    value = headers.get("if-match")
-    return None if value is None else parse_etag(value)
+def demanded(headers: Mapping[str, str]) -> int | None:
+    """What a write demands of the current version, or None. Raises Invalid."""
+    return entries.demanded(headers.get("if-match"), headers.get("if-none-match"))
 
 
-def not_modified(headers: Mapping[str, str], version: Version) -> bool:
-    """Whether the client has this version already. If-None-Match goes before If-Modified-Since. RFC 9110
-    §13.2.2"""
-    tags = headers.get("if-none-match")
-    if tags is not None:
-        return any(tag.strip().removeprefix("W/") in (f'"{version.version}"', "*") for tag in tags.split(","))
-    since = headers.get("if-modified-since")
-    if since is None:
-        return False
-    try:
-        moment = parsedate_to_datetime(since)
-    except (TypeError, ValueError):
-        return False
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return version.at // 1_000_000 <= moment.timestamp()
+def current(headers: Mapping[str, str], version: Version) -> bool:
+    """Whether the client has this version already: then the answer is 304."""
+    return not_modified(version, headers.get("if-none-match"), headers.get("if-modified-since"))
 
 
 def whole_number(name: str, value: str, *, most: int = 2**62) -> int:

@@ -16,7 +16,7 @@ from fhir_server.rest.body import whole
 from fhir_server.rest.negotiation import check_content_type, check_form, check_format, pretty
 from fhir_server.store.contract import Version
 from profiles import codec
-from profiles.outcomes import Invalid, Issue, NotSupported, operation_outcome
+from profiles.outcomes import Invalid, Issue, operation_outcome
 
 _FORM_LIMIT = 1_000_000
 _READ_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
@@ -31,7 +31,7 @@ async def resource_in(engine: Engine, call: Call) -> Resource:
 def version_out(call: Call, version: Version) -> Answer:
     """A read's answer: the stored bytes, a part of them, or 304."""
     tags = http.version_headers(version)
-    if http.not_modified(call.headers, version):
+    if http.current(call.headers, version):
         return Answer(304, headers=tags)
     assert version.body is not None
     body = version.body
@@ -130,8 +130,8 @@ async def update_instance(engine: Engine, call: Call) -> Answer:
     check_format(call)
     type, id = call.segments
     check_id(id)
-    _refuse_condition(call)
-    demanded = http.if_match(call.headers)
+    _refuse_parameters(call)
+    demanded = http.demanded(call.headers)
     resource = await resource_in(engine, call)
     _check_type(resource, type)
     if resource.get("id") != id:
@@ -142,11 +142,29 @@ async def update_instance(engine: Engine, call: Call) -> Answer:
     return written_out(engine, call, version, made=version.method == "create")
 
 
+async def update_type(engine: Engine, call: Call) -> Answer:
+    """PUT [type]?…: the one resource that matches."""
+    check_format(call)
+    type, condition = call.segments[0], _condition(call)
+    demanded = http.demanded(call.headers)
+    resource = await resource_in(engine, call)
+    _check_type(resource, type)
+    version = await update.update_matching(engine, call.access, resource, condition, if_match=demanded)
+    return written_out(engine, call, version, made=version.method == "create")
+
+
+async def delete_type(engine: Engine, call: Call) -> Answer:
+    """DELETE [type]?…: 204, whether or not something matched."""
+    type, condition, demanded = call.segments[0], _condition(call), http.demanded(call.headers)
+    gone = await delete.delete_matching(engine, call.access, type, condition, if_match=demanded)
+    return Answer(204, headers=http.version_headers(gone) if gone else {})
+
+
 async def delete_instance(engine: Engine, call: Call) -> Answer:
     """DELETE [type]/[id]: 204, whether or not something was there."""
-    _refuse_condition(call)
+    _refuse_parameters(call)
     type, id = call.segments
-    gone = await delete.delete(engine, call.access, type, id, if_match=http.if_match(call.headers))
+    gone = await delete.delete(engine, call.access, type, id, if_match=http.demanded(call.headers))
     return Answer(204, headers=http.version_headers(gone) if gone else {})
 
 
@@ -170,6 +188,14 @@ def _check_type(resource: Resource, type: str) -> None:
         )
 
 
-def _refuse_condition(call: Call) -> None:
+def _condition(call: Call) -> list[tuple[str, str]]:
+    """The address's search parameters. Raises Invalid when there is none."""
+    found = [pair for pair in call.query if pair[0] not in ("_format", "_pretty")]
+    if not found:
+        raise Invalid("no-condition", "the address names neither an id nor a condition")
+    return found
+
+
+def _refuse_parameters(call: Call) -> None:
     if any(name not in ("_format", "_pretty") for name, _ in call.query):
-        raise NotSupported("no-conditional-write", "conditional update and delete are not offered")
+        raise Invalid("id-and-condition", "the address names an id and a condition: one of them")

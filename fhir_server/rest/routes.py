@@ -28,6 +28,8 @@ _TYPE: Mapping[str, Handler] = {
     "GET": resources.search_type,
     "HEAD": resources.search_type,
     "POST": resources.create_type,
+    "PUT": resources.update_type,
+    "DELETE": resources.delete_type,
 }
 _INSTANCE: Mapping[str, Handler] = {
     "GET": resources.read_instance,

@@ -79,8 +79,21 @@ class Past:
     during: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """What a commit rests on: no current resource of `type` matches `where`. `str()` of it names it: two
+    commits that rest on the same are never both written unseen by each other."""
+
+    type: str
+    where: Node
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.where}"
+
+
 class RaceLost(Exception):
-    """Some Put's `expect` is no longer true; nothing of the commit was written. Carries which."""
+    """Some Put's `expect`, or some Unless (then `id` is empty), is no longer true; nothing of the commit was
+    written. Carries which."""
 
     def __init__(self, type: str, id: str) -> None:
         super().__init__(f"{type}/{id} changed meanwhile")
@@ -95,8 +108,9 @@ class Store(Protocol):
 
     async def close(self) -> None: ...
 
-    async def commit(self, puts: Sequence[Put]) -> list[Version]:
-        """All or nothing, in order. Raises RaceLost."""
+    async def commit(self, puts: Sequence[Put], unless: Sequence[Unless] = ()) -> list[Version]:
+        """All or nothing, in order; `unless` is judged just before, with nobody writing between. Raises
+        RaceLost."""
 
     async def read(self, type: str, id: str) -> Version | None:
         """The current version, a tombstone included; None if never there."""

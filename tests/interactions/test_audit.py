@@ -18,7 +18,7 @@ from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
-from fhir_server.store.contract import Put, Version
+from fhir_server.store.contract import Put, Unless, Version
 from fhir_server.store.files import Files
 from profiles import codec
 from profiles.validation import validate
@@ -141,9 +141,9 @@ async def test_a_write_and_its_event_are_one_commit(
     commits: list[list[str]] = []
     real = type(watched.engine.store).commit
 
-    async def counted(self: Any, puts: Sequence[Put]) -> list[Version]:
+    async def counted(self: Any, puts: Sequence[Put], unless: Sequence[Unless] = ()) -> list[Version]:
         commits.append([put.type for put in puts])
-        return await real(self, puts)
+        return await real(self, puts, unless)
 
     monkeypatch.setattr(type(watched.engine.store), "commit", counted)
     task = {

@@ -129,7 +129,14 @@ BAD = [
     ("bad etag", [entry("PUT", "Patient/b", PATIENT, ifMatch="7")], 400, "bad-etag"),
     ("stale", [entry("PUT", "Patient/b", PATIENT, ifMatch='W/"7"')], 412, "stale-version"),
     ("patch", [entry("PATCH", "Patient/b", PATIENT)], 501, "no-patch"),
-    ("conditional update", [entry("PUT", "Patient?identifier=7", PATIENT)], 501, "no-conditional-write"),
+    ("neither id nor condition", [entry("PUT", "Patient", PATIENT)], 400, "bad-url"),
+    ("id and condition", [entry("PUT", "Patient/a?identifier=7", PATIENT)], 400, "bad-url"),
+    (
+        "the same condition twice",
+        [entry("PUT", "Patient?identifier=7", PATIENT), entry("DELETE", "Patient?identifier=7")],
+        400,
+        "duplicate-entry",
+    ),
     ("url is a number", [{"request": {"method": "POST", "url": 7}, "resource": PATIENT}], 400, "bad-request"),
     ("operation", [entry("POST", "Patient/$x", PATIENT)], 501, "no-operation"),
 ]
@@ -259,9 +266,9 @@ async def test_conditions_that_match_none_or_several(served: Served) -> None:
     encounters = [
         entry("POST", "Encounter", encounter(f"Patient?identifier=urn:x|{n}")) for n in ("none", "2")
     ]
-    for one in encounters:
+    for one, slug in zip(encounters, ("conditional-reference", "several-match"), strict=True):
         response = await post(served, bundle("transaction", entry("POST", "Patient", PATIENT), one))
-        assert (response.status_code, slugs(response)) == (412, ["conditional-reference"])
+        assert (response.status_code, slugs(response)) == (412, [slug])
         assert response.json()["issue"][0]["expression"] == ["Bundle.entry[1].resource.subject"]
     several = entry("POST", "Patient", PATIENT, ifNoneExist="identifier=urn:x|2")
     assert (await post(served, bundle("transaction", several))).status_code == 412

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fhir_server.search.nodes import Everything, Select
+from fhir_server.search.nodes import And, Everything, Ids, Not, Select, Token
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
-from fhir_server.store.contract import Past, RaceLost, SchemaMismatch, Store, Version
+from fhir_server.store.contract import Past, RaceLost, SchemaMismatch, Store, Unless, Version
 from profiles.outcomes import NotSupported, Unavailable
 from tests.store.making import AT, gone, put
 
@@ -283,3 +283,25 @@ async def test_history_of_types_and_of_everything(store: Store) -> None:
     newest, second, *_ = await store.history(Past(count=2))
     assert [one.id for one in (newest, second)] == ["b", "a"]
     assert await asked(before=second.seq, count=2) == [("b", 1), ("o", 1)]
+
+
+async def test_a_commit_rests_on_what_does_not_match(store: Store) -> None:
+    """Unless is judged when the commit is written: of twelve that rest on the same, one is."""
+    named = Token("identifier", (("urn:x", "1"),))
+
+    def making(n: int) -> Any:
+        return put("Patient", f"p{n}", tokens=[("identifier", "urn:x", "1")])
+
+    done = await asyncio.gather(
+        *(store.commit([making(n)], [Unless("Patient", named)]) for n in range(12)), return_exceptions=True
+    )
+    assert sorted(type(each).__name__ for each in done) == ["RaceLost"] * 11 + ["list"]
+    (there,) = await ids(store)
+    with pytest.raises(RaceLost):
+        await store.commit([put("Organization", "o")], [Unless("Patient", named)])
+    assert await store.read("Organization", "o") is None
+    other = And((named, Not(Ids((there,)))))
+    await store.commit([put("Organization", "o")], [Unless("Patient", other), Unless("Group", Everything())])
+    await store.commit([gone("Patient", there, 1)])
+    await store.commit([making(20)], [Unless("Patient", named)])
+    assert await ids(store) == ["p20"]

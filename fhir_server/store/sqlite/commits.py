@@ -8,15 +8,22 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from fhir_server.store.contract import Entries, Put, RaceLost, Version
+from fhir_server.search.nodes import Select
+from fhir_server.store.contract import Entries, Put, RaceLost, Unless, Version
 from fhir_server.store.sqlite.bodies import packed
 from fhir_server.store.sqlite.names import Writing
+from fhir_server.store.sqlite.pages import page
 
 INDEXES = ("tok", "ref", "dat", "str", "num")
 
 
-def commit(connection: sqlite3.Connection, names: Writing, puts: Sequence[Put]) -> list[Version]:
+def commit(
+    connection: sqlite3.Connection, names: Writing, puts: Sequence[Put], unless: Sequence[Unless] = ()
+) -> list[Version]:
     """All puts in order. Raises RaceLost, and then the caller rolls the savepoint back."""
+    for each in unless:
+        if page(names, Select(each.type, each.where, count=1)):
+            raise RaceLost(each.type, "")
     return [_put(connection, names, put) for put in puts]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fhir_server.search.nodes import Node, Select
-from fhir_server.store.contract import Past, Put, Row, Version
+from fhir_server.store.contract import Past, Put, Row, Unless, Version
 from fhir_server.store.sqlite import commits, history, pages, reader, records, schema
 from fhir_server.store.sqlite.reader import Readers, Reading
 from fhir_server.store.sqlite.writer import Work, Writer
@@ -47,8 +47,8 @@ class SqliteStore:
             await asyncio.to_thread(readers.close)
 
     # What follows is the contract, method by method.
-    async def commit(self, puts: Sequence[Put]) -> list[Version]:
-        return await self._write(lambda connection, names: commits.commit(connection, names, puts))
+    async def commit(self, puts: Sequence[Put], unless: Sequence[Unless] = ()) -> list[Version]:
+        return await self._write(lambda connection, names: commits.commit(connection, names, puts, unless))
 
     async def read(self, type: str, id: str) -> Version | None:
         return reader.current(self._here, type, id)
