@@ -1,0 +1,234 @@
+"""A StructureDefinition → its snapshot as a tree of branches, from the differential where none is given.
+
+A branch is one element with what is below it: children, and slices of the same element. A differential is
+laid over a copy of the base's tree; children that the base does not spell out come from the type, its
+profile, or the element that a content reference names.
+
+FHIR R4 profiling.html#snapshot; elementdefinition.html#id
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from profiles.schema.packages import Packages
+
+Json = dict[str, Any]
+MAX_BASES = 20
+URL_SLICING = {"discriminator": [{"type": "value", "path": "url"}], "rules": "open", "ordered": False}
+TYPE_SLICING = {"discriminator": [{"type": "type", "path": "$this"}], "rules": "open", "ordered": False}
+
+
+@dataclass(slots=True)
+class Branch:
+    """One element. `name` is its last step as in the path (`value[x]`); `problems`, at a root, are what the
+    differential says that cannot be placed."""
+
+    name: str
+    element: Json
+    children: list[Branch] = field(default_factory=list)
+    slices: list[Branch] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def child(self, name: str) -> Branch | None:
+        """The child of that name, `[x]` or not."""
+        return next((one for one in self.children if one.name in (name, name + "[x]")), None)
+
+    def slice(self, name: str) -> Branch | None:
+        """The slice of that name."""
+        return next((one for one in self.slices if one.element.get("sliceName") == name), None)
+
+    def copy(self) -> Branch:
+        """A copy that can be changed; element contents are never changed in place."""
+        return Branch(
+            self.name,
+            dict(self.element),
+            [one.copy() for one in self.children],
+            [one.copy() for one in self.slices],
+            list(self.problems),
+        )
+
+
+def snapshot(structure: Json, packages: Packages, depth: int = 0) -> Branch | None:
+    """The tree of a StructureDefinition; None where its base is not known or goes round in a circle."""
+    given = (structure.get("snapshot") or {}).get("element")
+    if given:
+        return parse(given)
+    base = packages.structure(str(structure.get("baseDefinition", "")))
+    root = snapshot(base, packages, depth + 1) if base is not None and depth < MAX_BASES else None
+    if root is None:
+        return None
+    root.name = str(structure.get("type", root.name))
+    growth = _Growth(root, packages, structure.get("derivation") == "specialization")
+    for id, element in _identified((structure.get("differential") or {}).get("element") or []):
+        growth.lay(id, element)
+    return root
+
+
+def parse(elements: list[Json]) -> Branch:
+    """A snapshot's elements as a tree."""
+    known: dict[str, Branch] = {}
+    root: Branch | None = None
+    for id, element in _identified(elements):
+        above, _, last = id.rpartition(".")
+        name, _, slice = last.partition(":")
+        branch = Branch(name, dict(element))
+        known[id] = branch
+        if root is None:
+            root = branch
+            continue
+        parent = known.get(above, root)
+        whole = known.get(f"{above}.{name}") if slice else None
+        outer = known.get(f"{above}.{name}:{slice.rpartition('/')[0]}") if "/" in slice else whole
+        if slice and (outer or whole) is not None:
+            (outer or whole or parent).slices.append(branch)
+        else:
+            parent.children.append(branch)
+    return root if root is not None else Branch("", {})
+
+
+def flatten(root: Branch, structure_type: str = "") -> list[Json]:
+    """The tree as the elements of a snapshot, with ids and paths."""
+    name = structure_type or root.name
+    return list(_flat(root, name, name))
+
+
+def _flat(branch: Branch, id: str, path: str) -> Iterator[Json]:
+    yield {**branch.element, "id": id, "path": path}
+    for child in branch.children:
+        yield from _flat(child, f"{id}.{child.name}", f"{path}.{child.name}")
+    for slice in branch.slices:
+        stem = id.rpartition(":")[0] if branch.element.get("sliceName") else id
+        yield from _flat(slice, f"{stem}:{slice.element.get('sliceName')}", path)
+
+
+def _identified(elements: list[Json]) -> Iterator[tuple[str, Json]]:
+    """Elements with their ids; one that has none gets it from path and slice name."""
+    latest: dict[str, str] = {}
+    for element in elements:
+        path = str(element.get("path", ""))
+        above, _, last = path.rpartition(".")
+        id = element.get("id")
+        if not isinstance(id, str) or id.count(".") != path.count("."):
+            slice = element.get("sliceName")
+            id = (f"{latest.get(above, above)}." if above else "") + last + (f":{slice}" if slice else "")
+        latest[path] = id
+        yield id, element
+
+
+class _Growth:
+    """Lays a differential over a tree."""
+
+    def __init__(self, root: Branch, packages: Packages, is_new_type: bool) -> None:
+        self.root = root
+        self.packages = packages
+        self.is_new_type = is_new_type
+
+    def lay(self, id: str, element: Json) -> None:
+        at = self.root
+        for segment in id.split(".")[1:]:
+            name, _, slice = segment.partition(":")
+            below = self._child(at, name)
+            if below is None:
+                self.root.problems.append(id)
+                return
+            at, implied = below
+            for part in _reslices(slice or implied):
+                at = self._slice(at, part)
+        merge(at.element, element)
+
+    def _child(self, at: Branch, name: str) -> tuple[Branch, str] | None:
+        """The child of that name, and the slice that `valueQuantity` means on `value[x]`."""
+        expand(at, self.root, self.packages)
+        found = at.child(name.removesuffix("[x]"))
+        if found is not None:
+            return found, ""
+        for choice in at.children:
+            stem = choice.name.removesuffix("[x]")
+            if choice.name.endswith("[x]") and name.startswith(stem):
+                codes = [str(type.get("code")) for type in choice.element.get("type", [])]
+                if any(name == stem + code[:1].upper() + code[1:] for code in codes):
+                    return choice, name
+        if not self.is_new_type:
+            return None
+        made = Branch(name, {})
+        at.children.append(made)
+        return made, ""
+
+    def _slice(self, at: Branch, name: str) -> Branch:
+        found = at.slice(name)
+        if found is not None:
+            return found
+        made = Branch(at.name, {k: v for k, v in at.element.items() if k != "slicing"})
+        made.children = [one.copy() for one in at.children]
+        made.element.update(sliceName=name, min=0)
+        stem = at.name.removesuffix("[x]")
+        if at.name.endswith("[x]"):
+            made.element["type"] = [
+                type
+                for type in at.element.get("type", [])
+                if name == stem + str(type.get("code"))[:1].upper() + str(type.get("code"))[1:]
+            ] or at.element.get("type", [])
+            at.element.setdefault("slicing", TYPE_SLICING)
+        elif stem in ("extension", "modifierExtension"):
+            at.element.setdefault("slicing", URL_SLICING)
+        at.slices.append(made)
+        return made
+
+
+def _reslices(slice: str) -> Iterator[str]:
+    """`a/b` → `a`, then `a/b`."""
+    parts = slice.split("/") if slice else []
+    for count in range(1, len(parts) + 1):
+        yield "/".join(parts[:count])
+
+
+def merge(element: Json, over: Json) -> None:
+    """A differential's element over the base's: what it says replaces, but invariants add up."""
+    constraints = element.get("constraint", [])
+    for key, value in over.items():
+        if key in ("id", "path"):
+            continue
+        if key.startswith(("fixed", "pattern")):
+            for old in [k for k in element if k.startswith(("fixed", "pattern"))]:
+                del element[old]
+        element[key] = {**element.get(key, {}), **value} if key in ("slicing", "binding") else value
+    if over.get("constraint"):
+        keys = {row.get("key") for row in over["constraint"]}
+        element["constraint"] = [row for row in constraints if row.get("key") not in keys] + over[
+            "constraint"
+        ]
+
+
+def expand(at: Branch, root: Branch, packages: Packages) -> None:
+    """Children of a branch that has none: those of its type, profile or content reference."""
+    if at.children:
+        return
+    reference = at.element.get("contentReference")
+    if isinstance(reference, str):
+        target = find(root, reference.rpartition("#")[2])
+        if target is not None:
+            at.children = [one.copy() for one in target.children]
+        return
+    types = at.element.get("type") or []
+    codes = {str(type.get("code")) for type in types}
+    names = [*(types[0].get("profile", ()) if len(types) == 1 else ())]
+    names += [code if len(codes) == 1 else "Element" for code in codes][:1]
+    for name in names:
+        if name.startswith("http://hl7.org/fhirpath/"):
+            name = "Element"
+        structure = packages.structure(name)
+        tree = snapshot(structure, packages) if structure is not None else None
+        if tree is not None:
+            at.children = tree.children
+            return
+
+
+def find(root: Branch, id: str) -> Branch | None:
+    """The branch of an element id such as `Questionnaire.item`, without slices."""
+    at: Branch | None = root
+    for name in id.split(".")[1:]:
+        at = at.child(name.partition(":")[0]) if at is not None else None
+    return at
