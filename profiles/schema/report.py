@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from profiles.outcomes import Issue
+from profiles.outcomes import Issue, Severity
 
 MAX_ISSUES = 200
 """Beyond this many a report stops growing: enough to work with, and hostile input stays cheap."""
 
 Where = tuple["Where | None", str, int]
 """(the place above, FHIRPath step, index or -1); the root's step is the type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a rule says when it is broken, made once when the rule is compiled: what is wrong and how to mend
+    it, in English and in French; content is never repeated."""
+
+    code: str
+    slug: str
+    english: str
+    french: str
+    severity: Severity = "error"
 
 
 @dataclass(slots=True)
@@ -27,6 +39,23 @@ class Report:
         if len(self.issues) < MAX_ISSUES:
             path = expression(where)
             self.issues.append(Issue("error", code, slug, f"{path}: {text}", path))
+
+    def note(self, where: Where, message: Message) -> None:
+        """One finding of a rule."""
+        if len(self.issues) < MAX_ISSUES:
+            path = expression(where)
+            if any(
+                one.slug == message.slug and one.expression == path and message.english in one.diagnostics
+                for one in self.issues
+            ):
+                return  # an element and its slice, or a profile and its base, say the same
+            english, french = f"{path}: {message.english}", f"{path} : {message.french}"
+            self.issues.append(Issue(message.severity, message.code, message.slug, english, path, french))
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error is among the findings."""
+        return any(issue.severity in ("error", "fatal") for issue in self.issues)
 
 
 def expression(where: Where) -> str:

@@ -1,0 +1,18 @@
+"""`maxLength`, in characters. FHIR R4 elementdefinition.html#maxLength"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from profiles.schema.report import Message
+from profiles.schema.rules.item import Context, Item
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    most: int
+    message: Message
+
+    def check(self, item: Item, context: Context) -> None:
+        if isinstance(item.value, str) and len(item.value) > self.most:
+            context.report.note(item.where, self.message)

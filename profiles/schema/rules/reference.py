@@ -1,0 +1,32 @@
+"""`type.targetProfile`: what a reference may lead to, as far as its text tells.
+
+FHIR R4 references.html#Reference
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from profiles import definitions, references
+from profiles.schema.report import Message
+from profiles.schema.rules.item import Context, Item
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    types: frozenset[str]
+    message: Message
+
+    def check(self, item: Item, context: Context) -> None:
+        text = item.value.get("reference") if isinstance(item.value, dict) else None
+        if not isinstance(text, str):
+            return
+        found = references.parse(text)
+        type = found.type if found.kind == "local" else ""
+        if found.kind == "fragment":
+            inside = context.root.get("contained")
+            for one in inside if isinstance(inside, list) else ():
+                if isinstance(one, dict) and one.get("id") == found.id:
+                    type = str(one.get("resourceType", ""))
+        if type in definitions.resource_types() and type not in self.types:
+            context.report.note(item.where, self.message)

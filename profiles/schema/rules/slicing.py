@@ -1,0 +1,74 @@
+"""Slicing: each item belongs to the first slice whose discriminators fit; slices have their own rules and
+counts, and slices of their own. FHIR R4 profiling.html#slicing"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from profiles.schema.report import Message, Where
+from profiles.schema.rules.item import Context, Item, Predicate, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """`matches` None: its discriminator could not be compiled, and nothing is said about it."""
+
+    name: str
+    matches: Predicate | None
+    min: int
+    max: int | None
+    too_few: Message
+    too_many: Message
+    rules: tuple[Rule, ...]
+    slicing: Slicing | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slicing:
+    slices: tuple[Slice, ...]
+    rules: str
+    ordered: bool
+    closed: Message
+    at_end: Message
+    order: Message
+
+    def check_all(self, items: list[Item], where: Where, context: Context) -> None:
+        """`where` is the place of the whole element."""
+        sorted_out: list[list[Item]] = [[] for _ in self.slices]
+        last, open_seen = -1, False
+        judged = all(one.matches is not None for one in self.slices)
+        for item in items:
+            place = self._place(item, context)
+            if place < 0:
+                open_seen = True
+                if self.rules == "closed" and judged:
+                    context.report.note(item.where, self.closed)
+                continue
+            sorted_out[place].append(item)
+            if open_seen and self.rules == "openAtEnd":
+                context.report.note(item.where, self.at_end)
+            if self.ordered and place < last:
+                context.report.note(item.where, self.order)
+            last = max(last, place)
+        for slice, members in zip(self.slices, sorted_out, strict=True):
+            _check_slice(slice, members, where, context)
+
+    def _place(self, item: Item, context: Context) -> int:
+        for place, slice in enumerate(self.slices):
+            if slice.matches is not None and slice.matches(item, context):
+                return place
+        return -1
+
+
+def _check_slice(slice: Slice, items: list[Item], where: Where, context: Context) -> None:
+    if slice.matches is None:
+        return
+    if len(items) < slice.min:
+        context.report.note(where, slice.too_few)
+    if slice.max is not None and len(items) > slice.max:
+        context.report.note(where, slice.too_many)
+    for item in items:
+        for rule in slice.rules:
+            rule.check(item, context)
+    if slice.slicing is not None:
+        slice.slicing.check_all(items, where, context)
