@@ -1,7 +1,9 @@
-"""Base validation: does a resource keep the structure of FHIR R4?
+"""Does a resource keep FHIR R4, and the profiles it declares?
 
-Unknown elements, JSON kinds, cardinality, choices, formats and existing dates, ids, required codes,
-references, contained resources, narratives, nothing empty. Invariants and profiles are not judged here.
+`validate` is the base structure alone, the fast path: unknown elements, JSON kinds, cardinality, choices,
+formats and existing dates, ids, required codes, references, contained resources, narratives, nothing empty.
+A `Validator` judges invariants, extensions, bundles, questionnaires and profiles as well, over a set of
+packages and, where it is given one, a CodeChecker.
 Returns findings and raises nothing: what to do with them is for the interaction to say.
 
 FHIR R4 validation.html
@@ -9,15 +11,22 @@ FHIR R4 validation.html
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from profiles import definitions
 from profiles.codes import CodeChecker, Coding, Verdict
 from profiles.outcomes import Issue
+from profiles.schema import messages
+from profiles.schema.base import Base
+from profiles.schema.compile import Profiles
+from profiles.schema.packages import Packages, standard
 from profiles.schema.report import Report
+from profiles.schema.rules.item import Context, Item
 from profiles.schema.structure import check_resource
 
-__all__ = ["CodeChecker", "Coding", "Verdict", "validate"]
+__all__ = ["CodeChecker", "Coding", "Validator", "Verdict", "validate", "validator"]
 
 
 def validate(resource: dict[str, Any], type: str = "") -> list[Issue]:
@@ -36,3 +45,48 @@ def validate(resource: dict[str, Any], type: str = "") -> list[Issue]:
     root = found if isinstance(found, str) and found in definitions.resource_types() else "Resource"
     check_resource(resource, (None, root, -1), report)
     return report.issues
+
+
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """Everything that can be judged without a store. Profiles compile when first needed and stay with the
+    Validator, so one is made per server. `strict` makes an extension that no package defines an error."""
+
+    profiles: Profiles
+    base: Base
+    codes: CodeChecker | None = None
+    strict: bool = False
+
+    def validate(self, resource: dict[str, Any], type: str = "", profiles: Sequence[str] = ()) -> list[Issue]:
+        """All findings, at most 200: of the base, of the profiles in `meta.profile`, and of those named. A
+        resource whose structure is wrong is judged no further."""
+        issues = validate(resource, type)
+        if any(issue.severity in ("error", "fatal") for issue in issues):
+            return issues
+        report = Report(issues)
+        context = Context(report, self.profiles, self.codes, resource, resource, strict=self.strict)
+        item = Item(resource, resource["resourceType"], None, (None, resource["resourceType"], -1))
+        self.base.check(item, context)
+        for url in dict.fromkeys([*_declared(resource), *profiles]):
+            profile = self.profiles.get(url)
+            if profile is None:
+                report.note(item.where, messages.unknown_profile(url))
+            elif not profile.suits(item.type):
+                report.note(item.where, messages.unsuited_profile(url, profile.type))
+            else:
+                profile.check(item, context)
+        return report.issues
+
+
+def validator(
+    packages: Packages | None = None, codes: CodeChecker | None = None, *, strict: bool = False
+) -> Validator:
+    """A Validator over these packages; without any, over what is built in."""
+    profiles = Profiles(packages if packages is not None else standard())
+    return Validator(profiles, Base(profiles), codes, strict)
+
+
+def _declared(resource: dict[str, Any]) -> list[str]:
+    meta = resource.get("meta")
+    found = meta.get("profile") if isinstance(meta, dict) else None
+    return [url for url in found if isinstance(url, str)] if isinstance(found, list) else []

@@ -1,0 +1,100 @@
+"""Extensions: defined by their URL, allowed where they stand, modifiers where modifiers belong.
+
+FHIR R4 extensibility.html; defining-extensions.html#context
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from profiles import definitions
+from profiles.schema.report import Message
+from profiles.schema.rules.item import Context, Item
+
+VERSIONED = Message(
+    "value",
+    "versioned-extension",
+    "an extension's URL has no version; take away what follows '|'",
+    "l'URL d'une extension n'a pas de version ; retirez ce qui suit « | »",
+)
+NOT_HERE = Message(
+    "structure",
+    "extension-context",
+    "this extension is not allowed on this element; its definition names where it may stand",
+    "cette extension n'est pas permise sur cet élément ; sa définition dit où elle peut l'être",
+)
+MODIFIER = Message(
+    "structure",
+    "extension-modifier",
+    "an extension that changes the meaning stands in modifierExtension, any other in extension; move it",
+    "une extension qui change le sens va dans modifierExtension, toute autre dans extension ; déplacez-la",
+)
+
+
+_CORE = "http://hl7.org/fhir/StructureDefinition/"
+ALSO_ALLOWED = {
+    _CORE + "structuredefinition-fhir-type": frozenset({"ElementDefinition.type"}),
+    _CORE + "regex": frozenset({"ElementDefinition.type"}),
+    _CORE + "structuredefinition-normative-version": frozenset(
+        {"ElementDefinition", "CodeSystem", "ValueSet", "OperationDefinition"}
+    ),
+}
+"""Where the R4 publication itself puts three of its extensions, against the context that it defines for them;
+HL7 widened those contexts later."""
+
+
+def check(item: Item, names: tuple[str, ...], context: Context) -> None:
+    """`names` are the paths and types that the element holding it is known by."""
+    url = item.value.get("url")
+    if not isinstance(url, str) or (":" not in url and names[-1:] == ("Extension",)):
+        return  # a part of a complex extension, which the profile of the whole judges
+    if "|" in url:
+        context.report.note(item.where, VERSIONED)
+    structure = context.profiles.packages.structure(url) if ":" in url else None
+    if structure is None:
+        if names[-1:] != ("Extension",):
+            context.report.note(item.where, _unknown(url, context.strict))
+        return
+    if not _allowed(structure, names):
+        context.report.note(item.where, NOT_HERE)
+    elements = (structure.get("snapshot") or structure.get("differential") or {}).get("element") or [{}]
+    if (elements[0].get("isModifier") is True) != (item.where[1] == "modifierExtension"):
+        context.report.note(item.where, MODIFIER)
+    profile = context.profiles.get(url)
+    if profile is not None and profile.suits("Extension"):
+        profile.check(item, context)
+
+
+def _unknown(url: str, strict: bool) -> Message:
+    known = url[:200]
+    return Message(
+        "structure" if strict else "not-found",
+        "unknown-extension",
+        f"the extension {known} is not known here; install the package that defines it",
+        f"l'extension {known} n'est pas connue ici ; installez le paquet qui la définit",
+        "error" if strict else "warning",
+    )
+
+
+def _allowed(structure: dict[str, Any], names: tuple[str, ...]) -> bool:
+    contexts = structure.get("context") or []
+    if not contexts or ALSO_ALLOWED.get(str(structure.get("url")), frozenset()) & frozenset(names):
+        return True
+    for context in contexts:
+        if context.get("type") != "element":
+            return True  # of another extension, or a FHIRPath: not told by the place alone
+        expression = str(context.get("expression", ""))
+        if expression in names or expression in ("Element", "Base"):
+            return True
+        if any("." not in name and definitions.is_kind_of(name, expression) for name in names):
+            return True
+        if any(_inherited(name, expression) for name in names):
+            return True
+    return False
+
+
+def _inherited(name: str, expression: str) -> bool:
+    """`Resource.meta` allows `Patient.meta`; a deeper path is one of a data type's elements."""
+    type, _, rest = name.partition(".")
+    wanted, _, below = expression.partition(".")
+    return bool(rest) and rest == below and definitions.is_kind_of(type, wanted)
