@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -23,6 +23,8 @@ Node = tuple[Any, str, "dict[str, Any] | None"]
 Collection = list[Node]
 
 TRUE: Node = (True, "System.Boolean", None)
+TYPE_INFO = "System.TypeInfo"
+"""The type of what `type()` gives."""
 FALSE: Node = (False, "System.Boolean", None)
 
 
@@ -31,13 +33,14 @@ COST_LIMIT = 500_000
 
 
 class Budget:
-    """What is left of the work that one evaluation may do. Its one state is a counter, so that no expression
-    can run or grow without end, whatever it nests."""
+    """What is left of the work that one evaluation may do, so that no expression can run or grow without end,
+    whatever it nests; and the moment that all of its `now()` mean."""
 
-    __slots__ = ("left",)
+    __slots__ = ("left", "moment")
 
     def __init__(self, left: int = COST_LIMIT) -> None:
         self.left = left
+        self.moment: datetime | None = None
 
     def spend(self, items: int) -> None:
         """Raises Invalid (`fhirpath-too-costly`) when the work is over the limit."""
@@ -95,7 +98,13 @@ def scope_of(node: Node, environment: Environment) -> Scope:
 
 def resource_node(resource: dict[str, Any]) -> Node:
     """The node of a whole resource."""
-    return (resource, str(resource.get("resourceType", "Resource")), None)
+    return (resource, actual_type(resource, "Resource"), None)
+
+
+def actual_type(value: dict[str, Any], otherwise: str) -> str:
+    """The `resourceType` of a resource, when there is such a type."""
+    stated = value.get("resourceType")
+    return stated if isinstance(stated, str) and stated in definitions.resource_types() else otherwise
 
 
 def truth(collection: Collection) -> bool | None:
@@ -116,7 +125,7 @@ def boolean(value: bool | None) -> Collection:
     return [] if value is None else [TRUE if value else FALSE]
 
 
-@cache
+@lru_cache(maxsize=16384)
 def steps(type: str, name: str) -> tuple[tuple[str, str, bool], ...]:
     """The JSON members that an element name leads to: (member, type key, is primitive), one per type of a
     choice."""
@@ -135,7 +144,9 @@ def children(node: Node, name: str) -> Collection:
     if not isinstance(value, dict):
         return _of_primitive(sibling, name)
     if type in ("Resource", "DomainResource"):
-        type = str(value.get("resourceType", type))
+        type = actual_type(value, type)
+    elif type == TYPE_INFO:
+        return [(value[name], "System.String", None)] if name in value else []
     found: Collection = []
     for member, child_type, is_primitive in steps(type, name):
         child = value.get(member)
@@ -148,8 +159,35 @@ def children(node: Node, name: str) -> Collection:
     return found
 
 
+def all_children(node: Node) -> Collection:
+    """The child nodes of every name, in the order of the JSON."""
+    value, type, sibling = node
+    if not isinstance(value, dict):
+        if not isinstance(sibling, dict):
+            return []
+        value, type = sibling, "Element"
+    elif type in ("Resource", "DomainResource"):
+        type = actual_type(value, type)
+    elif type == TYPE_INFO:
+        return []
+    members, found, seen = definitions.properties(type), list[Node](), set[str]()
+    for member in value:
+        bare = member.removeprefix("_")
+        known = members.get(bare)
+        if known is None or bare in seen:
+            continue
+        seen.add(bare)
+        if known[1] in definitions.primitives():
+            _primitive(value.get(bare), value.get("_" + bare), known[1], found)
+        elif member == bare:
+            child = value[member]
+            items = child if isinstance(child, list) else [child]
+            found.extend((item, _actual(item, known[1]), None) for item in items if item is not None)
+    return found
+
+
 def _of_primitive(sibling: dict[str, Any] | None, name: str) -> Collection:
-    if not sibling or name not in ("id", "extension"):
+    if not isinstance(sibling, dict) or name not in ("id", "extension"):
         return []
     return children((sibling, "Element", None), name)
 
@@ -159,7 +197,8 @@ def _primitive(value: Any, siblings: Any, type: str, found: Collection) -> None:
         if value is not None or siblings is not None:
             found.append((value, type, siblings))
         return
-    values, extras = value or [], siblings or []
+    values = value if isinstance(value, list) else [value]
+    extras = siblings if isinstance(siblings, list) else [siblings]
     for place in range(max(len(values), len(extras))):
         item = values[place] if place < len(values) else None
         extra = extras[place] if place < len(extras) else None
@@ -168,7 +207,7 @@ def _primitive(value: Any, siblings: Any, type: str, found: Collection) -> None:
 
 
 def _actual(value: Any, type: str) -> str:
-    return str(value.get("resourceType", type)) if type == "Resource" and isinstance(value, dict) else type
+    return actual_type(value, type) if type == "Resource" and isinstance(value, dict) else type
 
 
 def is_type(type: str, asked: str) -> bool:
@@ -176,12 +215,34 @@ def is_type(type: str, asked: str) -> bool:
     namespace, _, name = asked.rpartition(".")
     if type.startswith("System."):
         return namespace in ("", "System") and type == "System." + name
-    if namespace == "System":
-        return False
-    return definitions.is_kind_of(type, fhir_type(name))
+    return namespace != "System" and definitions.is_type(name) and definitions.is_kind_of(type, name)
 
 
-@cache
+def kept_as(type: str, asked: str) -> bool:
+    """Whether `as` and `ofType` keep a node of `type`: primitives of that very type only (a `code` is no
+    `string` to them), others with what specialises them."""
+    namespace, _, name = asked.rpartition(".")
+    if type.startswith("System."):
+        return namespace in ("", "System") and type == "System." + name
+    name = fhir_type(name)
+    if namespace == "System" or type in definitions.primitives():
+        return namespace != "System" and type == name
+    return definitions.is_type(name) and definitions.is_kind_of(type, name)
+
+
+def known_type(name: str) -> bool:
+    """Whether an expression can name this type, with or without its namespace."""
+    namespace, _, bare = name.rpartition(".")
+    if namespace == "System" or (not namespace and bare in SYSTEM_TYPES):
+        return True
+    return namespace in ("", "FHIR") and definitions.is_type(fhir_type(bare))
+
+
+SYSTEM_TYPES = frozenset({
+    "Any", "Boolean", "String", "Integer", "Decimal", "Date", "DateTime", "Time", "Quantity"
+})  # fmt: skip
+
+
 def fhir_type(name: str) -> str:
     """A FHIR type by its name; `DateTime` is taken for `dateTime`, as R4's own search expressions write
     it."""

@@ -1,12 +1,13 @@
-"""Operators: equality, comparison, types, collections, Boolean logic. FHIRPath N1 §6"""
+"""Operators: equality, comparison, types, collections, Boolean logic; `arithmetic` has the rest. FHIRPath N1
+§6"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
-from typing import Any
 
-from profiles.fhirpath.nodes import FALSE, TRUE, Collection, Scope, boolean, is_type, truth
+from profiles.fhirpath import arithmetic
+from profiles.fhirpath.nodes import FALSE, TRUE, Collection, Scope, boolean, is_type, kept_as, truth
+from profiles.fhirpath.values import compare, distinct, equal, equivalent, key, single
 from profiles.outcomes import Invalid
 
 Run = Callable[[Collection, Scope], Collection]
@@ -15,126 +16,132 @@ Run = Callable[[Collection, Scope], Collection]
 def build(operator: str, left: Run, right: Run) -> Run:
     """The closure of `left operator right`. Raises Invalid for an operator that is not offered."""
     if operator == "|":
-        return lambda focus, scope: distinct(left(focus, scope) + right(focus, scope))
+        return lambda focus, scope: union(left(focus, scope), right(focus, scope), scope)
     if operator in _LOGIC:
-        logic = _LOGIC[operator]
-        return lambda focus, scope: boolean(logic(truth(left(focus, scope)), truth(right(focus, scope))))
+        return _LOGIC[operator](left, right)
+    if operator in _ORDER:
+        return _ordered(left, right, _ORDER[operator])
     if operator in _COLLECTIONS:
-        compare = _COLLECTIONS[operator]
-        return lambda focus, scope: boolean(compare(left(focus, scope), right(focus, scope)))
+        test = _COLLECTIONS[operator]
+        return lambda focus, scope: boolean(test(left(focus, scope), right(focus, scope), scope))
+    if operator in arithmetic.OPERATORS:
+        return arithmetic.build(operator, left, right)
     raise Invalid("fhirpath-unsupported", f"FHIRPath operator {operator} is not offered")
+
+
+def union(left: Collection, right: Collection, scope: Scope) -> Collection:
+    """Both, without repeated items."""
+    if not right and len(left) < 2:
+        return left
+    return distinct(left + right, scope.budget)
 
 
 def type_test(operator: str, of: Run, type: str) -> Run:
     """`is` asks one item's type, `as` keeps those of the type (FHIR R4 search uses `as` on collections)."""
     if operator == "as":
-        return lambda focus, scope: [node for node in of(focus, scope) if is_type(node[1], type)]
+        return lambda focus, scope: [node for node in of(focus, scope) if kept_as(node[1], type)]
 
     def run(focus: Collection, scope: Scope) -> Collection:
-        found = of(focus, scope)
-        return [TRUE if is_type(found[0][1], type) else FALSE] if len(found) == 1 else []
+        node = single(of(focus, scope))
+        return [] if node is None else [TRUE if is_type(node[1], type) else FALSE]
 
     return run
 
 
 def sign(operator: str, of: Run) -> Run:
-    """Unary plus and minus on a number."""
+    """Unary plus and minus on a number or quantity."""
 
     def run(focus: Collection, scope: Scope) -> Collection:
-        found = of(focus, scope)
-        if len(found) != 1 or not _is_number(found[0][0]):
-            return []
-        value, type, _sibling = found[0]
-        return [(-value if operator == "-" else value, type, None)]
+        node = single(of(focus, scope))
+        return [] if node is None else arithmetic.signed(operator, node)
 
     return run
 
 
-def distinct(collection: Collection) -> Collection:
-    """Without repeated items, in order."""
-    found: Collection = []
-    for node in collection:
-        if not any(equal_values(node[0], other[0]) for other in found):
-            found.append(node)
-    return found
+def _ordered(left: Run, right: Run, test: Callable[[int], bool]) -> Run:
+    def run(focus: Collection, scope: Scope) -> Collection:
+        order = compare(left(focus, scope), right(focus, scope))
+        return [] if order is None else [TRUE if test(order) else FALSE]
+
+    return run
 
 
-def equal_values(left: Any, right: Any) -> bool:
-    """JSON values alike; a Boolean is no number."""
-    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
+def _equal(left: Collection, right: Collection, scope: Scope) -> bool | None:
+    return equal(left, right, scope.budget)
 
 
-def equal(left: Collection, right: Collection) -> bool | None:
-    """`=`: empty when either is; else the same items in the same order. FHIRPath N1 §6.1"""
-    if not left or not right:
-        return None
-    if len(left) != len(right):
-        return False
-    return all(equal_values(a[0], b[0]) for a, b in zip(left, right, strict=True))
-
-
-def _not_equal(left: Collection, right: Collection) -> bool | None:
-    same = equal(left, right)
+def _not_equal(left: Collection, right: Collection, scope: Scope) -> bool | None:
+    same = equal(left, right, scope.budget)
     return None if same is None else not same
 
 
-def _ordered(test: Callable[[Any, Any], bool]) -> Callable[[Collection, Collection], bool | None]:
-    """A comparison of two single numbers or two single texts; empty for all else."""
-
-    def compare(left: Collection, right: Collection) -> bool | None:
-        if len(left) != 1 or len(right) != 1:
-            return None
-        a, b = left[0][0], right[0][0]
-        if (_is_number(a) and _is_number(b)) or (isinstance(a, str) and isinstance(b, str)):
-            return test(a, b)
+def _member(left: Collection, right: Collection, scope: Scope) -> bool | None:
+    node = single(left)
+    if node is None:
         return None
-
-    return compare
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | Decimal | float) and not isinstance(value, bool)
+    scope.budget.spend(len(right))
+    wanted = key(node, scope.budget)
+    return any(key(other, scope.budget) == wanted for other in right)
 
 
-def _member(left: Collection, right: Collection) -> bool | None:
-    if len(left) != 1:
-        return None
-    return any(equal_values(left[0][0], node[0]) for node in right)
+def _and(left: Run, right: Run) -> Run:
+    def run(focus: Collection, scope: Scope) -> Collection:
+        a = truth(left(focus, scope))
+        if a is False:
+            return [FALSE]
+        b = truth(right(focus, scope))
+        return [FALSE] if b is False else [] if a is None or b is None else [TRUE]
+
+    return run
 
 
-def _and(a: bool | None, b: bool | None) -> bool | None:
-    if a is False or b is False:
-        return False
-    return None if a is None or b is None else True
+def _or(left: Run, right: Run) -> Run:
+    def run(focus: Collection, scope: Scope) -> Collection:
+        a = truth(left(focus, scope))
+        if a is True:
+            return [TRUE]
+        b = truth(right(focus, scope))
+        return [TRUE] if b is True else [] if a is None or b is None else [FALSE]
+
+    return run
 
 
-def _or(a: bool | None, b: bool | None) -> bool | None:
-    if a is True or b is True:
-        return True
-    return None if a is None or b is None else False
+def _xor(left: Run, right: Run) -> Run:
+    def run(focus: Collection, scope: Scope) -> Collection:
+        a, b = truth(left(focus, scope)), truth(right(focus, scope))
+        return [] if a is None or b is None else [TRUE if a is not b else FALSE]
+
+    return run
 
 
-def _xor(a: bool | None, b: bool | None) -> bool | None:
-    return None if a is None or b is None else a is not b
+def _implies(left: Run, right: Run) -> Run:
+    def run(focus: Collection, scope: Scope) -> Collection:
+        a = truth(left(focus, scope))
+        if a is False:
+            return [TRUE]
+        b = truth(right(focus, scope))
+        return [TRUE] if b is True else [] if a is None or b is None else [FALSE]
+
+    return run
 
 
-def _implies(a: bool | None, b: bool | None) -> bool | None:
-    return _or(None if a is None else not a, b)
-
-
-_LOGIC: Mapping[str, Callable[[bool | None, bool | None], bool | None]] = {
+_LOGIC: Mapping[str, Callable[[Run, Run], Run]] = {
     "and": _and,
     "or": _or,
     "xor": _xor,
     "implies": _implies,
 }
-_COLLECTIONS: Mapping[str, Callable[[Collection, Collection], bool | None]] = {
-    "=": equal,
+_ORDER: Mapping[str, Callable[[int], bool]] = {
+    "<": lambda order: order < 0,
+    "<=": lambda order: order <= 0,
+    ">": lambda order: order > 0,
+    ">=": lambda order: order >= 0,
+}
+_COLLECTIONS: Mapping[str, Callable[[Collection, Collection, Scope], bool | None]] = {
+    "=": _equal,
     "!=": _not_equal,
-    "<": _ordered(lambda a, b: bool(a < b)),
-    "<=": _ordered(lambda a, b: bool(a <= b)),
-    ">": _ordered(lambda a, b: bool(a > b)),
-    ">=": _ordered(lambda a, b: bool(a >= b)),
+    "~": lambda left, right, scope: equivalent(left, right, scope.budget),
+    "!~": lambda left, right, scope: not equivalent(left, right, scope.budget),
     "in": _member,
-    "contains": lambda left, right: _member(right, left),
+    "contains": lambda left, right, scope: _member(right, left, scope),
 }

@@ -19,7 +19,7 @@ from typing import Any
 from profiles import definitions
 from profiles.fhirpath import compiler
 from profiles.fhirpath.functions.fhir import target
-from profiles.fhirpath.nodes import Budget, Scope, fhir_type, is_type, steps, truth
+from profiles.fhirpath.nodes import Budget, Scope, fhir_type, is_type, kept_as, steps, truth
 from profiles.fhirpath.parser import parse, type_name
 from profiles.fhirpath.syntax import Call, Constant, Expression, Item, Member, Operation, Special, TypeTest
 
@@ -105,7 +105,7 @@ def _ways(tree: Expression, type: str) -> list[_Way]:
 def _of_type(ways: list[_Way], name: str) -> list[_Way]:
     if any(way.type in definitions.ABSTRACT for way in ways) or not definitions.is_type(fhir_type(name)):
         raise _NotPlain
-    return [way for way in ways if is_type(way.type, name)]
+    return [way for way in ways if kept_as(way.type, name)]
 
 
 def _children(way: _Way, name: str) -> list[_Way]:

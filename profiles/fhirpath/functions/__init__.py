@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from profiles.fhirpath.functions import existence, fhir, filtering, subsetting
+from profiles.fhirpath.functions import (
+    boundaries,
+    conversion,
+    existence,
+    fhir,
+    filtering,
+    math,
+    navigation,
+    strings,
+    subsetting,
+)
 from profiles.fhirpath.functions.calling import Builder, Run
 from profiles.fhirpath.syntax import Expression
 from profiles.outcomes import Invalid
@@ -19,6 +29,11 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType(
         **existence.BUILDERS,
         **filtering.BUILDERS,
         **subsetting.BUILDERS,
+        **conversion.BUILDERS,
+        **strings.BUILDERS,
+        **math.BUILDERS,
+        **navigation.BUILDERS,
+        **boundaries.BUILDERS,
         **fhir.BUILDERS,
     }
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from profiles.fhirpath.nodes import Collection, Node, Scope
+from profiles.fhirpath.nodes import Collection, Node, Scope, known_type
 from profiles.fhirpath.parser import type_name
 from profiles.fhirpath.syntax import Expression
+from profiles.fhirpath.values import Value, named, single, value_of
 from profiles.outcomes import Invalid
 
 Run = Callable[[Collection, Scope], Collection]
@@ -23,6 +25,67 @@ def plain(function: Callable[[Collection], Collection], name: str) -> Builder:
     return builder
 
 
+def valued(
+    name: str, least: int, most: int, function: Callable[[Collection, list[Collection], Scope], Collection]
+) -> Builder:
+    """A function of its input and of the collections that its arguments give."""
+
+    def builder(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+        count(name, arguments, least, most)
+        runs = [build(argument) for argument in arguments]
+        return lambda focus, scope: function(of(focus, scope), [run(focus, scope) for run in runs], scope)
+
+    return builder
+
+
+def on_text(
+    name: str, least: int, most: int, function: Callable[[str, list[Any], Scope], Collection]
+) -> Builder:
+    """A function of one text and single values: empty when the text or any argument is. Raises Invalid for an
+    input that is no text, paid for by its length."""
+
+    def run(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+        node = single(found)
+        values = [argument(item) for item in arguments]
+        if node is None or node[0] is None or any(value.of is None for value in values):
+            return []
+        text = text_of(node, name)
+        scope.budget.spend(1 + len(text) // 64)
+        return function(text, [value.of for value in values], scope)
+
+    return valued(name, least, most, run)
+
+
+def text_of(node: Node, name: str) -> str:
+    """A node's text; a FHIR date is one, as JSON has it. Raises Invalid (`fhirpath-type`)."""
+    kind, of = value_of(node)
+    if kind == "String":
+        return str(of)
+    if isinstance(node[0], str) and not node[1].startswith("System."):
+        return node[0]
+    raise Invalid("fhirpath-type", f"FHIRPath {name}() works on a text, not on {named(node)}")
+
+
+def argument(collection: Collection) -> Value:
+    """The value of an argument that is one item; `of` None for none. Raises Invalid for several."""
+    node = single(collection)
+    return Value("", None) if node is None else value_of(node)
+
+
+def whole(value: Any, name: str) -> int:
+    """An argument that is an integer. Raises Invalid."""
+    if type(value) is not int:
+        raise Invalid("fhirpath-type", f"FHIRPath {name}() takes an integer here")
+    return value
+
+
+def words(value: Any, name: str) -> str:
+    """An argument that is a text. Raises Invalid."""
+    if not isinstance(value, str):
+        raise Invalid("fhirpath-type", f"FHIRPath {name}() takes a text here")
+    return value
+
+
 def count(name: str, arguments: tuple[Expression, ...], least: int, most: int) -> None:
     """Raises Invalid when there are fewer or more arguments."""
     if not least <= len(arguments) <= most:
@@ -36,8 +99,8 @@ def named_type(name: str, arguments: tuple[Expression, ...]) -> str:
     """The type that is the one argument. Raises Invalid."""
     count(name, arguments, 1, 1)
     found = type_name(arguments[0])
-    if found is None:
-        raise Invalid("fhirpath-arguments", f"FHIRPath {name}() takes a type name")
+    if found is None or not known_type(found):
+        raise Invalid("fhirpath-arguments", f"FHIRPath {name}() takes the name of a type")
     return found
 
 

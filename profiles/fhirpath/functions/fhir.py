@@ -1,7 +1,9 @@
-"""FHIR's own functions: extensions, `hasValue`, and `resolve` as far as a reference alone can tell.
+"""FHIR's own functions: extensions, values, references, conformance.
 
-`resolve()` never reads a store: a contained resource is found, any other target is a stand-in of the type
-that the reference names, so that `resolve() is Patient` can be decided. FHIR R4 fhirpath.html#functions
+`resolve()` asks the environment. Without one that resolves, a contained resource is found and any other
+target is a stand-in of the type that the reference names, so that `resolve() is Patient` can be decided.
+
+FHIR R4 fhirpath.html#functions
 """
 
 from __future__ import annotations
@@ -10,9 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from profiles import definitions, references
-from profiles.fhirpath.functions.calling import Builder, Run, count, plain
+from profiles.fhirpath.functions.calling import Builder, Run, argument, count, plain, valued
 from profiles.fhirpath.nodes import Collection, Node, Scope, boolean, children, resource_node
 from profiles.fhirpath.syntax import Expression
+from profiles.fhirpath.values import single, value_of
+from profiles.outcomes import Invalid
+from profiles.schema.narrative import is_narrative
 
 
 def _extension(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
@@ -40,14 +45,78 @@ def _has_value(found: Collection) -> Collection:
     return boolean(len(found) == 1 and found[0][0] is not None and not isinstance(found[0][0], dict))
 
 
+def _get_value(found: Collection) -> Collection:
+    """A FHIR primitive as a value of FHIRPath's own."""
+    if len(found) != 1 or found[0][0] is None or isinstance(found[0][0], dict):
+        return []
+    kind, _of = value_of(found[0])
+    return [(found[0][0], "System." + kind, None)] if kind else []
+
+
 def _resolve(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
     count("resolve", arguments, 0, 0)
 
     def run(focus: Collection, scope: Scope) -> Collection:
-        targets = (target(node[0], scope.root) for node in of(focus, scope))
-        return [node for node in targets if node is not None]
+        look = scope.environment.resolve
+        if look is None:
+            targets = (target(node[0], scope.root) for node in of(focus, scope))
+            return [node for node in targets if node is not None]
+        return [found for node in of(focus, scope) for found in _looked_up(node[0], scope, look)]
 
     return run
+
+
+def _looked_up(reference: Any, scope: Scope, look: Callable[[str], dict[str, Any] | None]) -> Collection:
+    text = reference.get("reference") if isinstance(reference, dict) else reference
+    if not isinstance(text, str):
+        return []
+    scope.budget.spend(10)
+    if text.startswith("#"):
+        node = _contained(text[1:], scope.root)
+        return [] if node is None else [node]
+    found = look(text)
+    return [] if found is None else [resource_node(found)]
+
+
+def _member_of(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+    node, url, ask = single(found), argument(arguments[0]).of, scope.environment.member_of
+    if node is None or not isinstance(url, str) or ask is None:
+        return []
+    scope.budget.spend(10)
+    return boolean(ask(node, url))
+
+
+def _conforms_to(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+    """By type for FHIR's own structures, else as the environment judges. Raises Invalid for a profile that
+    nobody here knows."""
+    node, url = single(found), argument(arguments[0]).of
+    if node is None or not isinstance(url, str):
+        return []
+    name = url.removeprefix(definitions.FHIR_STRUCTURE)
+    if name != url and definitions.is_type(name) and not definitions.is_kind_of(node[1], name):
+        return boolean(False)
+    ask = scope.environment.conforms_to
+    scope.budget.spend(100)
+    if ask is not None and isinstance(node[0], dict):
+        answer = ask(node[0], url)
+        if answer is not None:
+            return boolean(answer)
+    if name != url and definitions.is_type(name):
+        return boolean(True)
+    raise Invalid("fhirpath-unknown-profile", "FHIRPath conformsTo() names a profile that is not known here")
+
+
+def _html_checks(found: Collection) -> Collection:
+    return boolean(all(is_narrative(node[0]) for node in found))
+
+
+def _check_modifiers(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+    known = {argument(item).of for item in arguments}
+    for node in found:
+        for extension in children(node, "modifierExtension"):
+            if not isinstance(extension[0], dict) or extension[0].get("url") not in known:
+                raise Invalid("fhirpath-modifier", "FHIRPath checkModifiers() met a modifier not named")
+    return found
 
 
 def target(reference: Any, root: dict[str, Any]) -> Node | None:
@@ -60,16 +129,17 @@ def target(reference: Any, root: dict[str, Any]) -> Node | None:
             return _contained(found.id, root)
         if found.type in definitions.resource_types():
             return ({"resourceType": found.type, "id": found.id}, found.type, None)
-    if stated in definitions.resource_types():
-        return ({"resourceType": stated}, str(stated), None)
+    if isinstance(stated, str) and stated in definitions.resource_types():
+        return ({"resourceType": stated}, stated, None)
     return None
 
 
 def _contained(id: str, root: dict[str, Any]) -> Node | None:
     if not id:
         return resource_node(root)
-    for resource in root.get("contained", ()):
-        if resource.get("id") == id:
+    contained = root.get("contained")
+    for resource in contained if isinstance(contained, list) else ():
+        if isinstance(resource, dict) and resource.get("id") == id:
             return resource_node(resource)
     return None
 
@@ -78,5 +148,10 @@ BUILDERS: Mapping[str, Builder] = {
     "extension": _extension,
     "hasExtension": _has_extension,
     "hasValue": plain(_has_value, "hasValue"),
+    "getValue": plain(_get_value, "getValue"),
     "resolve": _resolve,
+    "memberOf": valued("memberOf", 1, 1, _member_of),
+    "conformsTo": valued("conformsTo", 1, 1, _conforms_to),
+    "htmlChecks": plain(_html_checks, "htmlChecks"),
+    "checkModifiers": valued("checkModifiers", 0, 20, _check_modifiers),
 }

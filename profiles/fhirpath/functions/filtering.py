@@ -1,13 +1,17 @@
-"""FHIRPath N1 §5.2 Filtering and projection, with the functional forms of `is` and `as` (§6.3)."""
+"""FHIRPath N1 §5.2 Filtering and projection, §7 Aggregates, with the functional forms of `is` and `as`
+(§6.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from functools import cmp_to_key
 
 from profiles.fhirpath import operators
 from profiles.fhirpath.functions.calling import Builder, Run, count, each, named_type
-from profiles.fhirpath.nodes import Collection, Scope, is_type, truth
-from profiles.fhirpath.syntax import Expression
+from profiles.fhirpath.nodes import Collection, Scope, kept_as, truth
+from profiles.fhirpath.syntax import Expression, Sign
+from profiles.fhirpath.values import compare, key, single
+from profiles.outcomes import Invalid
 
 
 def _where(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
@@ -26,29 +30,133 @@ def _select(of: Run, arguments: tuple[Expression, ...], build: Callable[[Express
     projection = build(arguments[0])
 
     def run(focus: Collection, scope: Scope) -> Collection:
-        found = of(focus, scope)
-        return [item for i, node in enumerate(found) for item in each(projection, node, scope, i)]
+        made: Collection = []
+        for i, node in enumerate(of(focus, scope)):
+            items = each(projection, node, scope, i)
+            scope.budget.spend(len(items))
+            made += items
+        return made
+
+    return run
+
+
+def _repeat(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+    """Every item once, so that a projection that comes back to itself ends."""
+    count("repeat", arguments, 1, 1)
+    projection = build(arguments[0])
+
+    def run(focus: Collection, scope: Scope) -> Collection:
+        todo = of(focus, scope)
+        made: Collection = []
+        seen: set[Hashable] = set()
+        while todo:
+            new: Collection = []
+            for i, node in enumerate(todo):
+                for item in each(projection, node, scope, i):
+                    scope.budget.spend(1)
+                    mark = key(item, scope.budget)
+                    if mark not in seen:
+                        seen.add(mark)
+                        new.append(item)
+            made += new
+            todo = new
+        return made
+
+    return run
+
+
+def _aggregate(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+    count("aggregate", arguments, 1, 2)
+    aggregator = build(arguments[0])
+    start = build(arguments[1]) if len(arguments) == 2 else None
+
+    def run(focus: Collection, scope: Scope) -> Collection:
+        total = start(focus, scope) if start is not None else []
+        for i, node in enumerate(of(focus, scope)):
+            total = each(aggregator, node, scope._replace(total=total), i)
+            scope.budget.spend(len(total))
+        return total
+
+    return run
+
+
+def _sort(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+    """By the keys given, or the items themselves; a minus before a key turns its order; empty keys come
+    first in either order."""
+    keys = [
+        (build(tree.of), -1) if isinstance(tree, Sign) and tree.operator == "-" else (build(tree), 1)
+        for tree in arguments
+    ] or [(lambda focus, scope: focus, 1)]
+
+    def run(focus: Collection, scope: Scope) -> Collection:
+        rows = [
+            (node, [each(of_key, node, scope, i) for of_key, _direction in keys])
+            for i, node in enumerate(of(focus, scope))
+        ]
+        scope.budget.spend(len(rows) * len(rows).bit_length())
+
+        def order(a: tuple[object, list[Collection]], b: tuple[object, list[Collection]]) -> int:
+            for (_run, direction), one, other in zip(keys, a[1], b[1], strict=True):
+                if not one or not other:
+                    found = bool(one) - bool(other)
+                else:
+                    found = (compare(one, other) or 0) * direction
+                if found:
+                    return found
+            return 0
+
+        return [node for node, _keys in sorted(rows, key=cmp_to_key(order))]
 
     return run
 
 
 def _of_type(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
     type = named_type("ofType", arguments)
-    return lambda focus, scope: [node for node in of(focus, scope) if is_type(node[1], type)]
+    return lambda focus, scope: [node for node in of(focus, scope) if kept_as(node[1], type)]
 
 
 def _as(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
-    return operators.type_test("as", of, named_type("as", arguments))
+    type = named_type("as", arguments)
+
+    def run(focus: Collection, scope: Scope) -> Collection:
+        node = single(of(focus, scope))
+        return [node] if node is not None and kept_as(node[1], type) else []
+
+    return run
 
 
 def _is(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
     return operators.type_test("is", of, named_type("is", arguments))
 
 
+def _iif(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+    """Only the branch that is chosen is evaluated. FHIRPath N1 §5.5.1"""
+    count("iif", arguments, 2, 3)
+    criterion, *branches = (build(tree) for tree in arguments)
+
+    def run(focus: Collection, scope: Scope) -> Collection:
+        node = single(of(focus, scope))
+        inner = [] if node is None else [node]
+        if node is not None:
+            scope = scope._replace(this=node)
+        answer = single(criterion(inner, scope))
+        if answer is not None and not isinstance(answer[0], bool):
+            raise Invalid("fhirpath-type", "FHIRPath iif() takes a Boolean criterion")
+        if answer is not None and answer[0]:
+            return branches[0](inner, scope)
+        return branches[1](inner, scope) if len(branches) == 2 else []
+
+    return run
+
+
 BUILDERS: Mapping[str, Builder] = {
     "where": _where,
     "select": _select,
+    "repeat": _repeat,
+    "aggregate": _aggregate,
+    "sort": _sort,
     "ofType": _of_type,
     "as": _as,
     "is": _is,
+    "iif": _iif,
 }

@@ -1,0 +1,83 @@
+"""FHIRPath N1 §5.8 Tree navigation, §5.9 Utility functions, §10 `type()`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from profiles.fhirpath.functions.calling import Builder, Run, count, each, valued
+from profiles.fhirpath.nodes import TYPE_INFO, Collection, Scope, all_children
+from profiles.fhirpath.syntax import Expression
+
+
+def _children(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+    made = [child for node in found for child in all_children(node)]
+    scope.budget.spend(len(made))
+    return made
+
+
+def _descendants(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+    made: Collection = []
+    level = _children(found, [], scope)
+    while level:
+        made += level
+        level = _children(level, [], scope)
+    return made
+
+
+def _trace(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+    """Its input; the environment's `trace`, if any, is told."""
+    count("trace", arguments, 1, 2)
+    name = build(arguments[0])
+    projection = build(arguments[1]) if len(arguments) == 2 else None
+
+    def run(focus: Collection, scope: Scope) -> Collection:
+        found = of(focus, scope)
+        tell = scope.environment.trace
+        if tell is not None:
+            label = "".join(str(node[0]) for node in name(focus, scope)[:1])
+            told = found
+            if projection is not None:
+                told = [item for i, node in enumerate(found) for item in each(projection, node, scope, i)]
+            tell(label, told)
+        return found
+
+    return run
+
+
+def _moment(scope: Scope) -> datetime:
+    """The same for the whole of an evaluation."""
+    if scope.budget.moment is None:
+        scope.budget.moment = scope.environment.now or datetime.now(UTC)
+    return scope.budget.moment
+
+
+def _now(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+    return [(_moment(scope).isoformat(timespec="milliseconds"), "System.DateTime", None)]
+
+
+def _today(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+    return [(_moment(scope).date().isoformat(), "System.Date", None)]
+
+
+def _time_of_day(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+    return [(_moment(scope).time().isoformat(timespec="milliseconds"), "System.Time", None)]
+
+
+def _type(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+    made: Collection = []
+    for _value, type, _sibling in found:
+        namespace, name = ("System", type[7:]) if type.startswith("System.") else ("FHIR", type)
+        made.append(({"namespace": namespace, "name": name}, TYPE_INFO, None))
+    return made
+
+
+BUILDERS: Mapping[str, Builder] = {
+    "children": valued("children", 0, 0, _children),
+    "descendants": valued("descendants", 0, 0, _descendants),
+    "trace": _trace,
+    "now": valued("now", 0, 0, _now),
+    "today": valued("today", 0, 0, _today),
+    "timeOfDay": valued("timeOfDay", 0, 0, _time_of_day),
+    "type": valued("type", 0, 0, _type),
+}
