@@ -36,6 +36,7 @@ _DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
 _SPACES_AND_SIGN = b" \t\r\n-"
 # Escapes that make counting '":' in the source an unsafe count of its names: of '"', ':' and white space.
 _UNCOUNTABLE = re.compile(rb"\\u00(?:2[02]|3[aA]|0[9aAdD])")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]')
 
 
@@ -99,6 +100,23 @@ def dump_indented(resource: Any) -> bytes:
     return orjson.dumps(resource, default=_number, option=orjson.OPT_INDENT_2)
 
 
+def is_number(text: str) -> bool:
+    """Whether the text is a number as JSON writes them."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def is_whole(text: str) -> bool:
+    """Whether it is a number without fraction and exponent, and of a length that integers have."""
+    match = _NUMBER.fullmatch(text) if len(text) <= 18 else None
+    return match is not None and match.lastindex is None
+
+
+def number(text: str) -> int | Written:
+    """The value that `parse` has for a number of that text. Raises Invalid for one out of all measure."""
+    match = _NUMBER.fullmatch(text)
+    return _integer(text) if match is not None and match.lastindex is None else _decimal(text)
+
+
 def _number(value: object) -> orjson.Fragment:
     if isinstance(value, Written):
         return orjson.Fragment(value.text)
@@ -125,14 +143,15 @@ def _integer(text: str) -> int | Written:
 def _check_shape(body: bytes, squeezed: bytes, resource: dict[str, Any]) -> None:
     """Refuse excessive depth and repeated names. Depth first: orjson writes no more than 254 levels."""
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-        _refuse_depth(resource)
+        check_depth(resource)
     names = orjson.dumps(resource).translate(_DIGITS_ALIKE, _SPACES_AND_SIGN).count(b'":')
     if squeezed.count(b'":') != names or _UNCOUNTABLE.search(body):
         _refuse_repeated_names(body.decode("utf-8"))
 
 
-def _refuse_depth(resource: dict[str, Any]) -> None:
-    """Level by level, so that neither the stack nor a laid-out copy can be blown up."""
+def check_depth(resource: dict[str, Any]) -> None:
+    """Raises Invalid beyond the depth that `parse` takes. Level by level, so that neither the stack nor a
+    laid-out copy can be blown up."""
     level: list[Any] = [resource]
     for _depth in range(MAX_DEPTH):
         level = [

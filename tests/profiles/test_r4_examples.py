@@ -15,7 +15,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from fhir_server.search.index import extract
-from profiles import codec
+from profiles import codec, xml
 from profiles.validation import validate
 
 ARCHIVE = os.environ.get("TELEDOSSIER_R4_EXAMPLES", "")
@@ -77,6 +77,7 @@ if ARCHIVE:
         for name, body in _examples():
             resource = codec.parse(body)
             assert _exact(codec.dump(resource)) == _exact(body), name
+            assert _exact(codec.dump(xml.parse(xml.dump(resource)))) == _exact(body), name
             issues = validate(resource)
             extract(resource, "https://here.example/fhir", ZoneInfo("Europe/Paris"))
             if issues:
