@@ -27,6 +27,7 @@ from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.logs import log_to_stderr
 from fhir_server.operations.registry import Operations
+from fhir_server.operations.standard import STANDARD
 from fhir_server.rest import middleware
 from fhir_server.rest import routes as fhir
 from fhir_server.settings import Settings
@@ -72,7 +73,7 @@ def make_engine(settings: Settings, store: Store, trail: Trail | None = None) ->
         settings=settings,
         now=now,
         write_rules=WRITE_RULES,
-        operations=Operations(OPERATIONS),
+        operations=Operations((*OPERATIONS, *STANDARD)),
         trail=trail,
     )
 

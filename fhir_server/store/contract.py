@@ -129,6 +129,10 @@ class Store(Protocol):
     async def count(self, type: str, where: Node) -> int:
         """Exact number of distinct matching resources."""
 
+    async def tokens(self, type: str, name: str) -> list[tuple[str, str]]:
+        """The distinct (system, code) of the token entries `name` of current resources of the type, of all
+        types when it is empty; sorted."""
+
     async def latest(self) -> int:
         """The highest seq written so far, 0 when empty."""
 

@@ -305,3 +305,19 @@ async def test_a_commit_rests_on_what_does_not_match(store: Store) -> None:
     await store.commit([gone("Patient", there, 1)])
     await store.commit([making(20)], [Unless("Patient", named)])
     assert await ids(store) == ["p20"]
+
+
+async def test_the_tokens_in_use(store: Store) -> None:
+    """Of current versions alone, each once."""
+    await store.commit(
+        [
+            put("Patient", "a", tokens=[("_tag", "urn:x", "1"), ("_tag", "", "2"), ("other", "urn:x", "9")]),
+            put("Patient", "b", tokens=[("_tag", "urn:x", "1")]),
+            put("Organization", "o", tokens=[("_tag", "urn:x", "3")]),
+        ]
+    )
+    assert await store.tokens("Patient", "_tag") == [("", "2"), ("urn:x", "1")]
+    assert await store.tokens("", "_tag") == [("", "2"), ("urn:x", "1"), ("urn:x", "3")]
+    await store.commit([gone("Organization", "o", 1), put("Patient", "a", 1)])
+    assert await store.tokens("", "_tag") == [("urn:x", "1")]
+    assert await store.tokens("Group", "_tag") == []

@@ -112,6 +112,17 @@ def at_numbers(reading: Reading, type: str, rnos: list[int]) -> dict[int, Versio
     return {row[2]: version(type, row[0], row[1:]) for row in rows}
 
 
+def tokens(reading: Reading, type: str, name: str) -> list[tuple[str, str]]:
+    """The distinct tokens of one entry name."""
+    only, params = ("AND y.name=?", (name, type)) if type else ("", (name,))
+    rows = reading.rows(
+        "SELECT DISTINCT v.sys, v.code FROM par p JOIN typ y ON y.tid=p.tid CROSS JOIN tok t ON t.pid=p.pid "
+        f"JOIN tv v ON v.vid=t.vid WHERE p.name=? {only} ORDER BY 1, 2",
+        params,
+    )
+    return [(system, code) for system, code in rows]
+
+
 def batch(reading: Reading, tid: int | None, after: int, size: int) -> list[tuple[int, Version]]:
     """Current versions by rising identity number, from the one after `after`."""
     only = "" if tid is None else "AND e.tid=? "

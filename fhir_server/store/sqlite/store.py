@@ -79,6 +79,9 @@ class SqliteStore:
     async def count(self, type: str, where: Node) -> int:
         return await self._read(lambda reading: pages.count(reading.names, type, where))
 
+    async def tokens(self, type: str, name: str) -> list[tuple[str, str]]:
+        return await self._read(lambda reading: reader.tokens(reading, type, name))
+
     async def latest(self) -> int:
         return int(self._here.rows("SELECT coalesce(max(rno), 0) FROM res")[0][0])
 

@@ -1,0 +1,8 @@
+"""The standard's own operations that are offered here; the télédossier's are with it."""
+
+from __future__ import annotations
+
+from fhir_server.operations import meta, versions
+from fhir_server.operations.registry import Operation
+
+STANDARD: tuple[Operation, ...] = (*meta.OPERATIONS, *versions.OPERATIONS)
