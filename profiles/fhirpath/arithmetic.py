@@ -106,30 +106,20 @@ _CALCULATIONS: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
 
 
 def _quantities(operator: str, a: units.Quantity, b: units.Quantity) -> Collection:
-    unit = a[1]
+    unit: str | None = a[1]
     if operator in "+-":
         if a[1] != b[1]:
-            converted = _in_unit(b, a[1])
+            converted = units.convert(b, a[1])
             if converted is None:
                 return []
             b = (converted, a[1])
         amount = calculate(lambda: _CALCULATIONS[operator](a[0], b[0]))
     elif operator in "*/":
-        unit = units.product((Decimal(1), a[1]), (Decimal(1), b[1]))[1]
-        if operator == "/":
-            unit = units.quotient((Decimal(1), a[1]), (Decimal(1), b[1]))[1]
+        unit = (units.product if operator == "*" else units.quotient)(a[1], b[1])
         amount = calculate(lambda: _CALCULATIONS[operator](a[0], b[0]))
     else:
         raise Invalid("fhirpath-type", f"FHIRPath has no {operator} for quantities")
-    return [] if amount is None else [((amount, unit), "System.Quantity", None)]
-
-
-def _in_unit(quantity: units.Quantity, unit: str) -> Decimal | None:
-    """The amount in another unit, by the canonical forms of both."""
-    found, one = units.canonical(*quantity), units.canonical(Decimal(1), unit)
-    if found is None or one is None or found[1] != one[1]:
-        return None
-    return calculate(lambda: _divided(found[0], one[0]))
+    return [] if amount is None or unit is None else [((amount, unit), "System.Quantity", None)]
 
 
 def _moved(moment: temporal.Moment, quantity: Any, direction: int) -> Collection:

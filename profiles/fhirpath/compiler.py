@@ -76,6 +76,9 @@ def build(tree: Expression) -> Run:
             return _constant(tree)
         case Member(of, name):
             return _head(name) if of is None else _member(build(of), name)
+        case Call(Call(_, "descendants", ()) as of, "as", arguments):
+            # R4's dom-3; of many items it can only mean what R5 writes there
+            return functions.build("ofType", build(of), arguments, build)
         case Call(of, name, arguments):
             return functions.build(name, None if of is None else build(of), arguments, build)
         case Item(of, index):

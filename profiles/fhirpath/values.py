@@ -177,7 +177,22 @@ def compare(left: Collection, right: Collection) -> int | None:
         one, other = as_quantity(kind, one), as_quantity(other_kind, other)
         if one is not None and other is not None:
             return units.compare(one, other)
+    if _is_quantity(a) and _is_quantity(b):
+        return _compare_as_written(a[0], b[0])
     raise Invalid("fhirpath-type", f"FHIRPath cannot order {named(a)} and {named(b)}")
+
+
+def _is_quantity(node: Node) -> bool:
+    return isinstance(node[0], dict) and definitions.is_kind_of(node[1], "Quantity")
+
+
+def _compare_as_written(a: dict[str, Any], b: dict[str, Any]) -> int | None:
+    """Two FHIR Quantities that are none of UCUM: by amount when their units are written alike."""
+    unit = "unit" if a.get("code") is None and b.get("code") is None else "code"
+    if any(a.get(name) != b.get(name) for name in ("system", unit)) or "comparator" in a or "comparator" in b:
+        return None
+    one, other = _number(a.get("value"), "Decimal").of, _number(b.get("value"), "Decimal").of
+    return None if one is None or other is None else int(one > other) - int(one < other)
 
 
 def as_quantity(kind: str, of: Any) -> tuple[Decimal, str] | None:
@@ -292,11 +307,5 @@ def argument_unit(quantity: tuple[Decimal, str], unit: Collection) -> tuple[Deci
     node = single(unit)
     if node is None or not isinstance(node[0], str):
         return None
-    name = node[0]
-    if quantity[1] == name:
-        return quantity
-    found, one = units.canonical(*quantity), units.canonical(Decimal(1), name)
-    if found is None or one is None or found[1] != one[1]:
-        return None
-    amount = calculate(lambda: found[0] / one[0])
-    return None if amount is None else (amount, name)
+    amount = units.convert(quantity, node[0])
+    return None if amount is None else (amount, node[0])

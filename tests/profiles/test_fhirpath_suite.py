@@ -31,11 +31,6 @@ MISSES = {
          "testPolymorphicsB", "testDollarOrderNotAllowed"),
         "not an error of the evaluation: needs an analysis of the expression by types",
     ),
-    **dict.fromkeys(
-        ("testQuantity1", "testQuantity2", "testQuantity3", "testQuantity4", "testQuantity9",
-         "testQuantity10", "testNEquality24", "Comparable1"),
-        "needs UCUM beyond the units of time",
-    ),
 }  # fmt: skip
 """Cases that do not pass, and why; a case that comes to pass must be taken out."""
 
