@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +25,7 @@ from pydicom.filereader import dcmread, read_dataset, read_file_meta_info
 from pydicom.uid import UID
 
 from dicomweb import reasons
-from dicomweb.attributes import first
+from dicomweb.attributes import first, integer
 from dicomweb.layout import BrokenPixels, Layout, SyntaxFlags, locate
 from dicomweb.reasons import Refused
 
@@ -34,8 +35,9 @@ DEFLATED = str(uid.DeflatedExplicitVRLittleEndian)
 INLINE_LIMIT = 1024  # bytes of a binary value kept in the JSON; longer ones are bulk data, left in the file
 HEADER_LIMIT = 4_000_000  # a single value above this is never loaded
 INFLATE_LIMIT = 64_000_000
-_BULK = "bulk"
+BULK = "bulkdata:"  # before the path of a bulk value in the JSON; `wado` puts the instance's address there
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_DIRECTORY = "1.2.840.10008.1.3.10"
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 
@@ -50,20 +52,26 @@ class Header:
     transfer_syntax: str
     attributes: dict[str, Any]
     layout: Layout
+    named: str = ""  # the SOP Class UID as the file head has it
 
 
 def read_header(path: Path) -> Header:
     """Read up to the pixels. Raises Refused (unreadable, cut, missing or malformed UIDs)."""
     try:
         with path.open("rb") as file:
-            dataset, syntax = _read(file)
-            attributes = to_json(dataset)
+            read = _read(file)
+            dataset, syntax, pixels = read.dataset, read.syntax, read.pixels
+            attributes = {**to_json(dataset), **read.large}
             flags = syntax_flags(syntax)
             layout = Layout("deflated" if flags.deflated else "none")
-            if not flags.deflated and _has_pixels(file):
+            if not flags.deflated and pixels:
                 layout = locate(
                     file.fileno(), file.tell(), os.fstat(file.fileno()).st_size, attributes, flags
                 )
+            if pixels:
+                attributes.update(_pixel_element(attributes, pixels, flags))
+            meta = getattr(dataset, "file_meta", {})
+            named = str(meta.get("MediaStorageSOPClassUID", ""))
     except Refused:
         raise
     except BrokenPixels as error:
@@ -75,10 +83,54 @@ def read_header(path: Path) -> Header:
         raise Refused(reasons.MISSING_UIDS)
     if not all(is_uid(one) for one in found):
         raise Refused(reasons.BAD_UIDS)
-    return Header(found[0], found[1], found[2], found[3], syntax, attributes, layout)
+    if not is_stored(found[3]):
+        raise Refused(reasons.UNSUPPORTED_CLASS)
+    return Header(found[0], found[1], found[2], found[3], syntax, attributes, layout, named)
 
 
-def _read(file: BinaryIO) -> tuple[Dataset, str]:
+def identify(path: Path) -> tuple[str, str]:
+    """SOP Class and SOP Instance UID of a file that was refused, "" where they cannot be read: whoever sent
+    it must learn which one it was."""
+    try:
+        dataset = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "SOPInstanceUID"])
+        found = [str(dataset.get(one, "")) for one in ("SOPClassUID", "SOPInstanceUID")]
+    except Exception:  # hostile input
+        return "", ""
+    return tuple(one if is_uid(one) else "" for one in found)  # type: ignore[return-value]
+
+
+def is_stored(sop_class: str) -> bool:
+    """Whether instances of a class can be stored: storage classes, and those that are not in the standard."""
+    known = UID(sop_class)
+    return known.type not in ("SOP Class", "Meta SOP Class", "Transfer Syntax") or (
+        "Storage" in known.name and "Storage Commitment" not in known.name and sop_class != _DIRECTORY
+    )
+
+
+def _pixel_element(attributes: dict[str, Any], tag: int, flags: SyntaxFlags) -> dict[str, Any]:
+    """The pixel data as a reference. PS3.5 §8.2, §A.4: OB when encapsulated, else by the bits allocated."""
+    vr = {0x7FE00008: "OF", 0x7FE00009: "OD"}.get(tag)
+    narrow = (integer(attributes, "00280100") or 16) <= 8 and not flags.implicit
+    return {
+        f"{tag:08X}": {
+            "vr": vr or ("OB" if narrow or flags.encapsulated else "OW"),
+            "BulkDataURI": f"{BULK}/{tag:08X}",
+        }
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The dataset before the pixels, the transfer syntax, the tag of the pixel data (0: there is none), and
+    references to the values too large to load."""
+
+    dataset: Dataset
+    syntax: str
+    pixels: int
+    large: dict[str, Any] = field(default_factory=dict)
+
+
+def _read(file: BinaryIO) -> _Read:
     head = file.read(65536)
     if head[128:132] != b"DICM":
         raise Refused(reasons.UNREADABLE)
@@ -86,16 +138,17 @@ def _read(file: BinaryIO) -> tuple[Dataset, str]:
     if DEFLATED.encode() in head:
         syntax = str(read_file_meta_info(file.name).get("TransferSyntaxUID", ""))
         if syntax == DEFLATED:
-            return _inflate(file, head), syntax
+            dataset, pixels = _inflate(file, head)
+            return _Read(dataset, syntax, pixels)
     dataset = dcmread(file, stop_before_pixels=True, defer_size=HEADER_LIMIT)
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     if not is_uid(syntax):
         raise Refused(reasons.UNREADABLE)
-    _check_lengths(dataset, os.fstat(file.fileno()).st_size)
-    return dataset, syntax
+    large = _check_lengths(dataset, os.fstat(file.fileno()).st_size)
+    return _Read(dataset, syntax, _pixel_tag(file, syntax_flags(syntax).little_endian), large)
 
 
-def _inflate(file: BinaryIO, head: bytes) -> Dataset:
+def _inflate(file: BinaryIO, head: bytes) -> tuple[Dataset, int]:
     """The header of a deflated dataset, inflated up to a limit: a zip bomb ends here."""
     length = int.from_bytes(head[140:144], "little")
     file.seek(144 + length)
@@ -103,11 +156,15 @@ def _inflate(file: BinaryIO, head: bytes) -> Dataset:
     data = bytearray()
     while len(data) < INFLATE_LIMIT and (chunk := file.read(1 << 20)):
         data += inflater.decompress(chunk, INFLATE_LIMIT - len(data))
-    return read_dataset(BytesIO(bytes(data)), False, True, stop_when=lambda tag, _vr, _length: tag in _PIXELS)
+    stream = BytesIO(bytes(data))
+    dataset = read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag in _PIXELS)
+    return dataset, _pixel_tag(stream, True)
 
 
-def _check_lengths(dataset: Dataset, file_size: int) -> None:
-    """Drops values too large to load; refuses a value that the file ends within."""
+def _check_lengths(dataset: Dataset, file_size: int) -> dict[str, Any]:
+    """Takes out values too large to load and returns references to them; refuses a value that the file ends
+    within."""
+    large = {}
     for tag in list(dataset.keys()):
         raw = dataset._dict[tag]
         value, length = getattr(raw, "value", None), getattr(raw, "length", 0)
@@ -117,34 +174,45 @@ def _check_lengths(dataset: Dataset, file_size: int) -> None:
             if raw.value_tell + length > file_size:
                 raise Refused(reasons.CUT)
             del dataset._dict[tag]
+            name = f"{int(tag):08X}"
+            large[name] = {
+                "vr": getattr(raw, "VR", None) or tag_vr(int(tag)),
+                "BulkDataURI": f"{BULK}/{name}",
+            }
+    return large
 
 
-def _has_pixels(file: BinaryIO) -> bool:
-    """Whether reading stopped before a pixel data element rather than at the end."""
+def _pixel_tag(file: BinaryIO, little_endian: bool) -> int:
+    """The pixel element that reading stopped before; 0 when it stopped at the end."""
     at = file.tell()
-    more = len(file.read(8)) == 8
+    head = file.read(8)
     file.seek(at)
-    return more
+    if len(head) < 8:
+        return 0
+    group, element = struct.unpack("<HH" if little_endian else ">HH", head[:4])
+    tag = group << 16 | element
+    return tag if tag in _PIXELS else 0
 
 
-def to_json(dataset: Dataset) -> dict[str, Any]:
-    """DICOM JSON without bulk data and without elements that cannot be read; values that break the rules of
-    their VR are kept as they are. Recursion is bounded by Python's own limit, which the caller turns into a
-    refusal."""
+def to_json(dataset: Dataset, place: str = BULK) -> dict[str, Any]:
+    """DICOM JSON without elements that cannot be read, bulk data as references (`bulkdata:/tag/item/tag`);
+    values
+    that break the rules of their VR are kept as they are. Recursion is bounded by Python's own limit, which
+    the caller turns into a refusal."""
     attributes: dict[str, Any] = {}
     for tag in dataset.keys():  # noqa: SIM118 - iterating a Dataset itself gives elements
         try:
-            element = dataset[tag]
+            element, here = dataset[tag], f"{place}/{int(tag):08X}"
             if element.VR == "SQ":
-                made = {"vr": "SQ", "Value": [to_json(item) for item in element.value]}
+                items = [to_json(item, f"{here}/{number}") for number, item in enumerate(element.value, 1)]
+                made = {"vr": "SQ", **({"Value": items} if items else {})}
             else:
-                made = element.to_json_dict(lambda _element: _BULK, INLINE_LIMIT)
+                made = element.to_json_dict(lambda _element, uri=here: uri, INLINE_LIMIT)
         except RecursionError:
             raise
         except Exception:  # noqa: S112 - one broken element says nothing against the others
             continue
-        if made.get("BulkDataURI") != _BULK:
-            attributes[f"{int(tag):08X}"] = made
+        attributes[f"{int(tag):08X}"] = made
     return attributes
 
 
@@ -172,10 +240,15 @@ def tag_of(name: str) -> tuple[str, str] | None:
         if found is None:
             return None
         number = int(found)
+    return f"{number:08X}", tag_vr(number)
+
+
+def tag_vr(number: int) -> str:
+    """The dictionary's VR of a tag; UN when it is not there."""
     try:
-        return f"{number:08X}", datadict.dictionary_VR(number)
+        return str(datadict.dictionary_VR(number))
     except KeyError:
-        return f"{number:08X}", "UN"
+        return "UN"
 
 
 def data_part(path: Path) -> Iterator[bytes]:

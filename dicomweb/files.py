@@ -16,6 +16,7 @@ from dicomweb import reasons
 from dicomweb.reasons import Refused
 
 RESERVE = 100_000_000  # bytes left free: below, instances are refused before the disk is full
+SLOW_SPOOL = "stow-"  # how spool files begin that the web tier writes, at the pace of its clients
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -31,8 +32,11 @@ class DicomFiles:
         (self.root / "dicom").mkdir(exist_ok=True)
 
     def sweep(self) -> int:
-        """Remove what a killed receiver left. Only when no other receiver runs on this folder."""
-        left = [path for path in self.spool.iterdir() if path.is_file()]
+        """Remove what a killed node left. Only when no other node runs on this folder; what the web tier
+        receives at this moment stays."""
+        left = [
+            path for path in self.spool.iterdir() if path.is_file() and not path.name.startswith(SLOW_SPOOL)
+        ]
         for path in left:
             path.unlink(missing_ok=True)
         return len(left)

@@ -21,7 +21,7 @@ from dicomweb.index.contract import File
 from dicomweb.layout import Layout
 from dicomweb.media import EXPLICIT_LITTLE, FRAME_MEDIA, MULTIPART, OCTETS, Part, Range
 from dicomweb.rendered import Rendering
-from dicomweb.wado import absent
+from dicomweb.web import absent
 from profiles.outcomes import Invalid, NotAcceptable
 
 MAX_LIST = 1000
@@ -104,7 +104,7 @@ async def plain(images: Images, file: File, where: Layout, number: int) -> bytes
 def attributes_of(images: Images, file: File) -> Attributes:
     """The instance's own attributes. Blocking."""
     for body in images.index.metadata(file.study, file.series, file.uid):
-        attributes: Attributes = orjson.loads(body)
+        attributes: Attributes = orjson.loads(body.json)
         return attributes
     raise absent()
 

@@ -10,57 +10,98 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicomweb import reasons
-from dicomweb.dataset import data_part, read_header
+from dicomweb.dataset import Header, data_part, identify, read_header
 from dicomweb.files import DicomFiles, sha256_of
 from dicomweb.index.contract import Index, Instance, Outcome
-from dicomweb.reasons import Refused
+from dicomweb.reasons import Reason, Refused
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """How a file came: UTC microseconds, the calling AE title, the organisation id it stands for; what the
-    command said it is, when it said so."""
+    command or the address said it is, when it said so; its SHA-256 when it was taken on the way."""
 
     received: int
     calling_ae: str = ""
     source: str = ""
     sop_class: str = ""
     sop_instance: str = ""
+    study: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one file, for whoever sent it. UIDs are "" where they could not be read; `reason` says
+    why it is not stored, `warning` is a Warning Reason or 0."""
+
+    sop_class: str = ""
+    sop_instance: str = ""
+    study: str = ""
+    series: str = ""
+    reason: Reason | None = None
+    warning: int = 0
 
 
 def ingest(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> Outcome:
     """Raises Refused; the spooled file is gone in every case."""
     try:
-        files.room()
-        header = read_header(spooled)
-        if (arrival.sop_instance and arrival.sop_instance != header.instance) or (
-            arrival.sop_class and arrival.sop_class != header.sop_class
-        ):
-            raise Refused(reasons.WRONG_INSTANCE)
-        size, digest = spooled.stat().st_size, sha256_of(spooled)
-        if (known := index.file(header.instance)) and (
-            known.sha256 == digest or _same_data(files.path(known.path), spooled)
-        ):
-            return "duplicate"
-        path = files.place(spooled, digest)
-        instance = Instance(
-            header.study,
-            header.series,
-            header.instance,
-            header.sop_class,
-            header.transfer_syntax,
-            header.attributes,
-            header.layout.dump(),
-            digest,
-            path,
-            size,
-            arrival.received,
-            arrival.calling_ae,
-            arrival.source,
-        )
-        return index.add([instance])[0]
+        return _take(spooled, arrival, files, index)[1]
     finally:
         spooled.unlink(missing_ok=True)
+
+
+def receive(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> Receipt:
+    """The same, with a receipt instead of an exception. A changed duplicate is kept, and told as a failure:
+    what is stored under that UID is not what was sent."""
+    try:
+        header, outcome = _take(spooled, arrival, files, index)
+    except Refused as refused:
+        return Receipt(*identify(spooled), reason=refused.reason)
+    finally:
+        spooled.unlink(missing_ok=True)
+    differs = header.named not in ("", header.sop_class)
+    return Receipt(
+        header.sop_class,
+        header.instance,
+        header.study,
+        header.series,
+        reasons.DUPLICATE if outcome == "conflict" else None,
+        reasons.WARN_CLASS_DIFFERS if differs else 0,
+    )
+
+
+def _take(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> tuple[Header, Outcome]:
+    files.room()
+    header = read_header(spooled)
+    if (arrival.sop_instance and arrival.sop_instance != header.instance) or (
+        arrival.sop_class and arrival.sop_class != header.sop_class
+    ):
+        raise Refused(reasons.WRONG_INSTANCE)
+    if arrival.study and arrival.study != header.study:
+        raise Refused(reasons.WRONG_STUDY)
+    size, digest = spooled.stat().st_size, arrival.sha256 or sha256_of(spooled)
+    if (known := index.file(header.instance)) and (
+        known.sha256 == digest or _same_data(files.path(known.path), spooled)
+    ):
+        return header, "duplicate"
+    path = files.place(spooled, digest)
+    instance = Instance(
+        header.study,
+        header.series,
+        header.instance,
+        header.sop_class,
+        header.transfer_syntax,
+        header.attributes,
+        header.layout.dump(),
+        digest,
+        path,
+        size,
+        arrival.received,
+        arrival.calling_ae,
+        arrival.source,
+    )
+    return header, index.add([instance])[0]
 
 
 def _same_data(a: Path, b: Path) -> bool:

@@ -224,7 +224,8 @@ def _row(index: Index, search: Search, row: Found, base: str) -> dict[str, Any]:
     result["00081190"] = {"vr": "UR", "Value": [_url(row, base)]}
     if search.include is None or search.include - result.keys():
         full = index.attributes(row.representative)
-        wanted = full.keys() if search.include is None else search.include & full.keys()
+        told = {tag for tag, element in full.items() if "BulkDataURI" not in element}
+        wanted = told if search.include is None else search.include & told
         result.update({tag: full[tag] for tag in wanted if tag not in result and _belongs(tag, level)})
     return dict(sorted(result.items()))
 

@@ -1,15 +1,20 @@
 """Why an instance is not taken, said once: the C-STORE status, its comment, and the slug of an HTTP answer.
 
     Refused
-      OUT_OF_RESOURCES  0xA700   no room left; try later
-      WRONG_INSTANCE    0xA900   the dataset is not the instance that the command names
-      MISSING_UIDS      0xC001   no SOP Class, SOP Instance, Study or Series UID
-      BAD_UIDS          0xC002   such a UID, but malformed
-      UNREADABLE        0xC210   cannot be read as DICOM
-      CUT               0xC213   ends before its own lengths say
-      FAILED            0xC211   an error of ours
+      OUT_OF_RESOURCES   0xA700   no room left; try later
+      WRONG_INSTANCE     0xA900   the dataset is not the instance that the command names
+      WRONG_STUDY        0xA901   the dataset is not of the study that the address names
+      DUPLICATE          0x0111   another content is stored under its SOP Instance UID; kept for a person
+      UNSUPPORTED_CLASS  0x0122   its SOP Class is known and nothing that is stored
+      MISSING_UIDS       0xC001   no SOP Class, SOP Instance, Study or Series UID
+      BAD_UIDS           0xC002   such a UID, but malformed
+      MISSING_BULK       0xC003   its metadata names bulk data that did not come
+      UNREADABLE         0xC210   cannot be read as DICOM
+      CUT                0xC213   ends before its own lengths say
+      FAILED             0xC211   an error of ours
 
-Comments are at most 64 characters (LO) and never carry patient data. PS3.4 §B.2.3; PS3.7 §9.1.1.1.9
+The low bits of A9xx and Cxxx are ours to choose. Comments are at most 64 characters (LO) and never carry
+patient data. PS3.4 §B.2.3; PS3.7 §9.1.1.1.9, §C; PS3.18 §I.2.2 (Failure Reason, Warning Reason)
 """
 
 from __future__ import annotations
@@ -28,11 +33,19 @@ class Reason:
 
 OUT_OF_RESOURCES = Reason(0xA700, "out-of-resources", "No room left to store; try again later")
 WRONG_INSTANCE = Reason(0xA900, "wrong-instance", "Dataset UIDs differ from the command's")
+WRONG_STUDY = Reason(0xA901, "wrong-study", "Not an instance of the study that the address names")
+DUPLICATE = Reason(0x0111, "duplicate", "Other content is stored under this UID; kept for a person")
+UNSUPPORTED_CLASS = Reason(0x0122, "unsupported-sop-class", "This SOP Class is nothing that is stored")
+MISSING_BULK = Reason(0xC003, "missing-bulk-data", "The metadata names bulk data that did not come")
 MISSING_UIDS = Reason(0xC001, "missing-uids", "SOP Class, SOP Instance, Study or Series UID is missing")
 BAD_UIDS = Reason(0xC002, "bad-uids", "SOP Class, SOP Instance, Study or Series UID is malformed")
 UNREADABLE = Reason(0xC210, "unreadable", "Cannot be read as DICOM")
 FAILED = Reason(0xC211, "failed", "Storing failed here")
 CUT = Reason(0xC213, "cut", "Dataset ends before its own lengths say")
+
+
+MALFORMED = frozenset({UNREADABLE, CUT})  # the request is at fault, not a clash with what is here
+WARN_CLASS_DIFFERS = 0xB007  # Warning Reason: the file head names another SOP Class
 
 
 class Refused(Exception):

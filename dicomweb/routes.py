@@ -7,7 +7,8 @@ change, so their ETag is the file's hash. PS3.18 §8.5 (status codes), §10.4, �
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping
 
 import anyio.to_thread
 import orjson
@@ -15,28 +16,41 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from dicomweb import frames, layout, media, qido, rendered, wado
+from dicomweb import frames, layout, media, qido, rendered, stow, wado
 from dicomweb.dataset import is_uid
 from dicomweb.images import Images
 from dicomweb.index.contract import File, Level
+from dicomweb.ingest import Arrival
 from dicomweb.media import DICOM, JSON, MULTIPART
-from dicomweb.visibility import may_see, visible
-from fhir_server.access import Access
-from profiles.outcomes import NotAcceptable, TeledossierError, Unauthenticated
+from dicomweb.visibility import visible
+from dicomweb.web import (
+    BASE,
+    PRIVATE,
+    Endpoint,
+    accept_of,
+    access_of,
+    admit,
+    answered,
+    dataset_answer,
+    dataset_type,
+    names_of,
+)
+from profiles.outcomes import Forbidden, Invalid, NotAcceptable
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-PRIVATE = "private, no-cache"
 KEPT = "private, max-age=3600"  # rendered pictures, so that scrolling back asks nothing
 JSON_TYPES = (JSON, "application/json")
 PICTURES = ("image/jpeg", "image/png")
-BASE = "/dicom-web"
 STUDY = BASE + "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
 
 
+def utc_microseconds() -> int:
+    return time.time_ns() // 1000
+
+
 def routes(images: Images) -> list[BaseRoute]:
-    """QIDO-RS and WADO-RS; `request.scope["access"]` is there (smart_launch.guard)."""
+    """STOW-RS, QIDO-RS and WADO-RS; `request.scope["access"]` is there (smart_launch.guard)."""
     searches: tuple[tuple[str, Level], ...] = (
         (BASE + "/studies", "study"),
         (BASE + "/series", "series"),
@@ -46,56 +60,23 @@ def routes(images: Images) -> list[BaseRoute]:
         (SERIES + "/instances", "instance"),
     )
     made: list[BaseRoute] = [
-        Route(path, _answered(_search(images, level)), methods=["GET"]) for path, level in searches
+        Route(path, answered(_search(images, level)), methods=["GET"]) for path, level in searches
     ]
     for path in (STUDY, SERIES, INSTANCE):
-        made.append(Route(path, _answered(_retrieve(images)), methods=["GET"]))
-        made.append(Route(path + "/metadata", _answered(_metadata(images)), methods=["GET"]))
-    made.append(Route(INSTANCE + "/rendered", _answered(_rendered(images)), methods=["GET"]))
-    made.append(Route(INSTANCE + "/frames/{frames}", _answered(_frames(images)), methods=["GET"]))
-    made.append(Route(INSTANCE + "/frames/{frames}/rendered", _answered(_rendered(images)), methods=["GET"]))
+        made.append(Route(path, answered(_retrieve(images)), methods=["GET"]))
+        made.append(Route(path + "/metadata", answered(_metadata(images)), methods=["GET"]))
+    for path in (BASE + "/studies", STUDY):
+        made.append(Route(path, answered(_store(images)), methods=["POST"]))
+    made.append(Route(INSTANCE + "/rendered", answered(_rendered(images)), methods=["GET"]))
+    made.append(Route(INSTANCE + "/frames/{frames}", answered(_frames(images)), methods=["GET"]))
+    made.append(Route(INSTANCE + "/frames/{frames}/rendered", answered(_rendered(images)), methods=["GET"]))
     return made
-
-
-def _answered(endpoint: Endpoint) -> Endpoint:
-    """The error family as DICOMweb answers."""
-
-    async def answered(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except TeledossierError as error:
-            body = {"status": error.status, "code": error.slug, "message": error.issues[0].diagnostics}
-            return Response(orjson.dumps(body), error.status, {"Cache-Control": PRIVATE}, "application/json")
-
-    return answered
-
-
-def access_of(request: Request) -> Access:
-    access = request.scope.get("access")
-    if not isinstance(access, Access):
-        raise Unauthenticated("no-access", "a token or a session is needed")
-    return access
-
-
-async def _admit(images: Images, request: Request) -> dict[str, str]:
-    """The path's names, once the reader may see the study. Raises NotFound."""
-    path = {str(name): str(value) for name, value in request.path_params.items()}
-    if not all(is_uid(path[name]) for name in ("study", "series", "instance") if name in path):
-        raise wado.absent()
-    if not await may_see(images.store, access_of(request), path["study"]):
-        raise wado.absent()
-    return path
-
-
-def _accept(request: Request) -> list[media.Range]:
-    """The `accept` query parameter goes before the header. PS3.18 §8.3.3.1"""
-    return media.parse_accept(request.query_params.get("accept") or request.headers.get("accept", ""))
 
 
 def _search(images: Images, level: Level) -> Endpoint:
     async def search(request: Request) -> Response:
         access = access_of(request)
-        media_type = media.choose(_accept(request), JSON_TYPES)
+        media_type = media.choose(accept_of(request), JSON_TYPES)
         path = {str(name): str(value) for name, value in request.path_params.items()}
         if not all(map(is_uid, path.values())):
             return _json([], media_type)
@@ -118,14 +99,31 @@ def _search(images: Images, level: Level) -> Endpoint:
     return search
 
 
+def _store(images: Images) -> Endpoint:
+    async def store(request: Request) -> Response:
+        access = access_of(request)
+        if not access.allows("ImagingStudy", "c") or access.audience is not None:
+            raise Forbidden("not-allowed", "storing needs a system's token with the scope ImagingStudy.c")
+        study = names_of(request).get("study", "")
+        if study and not is_uid(study):
+            raise Invalid("bad-uid", "the address names no Study Instance UID")
+        media_type = dataset_type(request)
+        arrival = Arrival(utc_microseconds(), source=access.subject.rpartition("/")[2].lower(), study=study)
+        header = request.headers.get("content-type", "")
+        receipts = await stow.store(images, request.stream(), header, arrival)
+        return dataset_answer(stow.answer(receipts, images.base, study), media_type, stow.status_of(receipts))
+
+    return store
+
+
 def _json(rows: list[dict[str, object]], media_type: str, headers: Mapping[str, str] = {}) -> Response:
     return Response(orjson.dumps(rows), 200, {"Cache-Control": PRIVATE, **headers}, media_type)
 
 
 def _metadata(images: Images) -> Endpoint:
     async def metadata(request: Request) -> Response:
-        path = await _admit(images, request)
-        media_type = media.choose(_accept(request), JSON_TYPES)
+        path = await admit(images, request)
+        media_type = media.choose(accept_of(request), JSON_TYPES)
         body = await anyio.to_thread.run_sync(wado.metadata, images, path)
         return StreamingResponse(body, 200, {"Cache-Control": PRIVATE}, media_type)
 
@@ -134,8 +132,8 @@ def _metadata(images: Images) -> Endpoint:
 
 def _retrieve(images: Images) -> Endpoint:
     async def retrieve(request: Request) -> Response:
-        path = await _admit(images, request)
-        accept = _accept(request)
+        path = await admit(images, request)
+        accept = accept_of(request)
         single = "instance" in path
         chosen = wado.way(accept, single=single)
         files = await anyio.to_thread.run_sync(wado.found, images, path)
@@ -175,10 +173,10 @@ async def _file(images: Images, path: Mapping[str, str]) -> tuple[File, layout.L
 
 def _frames(images: Images) -> Endpoint:
     async def retrieve(request: Request) -> Response:
-        path = await _admit(images, request)
+        path = await admit(images, request)
         wanted = frames.numbers(path["frames"])
         file, where = await _file(images, path)
-        outer, part_type = frames.form(_accept(request), file.transfer_syntax, single=len(wanted) == 1)
+        outer, part_type = frames.form(accept_of(request), file.transfer_syntax, single=len(wanted) == 1)
         headers = {"Cache-Control": PRIVATE, "ETag": _etag(file, path["frames"], part_type, outer)}
         if _unchanged(request, headers["ETag"]):
             return Response(None, 304, headers)
@@ -193,11 +191,11 @@ def _frames(images: Images) -> Endpoint:
 
 def _rendered(images: Images) -> Endpoint:
     async def render(request: Request) -> Response:
-        path = await _admit(images, request)
+        path = await admit(images, request)
         wanted = frames.numbers(path.get("frames", "1"))
         if len(wanted) > 1:
             raise NotAcceptable("not-acceptable", "one frame can be rendered at a time")
-        rendering = rendered.parse(request.query_params, media.choose(_accept(request), PICTURES))
+        rendering = rendered.parse(request.query_params, media.choose(accept_of(request), PICTURES))
         file, where = await _file(images, path)
         headers = {
             "Cache-Control": KEPT,

@@ -10,10 +10,14 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 
 from dicomweb import media
+from dicomweb.dataset import BULK
 from dicomweb.images import Images
-from dicomweb.index.contract import File
+from dicomweb.index.contract import Body, File
 from dicomweb.media import DICOM, MULTIPART, Part, Range
-from profiles.outcomes import NotAcceptable, NotFound
+from dicomweb.web import absent
+from profiles.outcomes import NotAcceptable
+
+_BULK = b'"BulkDataURI":"' + BULK.encode()
 
 
 def found(images: Images, path: Mapping[str, str]) -> Iterator[File]:
@@ -23,11 +27,6 @@ def found(images: Images, path: Mapping[str, str]) -> Iterator[File]:
     if first is None:
         raise absent()
     return chain((first,), files)
-
-
-def absent() -> NotFound:
-    """The one answer for what is not there and for what may not be seen."""
-    return NotFound("no-such-images", "no such study, series, instance or frame")
 
 
 def way(accept: list[Range], *, single: bool) -> str:
@@ -61,12 +60,22 @@ def metadata(images: Images, path: Mapping[str, str]) -> Iterator[bytes]:
     first = next(bodies, None)
     if first is None:
         raise absent()
-    return _array(first, bodies)
+    study = f"{images.base}/studies/{path['study']}"
+    return _array(resolved(body, study) for body in chain((first,), bodies))
 
 
-def _array(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    pending = bytearray(b"[" + first)
-    for body in rest:
+def resolved(body: Body, study: str) -> bytes:
+    """The JSON with the addresses of its bulk data. `study`: the study's address.
+
+    The text that is replaced cannot stand inside a JSON string, where a quote is escaped.
+    """
+    address = f"{study}/series/{body.series}/instances/{body.uid}/bulkdata"
+    return body.json.replace(_BULK, b'"BulkDataURI":"' + address.encode())
+
+
+def _array(bodies: Iterator[bytes]) -> Iterator[bytes]:
+    pending = bytearray(b"[" + next(bodies))
+    for body in bodies:
         pending += b"," + body
         if len(pending) > media.CHUNK:
             yield bytes(pending)

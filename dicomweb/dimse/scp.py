@@ -28,7 +28,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from dicomweb import reasons
 from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickHandler
-from dicomweb.files import DicomFiles
+from dicomweb.files import SLOW_SPOOL, DicomFiles
 from dicomweb.index.contract import Index
 from dicomweb.index.sqlite import open_index
 from dicomweb.ingest import Arrival, ingest
@@ -41,6 +41,7 @@ MAXIMUM_ASSOCIATIONS = 40
 IDLE_SECONDS = 60.0  # without a byte from the peer
 ANSWER_SECONDS = 30.0
 ABANDONED_SECONDS = 900.0  # a spool file not written to for so long belongs to no association any more
+SLOW_SECONDS = 6 * 3600.0  # the same for what the web tier spools
 
 
 def utc_microseconds() -> int:
@@ -179,10 +180,11 @@ async def serve(
 
 def drop_abandoned(files: DicomFiles) -> int:
     """Remove spool files that no association writes to any more."""
-    limit, dropped = time.time() - ABANDONED_SECONDS, 0
+    now, dropped = time.time(), 0
     for path in files.spool.iterdir():
+        allowed = SLOW_SECONDS if path.name.startswith(SLOW_SPOOL) else ABANDONED_SECONDS
         with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < limit:
+            if path.stat().st_mtime < now - allowed:
                 path.unlink()
                 dropped += 1
     return dropped

@@ -98,6 +98,15 @@ class Brief:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """An instance's DICOM JSON object, as it is stored."""
+
+    series: str
+    uid: str
+    json: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """One condition on a column of the index, as `qido` settled it. `exact`: one of the values; `like`: a
     DICOM wildcard pattern (`*`, `?`); `range`: [low, high] inclusive, "" = open."""
@@ -165,7 +174,7 @@ class Index(Protocol):
     def file(self, instance: str) -> File | None:
         """By SOP Instance UID alone."""
 
-    def metadata(self, study: str, series: str | None = None, instance: str | None = None) -> Iterator[bytes]:
+    def metadata(self, study: str, series: str | None = None, instance: str | None = None) -> Iterator[Body]:
         """Each instance's DICOM JSON object, in display order, bounded memory."""
 
     def attributes(self, representative: int) -> dict[str, Any]:

@@ -20,7 +20,18 @@ from typing import Any
 import orjson
 
 from dicomweb.index import rows
-from dicomweb.index.contract import Brief, File, Found, IndexMismatch, Instance, Outcome, Query, Series, Study
+from dicomweb.index.contract import (
+    Body,
+    Brief,
+    File,
+    Found,
+    IndexMismatch,
+    Instance,
+    Outcome,
+    Query,
+    Series,
+    Study,
+)
 from dicomweb.index.queries import count_sql, find_sql
 from dicomweb.index.schema import TABLES, VERSION
 from fhir_server.settings import Settings
@@ -224,9 +235,9 @@ class SqliteIndex:
         )
         return File(*found[0]) if found else None
 
-    def metadata(self, study: str, series: str | None = None, instance: str | None = None) -> Iterator[bytes]:
-        for row in self._pages("b.attributes", study, series, instance):
-            yield row[0]
+    def metadata(self, study: str, series: str | None = None, instance: str | None = None) -> Iterator[Body]:
+        for row in self._pages("s.uid, i.uid, b.attributes", study, series, instance):
+            yield Body(*row)
 
     def _pages(
         self, columns: str, study: str, series: str | None, instance: str | None

@@ -114,15 +114,18 @@ def test_values_that_break_their_rules_are_kept(tmp_path: Path) -> None:
     assert attributes["00100040"]["Value"] == ["?!"]
 
 
-def test_bulk_is_left_out(tmp_path: Path) -> None:
+def test_bulk_is_a_reference_by_its_path(tmp_path: Path) -> None:
     made, item = making.dataset(), Dataset()
     item.add_new(0x00091010, "OB", bytes(2000))
     item.PatientID = "X"
     made.OtherPatientIDsSequence = [item]
     made.add_new(0x00091010, "OB", bytes(2000))
     attributes = read_header(making.write(tmp_path / "a.dcm", made)).attributes
-    assert "00091010" not in attributes
-    assert attributes["00101002"]["Value"] == [{"00100020": {"vr": "LO", "Value": ["X"]}}]
+    assert attributes["00091010"] == {"vr": "OB", "BulkDataURI": "bulkdata:/00091010"}
+    (inner,) = attributes["00101002"]["Value"]
+    assert inner["00091010"] == {"vr": "OB", "BulkDataURI": "bulkdata:/00101002/1/00091010"}
+    assert inner["00100020"] == {"vr": "LO", "Value": ["X"]}
+    assert attributes["7FE00010"] == {"vr": "OW", "BulkDataURI": "bulkdata:/7FE00010"}
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def parts_of(response: httpx.Response) -> list[tuple[str, bytes]]:
     return [(part["Content-Type"], part.get_payload(decode=True)) for part in message.get_payload()]  # type: ignore
 
 
-async def test_metadata_has_every_attribute_but_the_pixels(
+async def test_metadata_has_every_attribute_and_names_the_pixels(
     client: Client, take: Take, tmp_path: Path
 ) -> None:
     take(making.write(tmp_path / "a.dcm", making.dataset()))
@@ -34,7 +34,10 @@ async def test_metadata_has_every_attribute_but_the_pixels(
     (one,) = response.json()
     assert one["00080018"] == {"vr": "UI", "Value": ["2.25.1"]}
     assert one["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "LABORDE^Henri"}]}
-    assert "7FE00010" not in one
+    assert one["7FE00010"] == {
+        "vr": "OW",
+        "BulkDataURI": f"http://test/dicom-web/{INSTANCE}/bulkdata/7FE00010",
+    }
     assert response.headers["content-type"] == "application/dicom+json"
     assert response.headers["cache-control"].startswith("private")
 

@@ -1,0 +1,98 @@
+"""What every DICOMweb endpoint shares: who asks, which study, which media type, and errors as answers.
+
+Errors are a status with a small JSON body; no patient data in them. PS3.18 §8.3 (query parameters), §8.5
+(status codes)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomweb import dicom_xml, media
+from dicomweb.dataset import is_uid
+from dicomweb.dicom_xml import XML
+from dicomweb.images import Images
+from dicomweb.media import JSON
+from dicomweb.visibility import may_see
+from fhir_server.access import Access
+from profiles.outcomes import NotFound, TeledossierError, Unauthenticated
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+PRIVATE = "private, no-cache"
+BASE = "/dicom-web"
+DATASET_TYPES = (JSON, "application/json", XML, "application/xml")
+
+
+def answered(endpoint: Endpoint) -> Endpoint:
+    """The error family as DICOMweb answers."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except TeledossierError as error:
+            body = {"status": error.status, "code": error.slug, "message": error.issues[0].diagnostics}
+            return Response(orjson.dumps(body), error.status, {"Cache-Control": PRIVATE}, "application/json")
+
+    return answered
+
+
+def access_of(request: Request) -> Access:
+    """Raises Unauthenticated."""
+    access = request.scope.get("access")
+    if not isinstance(access, Access):
+        raise Unauthenticated("no-access", "a token or a session is needed")
+    return access
+
+
+def absent() -> NotFound:
+    """The one answer for what is not there and for what may not be seen."""
+    return NotFound("no-such-images", "no such study, series, instance or frame")
+
+
+def names_of(request: Request) -> dict[str, str]:
+    """The route's names."""
+    return {str(name): str(value) for name, value in request.path_params.items()}
+
+
+async def admit(images: Images, request: Request) -> dict[str, str]:
+    """The path's names, once the reader may see the study. Raises NotFound."""
+    path = names_of(request)
+    if not all(is_uid(path[name]) for name in ("study", "series", "instance") if name in path):
+        raise absent()
+    if not await may_see(images.store, access_of(request), path["study"]):
+        raise absent()
+    return path
+
+
+def accept_of(request: Request) -> list[media.Range]:
+    """The `accept` query parameter goes before the header. PS3.18 §8.3.3.1"""
+    return media.parse_accept(request.query_params.get("accept") or request.headers.get("accept", ""))
+
+
+def dataset_type(request: Request) -> str:
+    """How one dataset is answered: JSON unless XML is preferred. Raises NotAcceptable."""
+    return media.choose(accept_of(request), DATASET_TYPES)
+
+
+def dataset_answer(
+    attributes: Mapping[str, Any], media_type: str, status: int, headers: Mapping[str, str] | None = None
+) -> Response:
+    """One dataset in the chosen form."""
+    is_xml = media_type.endswith("xml")
+    body = dicom_xml.dump(attributes) if is_xml else orjson.dumps(attributes)
+    return Response(body, status, {"Cache-Control": PRIVATE, **(headers or {})}, media_type)
+
+
+def sequence(items: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """An SQ element in DICOM JSON."""
+    return {"vr": "SQ", "Value": list(items)}
+
+
+def one(vr: str, value: object) -> dict[str, Any]:
+    """An element with one value."""
+    return {"vr": vr, "Value": [value]}
