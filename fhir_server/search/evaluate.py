@@ -7,7 +7,7 @@ paging.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, assert_never
 
@@ -15,24 +15,36 @@ from fhir_server.search.nodes import (
     And,
     Bounds,
     Chain,
+    Composite,
     Date,
     EntryKind,
     Everything,
     Has,
     Ids,
     Missing,
+    Near,
     Node,
     Not,
     Nothing,
     Number,
     Or,
+    Part,
     Reference,
     Select,
     Sort,
     String,
+    Text,
     Token,
 )
 from fhir_server.store.contract import Entries
+
+_KIND: Mapping[type[Part], EntryKind] = {
+    Token: "token",
+    Reference: "reference",
+    Date: "date",
+    Number: "number",
+    String: "string",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +92,32 @@ def matches(node: Node, view: View, world: World) -> bool:
             return False
         case Ids(ids):
             return view.id in ids
-        case Token(param, values):
+        case Token() | Reference() | Date() | Number() | String():
             return any(
-                _fits(pair, (system, code))
-                for name, system, code in entries.tokens
-                if name == param
-                for pair in values
+                entry[0] == node.param and _holds(node, entry[1:])
+                for entry in _entries(entries, _KIND[type(node)])
             )
-        case Reference(param, targets):
-            return any(name == param and target in targets for name, target in entries.references)
-        case Date(param, any_of):
-            return any(name == param and _within(start, end, any_of) for name, start, end in entries.dates)
-        case Number(param, any_of, unit):
+        case Composite(param, parts):
             return any(
-                name == param and _within(low, high, any_of) and _fits(unit, (system, code))
-                for name, low, high, system, code in entries.numbers
+                name == param
+                and all(_holds(part, value[1:]) for part, value in zip(parts, found, strict=True))
+                for name, found in entries.composites
             )
-        case String(param, how, values):
-            return any(
-                name == param and any(_reads(how, folded, written, value) for value in values)
-                for name, folded, written in entries.strings
-            )
+        case Near():
+            return any(name == node.param and node.reaches(*place) for name, *place in entries.positions)
+        case Text():
+            return any(name == node.param and node.sought in f" {words} " for name, words in entries.texts)
         case Missing(param, kind):
             return all(entry[0] != param for entry in _entries(entries, kind))
-        case Chain(param, type, where):
+        case Chain(param, target, where):
             found = (world.get(target) for name, target in entries.references if name == param)
             return any(
-                each is not None and each.type == type and matches(where, each, world) for each in found
+                each is not None and each.type == target and matches(where, each, world) for each in found
             )
-        case Has(type, param, where):
+        case Has(source, param, where):
             return any(
                 (param, view.reference) in each.entries.references and matches(where, each, world)
-                for each in world.all_of(type)
+                for each in world.all_of(source)
             )
         case And(nodes):
             return all(matches(each, view, world) for each in nodes)
@@ -126,7 +132,13 @@ def matches(node: Node, view: View, world: World) -> bool:
 def page(select: Select, world: World, first: View | None = None) -> list[View]:
     """The rows of a Select; in place of its `after`, the view after which (or before which) to start."""
     found = ordered(
-        [view for view in world.all_of(select.type) if matches(select.where, view, world)], select.sort
+        [
+            view
+            for type, where in select.searched
+            for view in world.all_of(type)
+            if matches(where, view, world)
+        ],
+        select.sort,
     )
     if first is None:
         return found[-select.count :] if select.backwards and select.count else found[: select.count]
@@ -186,7 +198,24 @@ def _entries(entries: Entries, kind: EntryKind) -> tuple[tuple[Any, ...], ...]:
             assert_never(kind)
 
 
-def _fits(wanted: tuple[str | None, str | None], there: tuple[str, str]) -> bool:
+def _holds(part: Part, value: tuple[Any, ...]) -> bool:
+    """Whether one value, an entry without its name, is what the condition asks for."""
+    match part:
+        case Token(_, values):
+            return any(_fits(pair, value) for pair in values)
+        case Reference(_, targets):
+            return value[0] in targets
+        case Date(_, any_of):
+            return _within(value[0], value[1], any_of)
+        case Number(_, any_of, unit):
+            return _within(value[0], value[1], any_of) and _fits(unit, value[2:])
+        case String(_, how, values):
+            return any(_reads(how, value[0], value[1], each) for each in values)
+        case _:
+            assert_never(part)
+
+
+def _fits(wanted: tuple[str | None, str | None], there: tuple[Any, ...]) -> bool:
     return all(want is None or want == have for want, have in zip(wanted, there, strict=True))
 
 

@@ -11,10 +11,12 @@ FHIR R4 search.html
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 EntryKind = Literal["token", "reference", "date", "string", "number"]
+EARTH = 6_371_008.8  # metres: the mean radius, IUGG
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,69 @@ class String:
 
 
 @dataclass(frozen=True, slots=True)
+class Composite:
+    """One composite entry of `param` fulfils every part: the first part holds for its first value, the second
+    for its second, and so on. A part's own `param` is "" and is not looked at; its class says the kind of the
+    value. The point is the pairing: two conditions on two elements of one resource are an And.
+    FHIR R4 search.html#composite"""
+
+    param: str
+    parts: tuple[Part, ...]
+
+    def __str__(self) -> str:
+        return f"(composite {self.param} {' '.join(map(str, self.parts))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A position entry of `param` lies within `radius` metres of a point (degrees), along the great circle of
+    a sphere of `EARTH` metres radius, the edge included. Every engine asks `reaches`, and may narrow first
+    by `band`. FHIR R4 location.html#search"""
+
+    param: str
+    latitude: float
+    longitude: float
+    radius: float
+
+    def reaches(self, latitude: float, longitude: float) -> bool:
+        """Whether that point lies within the circle (haversine, exact to a millimetre)."""
+        here, there = math.radians(self.latitude), math.radians(latitude)
+        north = math.sin((there - here) / 2) ** 2
+        east = math.sin(math.radians(longitude - self.longitude) / 2) ** 2
+        angle = 2 * math.asin(math.sqrt(min(1.0, north + math.cos(here) * math.cos(there) * east)))
+        return angle * EARTH <= self.radius
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """The latitudes between which all of the circle lies, a little wider."""
+        reach = math.degrees(self.radius / EARTH) + 1e-9
+        return self.latitude - reach, self.latitude + reach
+
+    def __str__(self) -> str:
+        return f"(near {self.param} {self.latitude} {self.longitude} {self.radius})"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The text entry `param` ("_text": the narrative, "_content": all else) has these words one after the
+    other. `words` are folded and joined by single spaces, as the entry is: with a space put around both, the
+    one is found in the other; `starts` leaves out the last space, so the last word may go on.
+    FHIR R4 search.html#content"""
+
+    param: str
+    words: str
+    starts: bool = False
+
+    @property
+    def sought(self) -> str:
+        """What must stand in " " + entry + " "."""
+        return f" {self.words}" if self.starts else f" {self.words} "
+
+    def __str__(self) -> str:
+        return f"(text {self.param} {self.words!r}{'*' if self.starts else ''})"
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """The resource has no entry of this name (FHIR `:missing=true`; false is Not of it)."""
 
@@ -187,6 +252,9 @@ class Not:
         return f"(not {self.node})"
 
 
+Part = Token | Reference | Date | Number | String
+"""What a component of a composite can be asked."""
+
 Node = (
     Everything
     | Nothing
@@ -196,6 +264,9 @@ Node = (
     | Date
     | Number
     | String
+    | Composite
+    | Near
+    | Text
     | Missing
     | Chain
     | Has
@@ -224,7 +295,9 @@ class Select:
     """One page of a search: type, condition, order, size; `after` is the opaque position of an earlier page's
     last row, as the engine itself gave it. Without a sort newest first; ties by seq, in the direction of the
     first key. `backwards`: the rows just before `after` (the first row of a later page), still in the order
-    above."""
+    above. `beside`: further (type, condition) pairs, no type twice; what they find is in the same one order
+    with the rest, so a position is good for all of them, and `param` of a sort key is looked up type by
+    type."""
 
     type: str
     where: Node
@@ -232,3 +305,9 @@ class Select:
     count: int = 20
     after: tuple[object, ...] | None = None
     backwards: bool = False
+    beside: tuple[tuple[str, Node], ...] = ()
+
+    @property
+    def searched(self) -> tuple[tuple[str, Node], ...]:
+        """Every (type, condition) pair."""
+        return ((self.type, self.where), *self.beside)

@@ -8,11 +8,13 @@ from typing import assert_never
 from fhir_server.search.nodes import (
     And,
     Chain,
+    Composite,
     Date,
     Everything,
     Has,
     Ids,
     Missing,
+    Near,
     Node,
     Not,
     Nothing,
@@ -20,6 +22,7 @@ from fhir_server.search.nodes import (
     Or,
     Reference,
     String,
+    Text,
     Token,
 )
 
@@ -50,6 +53,9 @@ def simplified(node: Node) -> Node:
             | Date()
             | Number()
             | String()
+            | Composite()
+            | Near()
+            | Text()
             | Missing()
         ):
             return node

@@ -16,16 +16,33 @@ from fhir_server.search.nodes import Node, Select
 Method = Literal["create", "update", "delete"]
 
 
+Value = (
+    tuple[Literal["token", "string"], str, str]
+    | tuple[Literal["reference"], str]
+    | tuple[Literal["date"], int, int]
+    | tuple[Literal["number"], float, float, str, str]
+)
+"""One component of a composite: an entry with its kind in place of its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entries:
     """What is indexed of one resource: (entry name, value …) tuples. Written by `search.index`, read by
-    engines and by the reference evaluator. A start is never after its end, a low never above its high."""
+    engines and by the reference evaluator. A start is never after its end, a low never above its high. A
+    composite has one to three components, of the same kinds in every entry of that name; where an element
+    gives several values for one (a concept with two codings), each combination is an entry. A resource has
+    each of the two texts at most once."""
 
     tokens: tuple[tuple[str, str, str], ...] = ()  # (name, system or "", code)
     references: tuple[tuple[str, str], ...] = ()  # (name, "Type/id" or absolute URL)
     dates: tuple[tuple[str, int, int], ...] = ()  # (name, start, end) UTC microseconds, half-open
     strings: tuple[tuple[str, str, str], ...] = ()  # (name, folded, as written)
     numbers: tuple[tuple[str, float, float, str, str], ...] = ()  # (name, low, high, unit system, unit code)
+    composites: tuple[
+        tuple[str, tuple[Value, ...]], ...
+    ] = ()  # (name, one value per component, same element)
+    positions: tuple[tuple[str, float, float], ...] = ()  # (name, latitude, longitude) degrees, WGS 84
+    texts: tuple[tuple[str, str], ...] = ()  # ("_text" or "_content", folded words joined by single spaces)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from fhir_server.search.nodes import (
     And,
     Bounds,
     Chain,
+    Composite,
     Date,
     Everything,
     Has,
     Ids,
     Missing,
+    Near,
     Node,
     Not,
     Nothing,
@@ -29,11 +32,12 @@ from fhir_server.search.nodes import (
     Select,
     Sort,
     String,
+    Text,
     Token,
 )
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
-from fhir_server.store.contract import Entries, Put
+from fhir_server.store.contract import Entries, Put, Row
 
 TYPES = ("Patient", "Observation")
 IDS = ("a", "b", "c", "d")
@@ -43,6 +47,31 @@ TEXTS = st.text("aéb\U0010ffff", max_size=3)
 POINTS = st.integers(-3, 6)
 TARGETS = st.sampled_from(
     [*(f"{type}/{id}" for type in TYPES for id in IDS), "https://x.example/1", "urn:uuid:1"]
+)
+
+WORDS = st.lists(st.sampled_from(("os", "moelle", "mœ", "a1")), min_size=1, max_size=3).map(" ".join)
+PLACES = st.tuples(
+    st.sampled_from((-90.0, 0.0, 43.6, 43.61, 90.0)), st.sampled_from((-180.0, 1.44, 1.45, 180.0))
+)
+VALUES = {
+    "token": st.tuples(st.just("token"), SYSTEMS, CODES),
+    "reference": st.tuples(st.just("reference"), TARGETS),
+    "date": st.tuples(POINTS, st.integers(1, 4)).map(lambda d: ("date", d[0], d[0] + d[1])),
+    "string": TEXTS.map(lambda text: ("string", text.replace("é", "e"), text)),
+    "number": st.tuples(POINTS, st.integers(0, 3), SYSTEMS, CODES).map(
+        lambda n: ("number", float(n[0]), float(n[0] + n[1]), n[2], n[3])
+    ),
+}
+FORMS = (
+    ("token", "number"),
+    ("token", "date"),
+    ("reference", "token"),
+    ("token", "string"),
+    ("token", "number", "number"),
+)
+"""The components of c0, c1, …"""
+COMPOSITES = st.integers(0, len(FORMS) - 1).flatmap(
+    lambda n: st.tuples(st.just(f"c{n}"), st.tuples(*(VALUES[kind] for kind in FORMS[n])))
 )
 
 ENTRIES = st.builds(
@@ -61,11 +90,28 @@ ENTRIES = st.builds(
         ),
         max_size=2,
     ).map(tuple),
+    composites=st.lists(COMPOSITES, max_size=3).map(tuple),
+    positions=st.lists(st.tuples(NAMES, PLACES).map(lambda p: (p[0], *p[1])), max_size=2).map(tuple),
+    texts=st.dictionaries(st.sampled_from(("_text", "_content")), WORDS).map(
+        lambda texts: tuple(texts.items())
+    ),
 )
 SOME = st.one_of(st.none(), POINTS)
 BOUNDS = st.builds(Bounds, SOME, SOME, SOME, SOME)
 ANY_OF = st.lists(BOUNDS, min_size=1, max_size=2).map(tuple)
 PAIR = st.tuples(st.one_of(st.none(), SYSTEMS), st.one_of(st.none(), CODES))
+PARTS = {
+    "token": st.builds(Token, st.just(""), st.lists(PAIR, min_size=1, max_size=2).map(tuple)),
+    "reference": st.builds(Reference, st.just(""), st.lists(TARGETS, min_size=1, max_size=2).map(tuple)),
+    "date": st.builds(Date, st.just(""), ANY_OF),
+    "string": st.builds(
+        String,
+        st.just(""),
+        st.sampled_from(("starts", "contains", "exact")),
+        st.lists(TEXTS, min_size=1, max_size=2).map(tuple),
+    ),
+    "number": st.builds(Number, st.just(""), ANY_OF, PAIR),
+}
 LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.just(Everything()),
     st.just(Nothing()),
@@ -80,6 +126,17 @@ LEAVES: st.SearchStrategy[Node] = st.one_of(
         st.sampled_from(("starts", "contains", "exact")),
         st.lists(TEXTS, min_size=1, max_size=2).map(tuple),
     ),
+    st.integers(0, len(FORMS) - 1).flatmap(
+        lambda n: st.builds(Composite, st.just(f"c{n}"), st.tuples(*(PARTS[kind] for kind in FORMS[n])))
+    ),
+    st.builds(
+        Near,
+        NAMES,
+        st.sampled_from((-90.0, 43.6, 89.9)),
+        st.sampled_from((1.44, 179.9)),
+        st.sampled_from((0.0, 1000.0, 3e4, 2.1e7)),
+    ),
+    st.builds(Text, st.sampled_from(("_text", "_content")), WORDS, st.booleans()),
     st.builds(Missing, NAMES, st.sampled_from(("token", "reference", "date", "string", "number"))),
 )
 TREES: st.SearchStrategy[Node] = st.recursive(
@@ -109,7 +166,7 @@ WRITES = st.lists(
     max_size=14,
 )
 SEARCHES = st.lists(
-    st.tuples(st.sampled_from(TYPES), TREES, SORTS, st.integers(1, 3)), min_size=1, max_size=6
+    st.tuples(st.sampled_from(TYPES), TREES, SORTS, st.integers(1, 3), st.booleans()), min_size=1, max_size=6
 )
 
 
@@ -150,26 +207,28 @@ async def _check(settings: Settings, writes: Any, searches: Any) -> None:
                 (done,) = await store.commit([Put(type, id, expect, 0, "update", b"{}", entries)])
                 world.views[key] = evaluate.View(type, id, entries, done.seq)
             versions[key] = expect + 1
-        for type, where, sort, size in searches:
-            await _compare(store, world, type, where, sort, size)
+        for type, where, sort, size, beside in searches:
+            both = ((next(each for each in TYPES if each != type), where),) if beside else ()
+            await _compare(store, world, Select(type, where, sort, size, beside=both))
     finally:
         await store.close()
 
 
-async def _compare(store: Any, world: evaluate.Memory, type: str, where: Node, sort: Any, size: int) -> None:
-    expected = [view.id for view in evaluate.page(Select(type, where, sort, 100), world)]
-    whole = await store.search(Select(type, where, sort, 100))
-    assert [row.version.id for row in whole] == expected, (str(where), sort)
-    assert await store.count(type, where) == len(expected), str(where)
+async def _compare(store: Any, world: evaluate.Memory, select: Select) -> None:
+    expected = [view.reference for view in evaluate.page(replace(select, count=100), world)]
+    whole = await store.search(replace(select, count=100))
+    assert [named(row) for row in whole] == expected, select
+    counts = [await store.count(type, where) for type, where in select.searched]
+    assert sum(counts) == len(expected), select
     paged, after = [], None
-    while rows := await store.search(Select(type, where, sort, size, after)):
-        paged += [row.version.id for row in rows]
+    while rows := await store.search(replace(select, after=after)):
+        paged += [named(row) for row in rows]
         after = rows[-1].position
-    assert paged == expected, (str(where), sort, size)
+    assert paged == expected, select
     for at, row in enumerate(whole):
-        before = await store.search(Select(type, where, sort, size, row.position, backwards=True))
-        assert [each.version.id for each in before] == expected[max(0, at - size) : at], (
-            str(where),
-            sort,
-            at,
-        )
+        before = await store.search(replace(select, after=row.position, backwards=True))
+        assert [named(each) for each in before] == expected[max(0, at - select.count) : at], (select, at)
+
+
+def named(row: Row) -> str:
+    return f"{row.version.type}/{row.version.id}"

@@ -13,8 +13,9 @@ from fhir_server.store.contract import Entries, Put, RaceLost, Unless, Version
 from fhir_server.store.sqlite.bodies import packed
 from fhir_server.store.sqlite.names import Writing
 from fhir_server.store.sqlite.pages import page
+from fhir_server.store.sqlite.special import store_special
 
-INDEXES = ("tok", "ref", "dat", "str", "num")
+INDEXES = ("tok", "ref", "dat", "str", "num", "cmp", "geo")
 
 
 def commit(
@@ -51,6 +52,7 @@ def _put(connection: sqlite3.Connection, names: Writing, put: Put) -> Version:
     if put.body is not None:
         connection.execute("INSERT INTO tok(pid, vid, rno) VALUES(0, ?, ?)", (tid, rno))
         _index(connection, names, put.type, rno, put.entries)
+        store_special(connection, names, put.type, rno, put.entries)
     return Version(put.type, put.id, number, rno, put.at, put.method, put.body)
 
 

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, assert_never
-
-import orjson
 
 from fhir_server.search.nodes import (
     And,
     Bounds,
     Chain,
+    Composite,
     Date,
     EntryKind,
     Everything,
     Has,
     Ids,
     Missing,
+    Near,
     Node,
     Not,
     Nothing,
@@ -31,9 +30,12 @@ from fhir_server.search.nodes import (
     Or,
     Reference,
     String,
+    Text,
     Token,
 )
+from fhir_server.store.sqlite.columns import FALSE, INLINE, TRUE, Sql, bounded, joined, text_condition, within
 from fhir_server.store.sqlite.names import Names
+from fhir_server.store.sqlite.special import near_condition, parts_condition, text_rows
 
 TABLE_OF: dict[EntryKind, str] = {
     "token": "tok",
@@ -42,80 +44,7 @@ TABLE_OF: dict[EntryKind, str] = {
     "string": "str",
     "number": "num",
 }
-GROUP = 50  # conditions joined in one bracket
 NESTED = 3  # hops written inside one another; what lies deeper becomes a set of its own
-INLINE = 64  # values written as one placeholder each; more go as one JSON array
-
-
-@dataclass(frozen=True, slots=True)
-class Sql:
-    """A piece of SQL and its parameters, in order."""
-
-    text: str
-    params: tuple[object, ...] = ()
-
-
-TRUE, FALSE = Sql("1"), Sql("0")
-
-
-def joined(word: str, parts: Sequence[Sql]) -> Sql:
-    """(a AND b …); the neutral and the absorbing value are taken out."""
-    neutral, absorbing = (TRUE, FALSE) if word == "AND" else (FALSE, TRUE)
-    kept = [part for part in parts if part != neutral]
-    if absorbing in kept:
-        return absorbing
-    if not kept:
-        return neutral
-    if len(kept) == 1:
-        return kept[0]
-    while len(kept) > GROUP:  # SQLite refuses an expression deeper than 1,000
-        kept = [_bracketed(word, kept[at : at + GROUP]) for at in range(0, len(kept), GROUP)]
-    return _bracketed(word, kept)
-
-
-def _bracketed(word: str, parts: Sequence[Sql]) -> Sql:
-    text = "(" + f" {word} ".join(part.text for part in parts) + ")"
-    return Sql(text, tuple(param for part in parts for param in part.params))
-
-
-def within(column: str, values: Sequence[object]) -> Sql:
-    """`column IN (…)` for any number of values."""
-    if len(values) == 1:
-        return Sql(f"{column}=?", (values[0],))
-    if len(values) <= INLINE:
-        return Sql(f"{column} IN ({','.join('?' * len(values))})", tuple(values))
-    return Sql(f"{column} IN (SELECT value FROM json_each(?))", (orjson.dumps(list(values)).decode(),))
-
-
-def bounded(bounds: Bounds, alias: str, keep: Callable[[str], str] = lambda column: column) -> Sql:
-    """The conditions on columns s and e; `keep` may wrap a column to hide it from the planner."""
-    parts = []
-    for column, operator, value in (
-        ("s", ">=", bounds.start_from),
-        ("s", "<", bounds.start_before),
-        ("e", ">", bounds.end_after),
-        ("e", "<=", bounds.end_until),
-    ):
-        if value is not None:
-            parts.append(Sql(f"{keep(f'{alias}.{column}')}{operator}?", (value,)))
-    return joined("AND", parts)
-
-
-def after_prefix(prefix: str) -> str | None:
-    """The first text after all that start with `prefix`, in code point order; None when there is none."""
-    for at in range(len(prefix) - 1, -1, -1):
-        point = ord(prefix[at])
-        if point < 0x10FFFF:
-            following = point + 1
-            return prefix[:at] + chr(0xE000 if 0xD800 <= following <= 0xDFFF else following)
-    return None
-
-
-def starting(column: str, prefix: str) -> Sql:
-    end = after_prefix(prefix)
-    if end is None:
-        return Sql(f"{column}>=?", (prefix,))
-    return Sql(f"{column}>=? AND {column}<?", (prefix, end))
 
 
 class Compiler:
@@ -196,21 +125,26 @@ class Compiler:
                     by_value=len(eids) <= INLINE,
                 )
             case Date(param, any_of):
-                return self._entry(
-                    "dat", type, param, rno, lambda a: joined("OR", [bounded(bounds, a) for bounds in any_of])
-                )
+                return self._entry("dat", type, param, rno, lambda a: _bounds(any_of, a))
             case Number(param, any_of, unit):
                 return self._entry(
                     "num",
                     type,
                     param,
                     rno,
-                    lambda a: joined(
-                        "AND", [joined("OR", [bounded(bounds, a) for bounds in any_of]), self.unit(unit, a)]
-                    ),
+                    lambda a: joined("AND", [_bounds(any_of, a), self.unit(unit, a)]),
                 )
             case String():
-                return self._entry("str", type, node.param, rno, lambda a: text_condition(node, a))
+                return self._entry(
+                    "str", type, node.param, rno, lambda a: text_condition(node, f"{a}.v", f"{a}.x")
+                )
+            case Composite(param, parts):
+                return self._entry("cmp", type, param, rno, lambda a: parts_condition(self, parts, a))
+            case Near():
+                return self._entry("geo", type, node.param, rno, lambda a: near_condition(node, a))
+            case Text():
+                rows = text_rows(node)
+                return Sql(f"{rno} IN ({rows.text})", rows.params)
             case Missing(param, kind):
                 return self._negated(self._entry(TABLE_OF[kind], type, param, rno, lambda a: TRUE))
             case Chain(param, target, where):
@@ -281,7 +215,7 @@ class Compiler:
                 type,
                 node.param,
                 rno,
-                lambda a: within(f"{a}.vid", vids) if vids else FALSE,
+                lambda a: self.tokens(node, a, "vid"),
                 by_value=len(vids) <= INLINE,
             )
         return self._entry(
@@ -289,8 +223,15 @@ class Compiler:
             type,
             node.param,
             rno,
-            lambda a: joined("OR", [self.unit((system, code), a, "vid") for system, code in node.values]),
+            lambda a: self.tokens(node, a, "vid"),
         )
+
+    def tokens(self, node: Token, a: str, column: str) -> Sql:
+        """A token's alternatives, on a column of dictionary numbers."""
+        vids = self.exact_tokens(node)
+        if vids is not None:
+            return within(f"{a}.{column}", vids) if vids else FALSE
+        return joined("OR", [self.unit(pair, a, column) for pair in node.values])
 
     def unit(self, pair: tuple[str | None, str | None], a: str, column: str = "uv") -> Sql:
         """(system, code) with None = any, on a column of dictionary numbers."""
@@ -332,10 +273,5 @@ class Compiler:
         )
 
 
-def text_condition(node: String, a: str) -> Sql:
-    """On columns v (folded) and x (as written)."""
-    if node.how == "exact":
-        return within(f"{a}.x", node.values)
-    if node.how == "starts":
-        return joined("OR", [starting(f"{a}.v", value) for value in node.values])
-    return joined("OR", [Sql(f"instr({a}.v, ?)>0", (value,)) for value in node.values])
+def _bounds(any_of: Sequence[Bounds], alias: str) -> Sql:
+    return joined("OR", [bounded(bounds, f"{alias}.s", f"{alias}.e") for bounds in any_of])

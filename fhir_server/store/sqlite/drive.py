@@ -14,29 +14,24 @@ from fhir_server.search.nodes import (
     And,
     Bounds,
     Chain,
+    Composite,
     Date,
     Everything,
     Has,
     Ids,
+    Near,
     Node,
     Nothing,
     Number,
     Or,
     Reference,
     String,
+    Text,
     Token,
 )
-from fhir_server.store.sqlite.compile import (
-    FALSE,
-    NESTED,
-    Compiler,
-    Sql,
-    bounded,
-    joined,
-    starting,
-    text_condition,
-    within,
-)
+from fhir_server.store.sqlite.columns import FALSE, Sql, bounded, joined, starting, text_condition, within
+from fhir_server.store.sqlite.compile import NESTED, Compiler
+from fhir_server.store.sqlite.special import near_condition, parts_condition, text_rows
 
 SMALL = 2_000  # candidates that are fetched whole and sorted
 MOST_PARTS = 100  # lists joined into one source; SQLite takes no more than 500
@@ -82,7 +77,7 @@ class Driver:
                 return self._of_all(nodes, type)
             case Or(nodes):
                 return self._of_any(node, nodes, type)
-            case Ids() | Token() | Reference() | Date() | Number() | String():
+            case Ids() | Token() | Reference() | Date() | Number() | String() | Composite() | Near() | Text():
                 return self._smallest(self._of_entry(node, type), node)
             case Chain() | Has():
                 return self._of_hop(node, type)
@@ -164,7 +159,9 @@ class Driver:
                     unique=True,
                 )
             ]
-        assert isinstance(node, Token | Reference | Date | Number | String)
+        if isinstance(node, Text):
+            return self._of_text(node, type)
+        assert isinstance(node, Token | Reference | Date | Number | String | Composite | Near)
         pid = self.names.param(type, node.param)
         if pid is None:
             return [EMPTY]
@@ -202,7 +199,23 @@ class Driver:
             case String(_, "starts", values):
                 return [_whole(_union([_scan("str n", pid, starting("n.v", value)).sql for value in values]))]
             case String():
-                return [_scan("str n", pid, text_condition(node, "n"))]
+                return [_scan("str n", pid, text_condition(node, "n.v", "n.x"))]
+            case Composite(_, composed):
+                return [_scan("cmp n", pid, parts_condition(self.compiler, composed, "n"))]
+            case Near():
+                return [_scan("geo n", pid, near_condition(node, "n"))]
+
+    def _of_text(self, node: Text, type: str) -> list[Source]:
+        """The text index has old versions and all types in it: only what is listed counts."""
+        tid = self.names.type(type)
+        if tid is None:
+            return [EMPTY]
+        rows = text_rows(node)
+        text = (
+            f"SELECT f.rowid AS rno FROM ({rows.text}) f CROSS JOIN tok z "
+            "ON z.pid=0 AND z.vid=? AND z.rno=f.rowid"
+        )
+        return [_whole(Sql(text, (*rows.params, tid)), unique=True)]
 
     def _of_hop(self, node: Chain | Has, type: str) -> Source | None:
         """From the far end, when that is small."""
@@ -295,7 +308,7 @@ def _dates(pid: int, bounds: Bounds, way: str) -> Sql:
 
 def _implied(bounds: Bounds, way: str, keep: Callable[[str], str] = str) -> Sql:
     """The conditions, and what follows from start <= end, so that the range read has two limits."""
-    parts = [bounded(bounds, "n", keep)]
+    parts = [bounded(bounds, keep("n.s"), keep("n.e"))]
     if way == "s" and bounds.end_until is not None:
         parts.append(Sql("n.s<=?", (bounds.end_until,)))
     if way == "e" and bounds.start_from is not None:
@@ -316,7 +329,7 @@ def _effort(node: Node) -> int:
             return 0
         case Token() | Reference():
             return 1
-        case Date() | Number():
+        case Date() | Number() | Composite() | Near():
             return 2
         case String(how="contains"):
             return 5

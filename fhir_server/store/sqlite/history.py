@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fhir_server.store.contract import Past, Version
-from fhir_server.store.sqlite.compile import Sql, joined, within
+from fhir_server.store.sqlite.columns import Sql, joined, within
 from fhir_server.store.sqlite.reader import COLUMNS, Reading, version
 
 FEW = 2_000  # versions since a moment that are fetched whole and put in order

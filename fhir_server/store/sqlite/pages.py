@@ -9,10 +9,13 @@ without a value.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from typing import Any
 
 from fhir_server.search.nodes import And, Missing, Node, Select, Sort
-from fhir_server.store.sqlite.compile import TRUE, Compiler, Sql, joined
+from fhir_server.store.sqlite.columns import TRUE, Sql, joined
+from fhir_server.store.sqlite.compile import Compiler
 from fhir_server.store.sqlite.drive import SMALL, Driver, Source
 from fhir_server.store.sqlite.names import Names
 
@@ -46,8 +49,11 @@ class _Order:
 def page(names: Names, select: Select) -> list[Hit]:
     """At most `count` hits in the select's order."""
     order = _order(select)
-    pages = _Pages(names)
-    hits = pages.hits(select.type, select.where, order, select.count, select.after)
+    hits: list[Hit] = []
+    for type, where in select.searched:
+        hits += _Pages(names).hits(type, where, order, select.count, select.after)
+    if select.beside:
+        hits = sorted(hits, key=lambda hit: _rank(order, hit[1]))[: select.count]
     return hits[::-1] if order.flipped else hits
 
 
@@ -63,6 +69,31 @@ def count(names: Names, type: str, where: Node) -> int:
         (*source.sql.params, *rest.params),
     )
     return int(rows[0][0])
+
+
+@functools.total_ordering
+class _Falling:
+    """A value that stands before the smaller ones."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Falling) and self.value == other.value
+
+    def __lt__(self, other: _Falling) -> bool:
+        return bool(self.value > other.value)
+
+
+def _rank(order: _Order, position: tuple[Any, ...]) -> list[object]:
+    """Sorts positions of several types as `_order_by` sorts those of one."""
+    rank: list[object] = []
+    for key, value in zip(order.keys, position, strict=False):
+        rank.append((value is None) != order.flipped)
+        if value is not None:
+            rank.append(_Falling(value) if order.falls(key) else value)
+    rank.append(_Falling(position[-1]) if order.descending else position[-1])
+    return rank
 
 
 def _order(select: Select) -> _Order:

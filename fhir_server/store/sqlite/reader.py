@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from fhir_server.store.contract import Version
 from fhir_server.store.sqlite.bodies import unpacked
+from fhir_server.store.sqlite.commits import INDEXES
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.schema import connect
 
@@ -103,13 +104,15 @@ def one_version(reading: Reading, type: str, id: str, number: int) -> Version | 
     return version(type, id, rows[0]) if rows else None
 
 
-def at_numbers(reading: Reading, type: str, rnos: list[int]) -> dict[int, Version]:
-    """The versions of one type at these write numbers."""
+def at_numbers(reading: Reading, rnos: list[int]) -> dict[int, Version]:
+    """The versions at these write numbers."""
     marks = ",".join("?" * len(rnos))
     rows = reading.rows(
-        f"SELECT e.id, {COLUMNS} FROM res r CROSS JOIN ent e ON e.eid=r.eid WHERE r.rno IN ({marks})", rnos
+        f"SELECT y.name, e.id, {COLUMNS} FROM res r CROSS JOIN ent e ON e.eid=r.eid "
+        f"CROSS JOIN typ y ON y.tid=r.tid WHERE r.rno IN ({marks})",
+        rnos,
     )
-    return {row[2]: version(type, row[0], row[1:]) for row in rows}
+    return {row[3]: version(row[0], row[1], row[2:]) for row in rows}
 
 
 def tokens(reading: Reading, type: str, name: str) -> list[tuple[str, str]]:
@@ -144,7 +147,7 @@ def integrity(connection: sqlite3.Connection) -> list[str]:
     ).fetchone()[0]
     if lost:
         found.append(f"{lost} current resources have no stored version")
-    for table in ("tok", "ref", "dat", "str", "num"):
+    for table in INDEXES:
         stale = connection.execute(
             f"SELECT count(*) FROM (SELECT DISTINCT rno FROM {table}) t"
             " LEFT JOIN res r ON r.rno = t.rno LEFT JOIN ent e ON e.eid = r.eid AND e.rno = r.rno"

@@ -4,7 +4,7 @@
 only, so every posting list is in newest-first order without a sort column. `ent` is the stable identity that
 references point to; its `rno` is NULL while the resource is only referred to, or deleted. An absolute URL is
 an `ent` of type 0. `pid` numbers a (type, entry name); pid 0 is the listing of a type, with the type's number
-in `vid`.
+in `vid`. `cmp`, `geo` and `txt` are explained in `special`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from contextlib import closing
 from pathlib import Path
 
 from fhir_server.store.contract import SchemaMismatch
+from fhir_server.store.sqlite.special import reaches
 from profiles.outcomes import Unavailable
 
-SCHEMA = 2
+SCHEMA = 3
 APPLICATION = 0x54444F53  # "TDOS"
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 BUSY_SECONDS = 30.0
@@ -40,12 +41,19 @@ CREATE TABLE ref(pid INT, tgt INT, rno INT, PRIMARY KEY(pid, tgt, rno)) WITHOUT 
 CREATE TABLE dat(pid INT, s INT, rno INT, e INT, PRIMARY KEY(pid, s, rno, e)) WITHOUT ROWID;
 CREATE TABLE str(pid INT, v TEXT, rno INT, x TEXT, PRIMARY KEY(pid, v, rno, x)) WITHOUT ROWID;
 CREATE TABLE num(pid INT, s REAL, rno INT, e REAL, uv INT, PRIMARY KEY(pid, s, rno, e, uv)) WITHOUT ROWID;
+CREATE TABLE cmp(
+  pid INT, rno INT, a1, a2, a3, b1, b2, b3, c1, c2, c3,
+  PRIMARY KEY(pid, a1, b1, rno, a2, a3, b2, b3, c1, c2, c3)) WITHOUT ROWID;
+CREATE TABLE geo(pid INT, lat REAL, rno INT, lon REAL, PRIMARY KEY(pid, lat, rno, lon)) WITHOUT ROWID;
+CREATE VIRTUAL TABLE txt USING fts5(narrative, content, content='', tokenize='ascii');
 CREATE INDEX tok_r ON tok(rno, pid);
 CREATE INDEX ref_r ON ref(rno, pid);
 CREATE INDEX dat_r ON dat(rno, pid);
 CREATE INDEX dat_e ON dat(pid, e, rno, s);
 CREATE INDEX str_r ON str(rno, pid);
 CREATE INDEX num_r ON num(rno, pid);
+CREATE INDEX cmp_r ON cmp(rno, pid);
+CREATE INDEX geo_r ON geo(rno, pid);
 CREATE TABLE rec(
   kind TEXT, key TEXT, value BLOB NOT NULL, expires INT, PRIMARY KEY(kind, key)) WITHOUT ROWID;
 CREATE INDEX rec_x ON rec(expires) WHERE expires IS NOT NULL;
@@ -59,6 +67,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
     )
     connection.execute("PRAGMA temp_store=MEMORY")
+    connection.create_function("reaches", 5, reaches, deterministic=True)
     if read_only:
         connection.execute("PRAGMA cache_size=-32768")
         connection.execute("PRAGMA query_only=ON")

@@ -71,7 +71,7 @@ class SqliteStore:
     async def search(self, select: Select) -> list[Row]:
         def work(reading: Reading) -> list[Row]:
             hits = pages.page(reading.names, select)
-            versions = reader.at_numbers(reading, select.type, [rno for rno, _ in hits])
+            versions = reader.at_numbers(reading, [rno for rno, _ in hits])
             return [Row(versions[rno], position) for rno, position in hits]
 
         return await self._read(work) if select.count > 0 else []

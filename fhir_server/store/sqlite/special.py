@@ -1,0 +1,112 @@
+"""Composites, positions and texts: their rows, and the questions asked of them.
+
+A composite entry is one row of `cmp`: three columns per component (a1 a2 a3, b1 …), filled by the kind of its
+value: a token's number; a reference's; start, end; folded, written; low, high, unit. The first two
+components lead the table's key, so `code-value-quantity=8480-6$gt120` reads one stretch of it. The texts of a
+resource are one row of an FTS5 index without content of its own, under the number of its version: rows of
+older versions stay, as the versions do, and are passed over.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, assert_never
+
+from fhir_server.search.nodes import Date, Near, Number, Part, Reference, String, Text, Token
+from fhir_server.store.contract import Entries, Value
+from fhir_server.store.sqlite.columns import FALSE, Sql, bounded, joined, text_condition, within
+from fhir_server.store.sqlite.names import Writing
+
+if TYPE_CHECKING:
+    from fhir_server.store.sqlite.compile import Compiler
+
+TEXT_COLUMNS = {"_text": "narrative", "_content": "content"}
+LETTERS = "abc"
+
+
+def store_special(
+    connection: sqlite3.Connection, names: Writing, type: str, rno: int, entries: Entries
+) -> None:
+    """The rows of one version's composites, positions and texts."""
+    if entries.composites:
+        rows = [
+            (names.param_added(type, name), rno, *_columns(names, values))
+            for name, values in entries.composites
+        ]
+        connection.executemany(f"INSERT OR IGNORE INTO cmp VALUES({','.join('?' * 11)})", rows)
+    if entries.positions:
+        connection.executemany(
+            "INSERT OR IGNORE INTO geo VALUES(?, ?, ?, ?)",
+            [(names.param_added(type, name), lat, rno, lon) for name, lat, lon in entries.positions],
+        )
+    if entries.texts:
+        texts = dict(entries.texts)
+        connection.execute(
+            "INSERT INTO txt(rowid, narrative, content) VALUES(?, ?, ?)",
+            (rno, texts.get("_text", ""), texts.get("_content", "")),
+        )
+
+
+def _columns(names: Writing, values: tuple[Value, ...]) -> list[object]:
+    row: list[object] = []
+    for value in values:
+        match value:
+            case ("token", system, code):
+                row += (names.token_added(system, code), 0, 0)
+            case ("reference", target):
+                row += (names.target_added(target), 0, 0)
+            case ("number", low, high, system, code):
+                row += (low, high, names.token_added(system, code))
+            case _:
+                row += (value[1], value[2], 0)
+    return [*row, *[0] * (3 * len(LETTERS) - len(row))]
+
+
+def parts_condition(compiler: Compiler, parts: Sequence[Part], alias: str) -> Sql:
+    """A composite's conditions on a row of `cmp`."""
+    return joined(
+        "AND",
+        [_part(compiler, part, alias, letter) for part, letter in zip(parts, LETTERS, strict=False)],
+    )
+
+
+def _part(compiler: Compiler, part: Part, alias: str, letter: str) -> Sql:
+    first, second, third = (f"{alias}.{letter}{n}" for n in (1, 2, 3))
+    match part:
+        case Token():
+            return compiler.tokens(part, alias, f"{letter}1")
+        case Reference(_, targets):
+            eids = compiler.names.targets(targets)
+            return within(first, eids) if eids else FALSE
+        case Date(_, any_of):
+            return joined("OR", [bounded(each, first, second) for each in any_of])
+        case Number(_, any_of, unit):
+            between = joined("OR", [bounded(each, first, second) for each in any_of])
+            return joined("AND", [between, compiler.unit(unit, alias, third.partition(".")[2])])
+        case String():
+            return text_condition(part, first, second)
+        case _:
+            assert_never(part)
+
+
+def near_condition(node: Near, alias: str) -> Sql:
+    """On a row of `geo`: first the band of latitudes, which has an index, then the circle itself."""
+    return Sql(
+        f"({alias}.lat BETWEEN ? AND ? AND reaches(?, ?, ?, {alias}.lat, {alias}.lon))",
+        (*node.band, node.latitude, node.longitude, node.radius),
+    )
+
+
+def reaches(latitude: float, longitude: float, radius: float, lat: float, lon: float) -> bool:
+    """The SQL function of that name."""
+    return Near("", latitude, longitude, radius).reaches(lat, lon)
+
+
+def text_rows(node: Text) -> Sql:
+    """The write numbers of all versions, old ones too, that have the words."""
+    column = TEXT_COLUMNS.get(node.param)
+    if column is None:
+        return Sql("SELECT rno FROM res WHERE 0")
+    more = " *" if node.starts else ""
+    return Sql("SELECT rowid FROM txt WHERE txt MATCH ?", (f'{column} : "{node.words}"{more}',))
