@@ -27,6 +27,7 @@ from fhir_server import access as rights
 from fhir_server.access import SYSTEM, Access
 from fhir_server.settings import Settings, is_loopback
 from fhir_server.store.contract import Store
+from profiles import xml
 from profiles.outcomes import Forbidden, TeledossierError, Unauthenticated, operation_outcome
 from smart_launch import cors, outbound
 from smart_launch.authorization import clients, tokens
@@ -213,7 +214,9 @@ class Guard:
         extra = {"Cache-Control": "no-store", **challenge}
         match dialect(path):
             case "fhir":
-                body = operation_outcome(error.issues)
+                body, accept = operation_outcome(error.issues), headers.get("accept", "")
+                if "xml" in accept and "json" not in accept:
+                    return Response(xml.dump(body), error.status, extra, media_type="application/fhir+xml")
                 return JSONResponse(body, error.status, extra, media_type="application/fhir+json")
             case "oauth":
                 return JSONResponse(

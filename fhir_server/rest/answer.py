@@ -13,7 +13,7 @@ from fhir_server.access import Access
 from profiles.outcomes import Unauthenticated
 
 FHIR_JSON = "application/fhir+json; charset=utf-8"
-_JSON_HEADER = (b"content-type", FHIR_JSON.encode())
+_JSON_HEADERS = ((b"content-type", FHIR_JSON.encode()), (b"vary", b"Accept"))
 _GZIP_FROM = 4096
 """Bytes: below, compressing costs more than it saves."""
 
@@ -58,7 +58,7 @@ class Answer:
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()
         ]
         if body and "Content-Type" not in self.headers:
-            headers.append(_JSON_HEADER)
+            headers += _JSON_HEADERS
         if len(body) >= _GZIP_FROM and "gzip" in call.headers.get("accept-encoding", ""):
             body = gzip.compress(body, 1)
             headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]

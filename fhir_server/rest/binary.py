@@ -20,8 +20,8 @@ from fhir_server.interactions.visibility import check_place, require
 from fhir_server.rest import headers as http
 from fhir_server.rest import resources
 from fhir_server.rest.answer import Answer, Call
-from fhir_server.rest.body import chunks
-from fhir_server.rest.negotiation import JSON_TYPES, is_fhir
+from fhir_server.rest.body import chunks, peeked
+from fhir_server.rest.negotiation import FHIR_XML_TYPES, JSON_TYPES, check_format, is_fhir, is_xml
 from fhir_server.store.contract import Version
 from profiles import codec
 from profiles.outcomes import Invalid
@@ -31,6 +31,10 @@ RAW_MOST = 1_600_000_000
 _MEDIA_TYPE = re.compile(
     r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(; ?[A-Za-z0-9._-]+=[A-Za-z0-9._-]+)*"
 )
+_ROOT_WITHIN = 8192
+"""Bytes in which the root element of an XML body begins, if it is a Binary resource."""
+_PROLOG = re.compile(rb"<!--.*?-->|<\?.*?\?>", re.DOTALL)
+_ROOT = re.compile(rb"<(?:[\w.-]+:)?(\w+)[^>]*>")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _CONTEXT = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 _SAFE = {
@@ -67,6 +71,10 @@ async def create_binary(engine: Engine, call: Call) -> Answer:
     content_type = call.headers.get("content-type")
     if is_fhir(content_type):
         return await resources.create_type(engine, call)
+    if is_xml(content_type):
+        head, call = await peeked(call, _ROOT_WITHIN)
+        if _is_binary(head):
+            return await resources.create_type(engine, call)
     access = call.access
     require(access, "Binary", "c")
     if not content_type or not _MEDIA_TYPE.fullmatch(content_type):
@@ -85,6 +93,12 @@ async def create_binary(engine: Engine, call: Call) -> Answer:
     return Answer(201, b"", answer.headers) if not answer.body else replace(answer, body=_shown(answer.body))
 
 
+def _is_binary(head: bytes) -> bool:
+    """Whether XML begins as a Binary resource; any other document is the content of one. binary.html#rest"""
+    root = _ROOT.search(_PROLOG.sub(b"", head))
+    return root is not None and root[1] == b"Binary" and b"http://hl7.org/fhir" in root[0]
+
+
 def _shown(body: bytes) -> bytes:
     """The answer to an upload shows the resource without what stands for its bytes."""
     resource = codec.parse(body)
@@ -101,6 +115,7 @@ async def read_binary(engine: Engine, call: Call) -> Answer | FileAnswer:
             engine, call.access, "Binary", id, http.whole_number("the version", number)
         )
     if wants_fhir(call):
+        check_format(call)
         resource = await content.inlined(engine, codec.parse(version.body or b""))
         shown = replace(version, body=codec.dump(resource))
         return resources.version_out(call, shown)
@@ -108,11 +123,11 @@ async def read_binary(engine: Engine, call: Call) -> Answer | FileAnswer:
 
 
 def wants_fhir(call: Call) -> bool:
-    """`_format`, or an Accept that names FHIR JSON itself: `*/*` and no Accept get the bytes."""
+    """`_format`, or an Accept that names FHIR itself: `*/*`, plain XML and no Accept get the bytes."""
     if call.first("_format"):
         return True
     kinds = {part.partition(";")[0].strip().lower() for part in call.headers.get("accept", "").split(",")}
-    return not kinds.isdisjoint(JSON_TYPES)
+    return not kinds.isdisjoint(JSON_TYPES | FHIR_XML_TYPES)
 
 
 def _raw(engine: Engine, call: Call, version: Version) -> Answer | FileAnswer:

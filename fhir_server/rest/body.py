@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from starlette.types import Message
 
 from fhir_server.rest.answer import Call
 from profiles.outcomes import Invalid, TooLarge, UnsupportedMedia
@@ -26,6 +29,20 @@ async def chunks(call: Call, limit: int) -> AsyncIterator[bytes]:
             raise TooLarge("body-too-large", f"the body is over the limit of {limit} bytes")
         if chunk:
             yield chunk
+
+
+async def peeked(call: Call, size: int) -> tuple[bytes, Call]:
+    """The first `size` bytes or a little more, and the call with its body still whole."""
+    seen: list[Message] = []
+    head = b""
+    while len(head) < size and (not seen or seen[-1].get("more_body", False)):
+        seen.append(await call.receive())
+        head += seen[-1].get("body", b"")
+
+    async def receive() -> Message:
+        return seen.pop(0) if seen else await call.receive()
+
+    return head, replace(call, receive=receive)
 
 
 async def whole(call: Call, limit: int) -> bytes:

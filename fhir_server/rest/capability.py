@@ -34,8 +34,8 @@ def statement(engine: Engine, oauth_uris: Mapping[str, str] | None) -> bytes:
     """The JSON, made once at start-up."""
     rest: dict[str, Any] = {
         "mode": "server",
-        "documentation": "FHIR R4, JSON. Every resource is seen through the reader's rights: what may not "
-        "be seen is answered like what is not there.",
+        "documentation": "FHIR R4 in JSON and XML. Every resource is seen through the reader's rights: what "
+        "may not be seen is answered like what is not there.",
         "security": _security(oauth_uris),
         "resource": [_resource(engine, type) for type in sorted(definitions.resource_types())],
         "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
@@ -52,7 +52,7 @@ def statement(engine: Engine, oauth_uris: Mapping[str, str] | None) -> bytes:
             "software": {"name": "Télédossier", "version": _version()},
             "implementation": {"description": "Télédossier", "url": engine.settings.fhir_base},
             "fhirVersion": definitions.FHIR_VERSION,
-            "format": ["application/fhir+json", "json"],
+            "format": ["application/fhir+json", "json", "application/fhir+xml", "xml"],
             "rest": [rest],
         }
     )

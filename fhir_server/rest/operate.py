@@ -10,7 +10,8 @@ from fhir_server.interactions.visibility import check_id
 from fhir_server.operations.registry import Level, OperationRequest
 from fhir_server.rest.answer import Answer, Call
 from fhir_server.rest.body import whole
-from fhir_server.rest.negotiation import check_content_type, check_format, pretty
+from fhir_server.rest.formats import pretty, read
+from fhir_server.rest.negotiation import body_format, check_format
 from fhir_server.rest.refusals import not_allowed
 from profiles import codec
 from profiles.outcomes import Invalid, NotFound
@@ -49,8 +50,7 @@ async def _parameters(engine: Engine, call: Call) -> dict[str, Any]:
     body = await whole(call, engine.settings.max_body)
     if not body:
         return {"resourceType": "Parameters"}
-    check_content_type(call)
-    sent = codec.parse(body)
+    sent = await read(body_format(call), body)
     if sent.get("resourceType") == "Parameters":
         _check_shape(sent)
         return sent

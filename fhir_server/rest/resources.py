@@ -13,19 +13,14 @@ from fhir_server.interactions.visibility import check_id, unknown
 from fhir_server.rest import headers as http
 from fhir_server.rest.answer import Answer, Call
 from fhir_server.rest.body import whole
-from fhir_server.rest.negotiation import check_content_type, check_form, check_format, pretty
+from fhir_server.rest.formats import pretty, resource_in
+from fhir_server.rest.negotiation import check_form, check_format
 from fhir_server.store.contract import Version
 from profiles import codec
 from profiles.outcomes import Invalid, Issue, operation_outcome
 
 _FORM_LIMIT = 1_000_000
 _READ_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
-
-
-async def resource_in(engine: Engine, call: Call) -> Resource:
-    """The body as a resource. Raises UnsupportedMedia, TooLarge, Invalid (with line and column)."""
-    check_content_type(call)
-    return codec.parse(await whole(call, engine.settings.max_body))
 
 
 def version_out(call: Call, version: Version) -> Answer:

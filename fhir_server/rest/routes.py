@@ -17,7 +17,8 @@ from fhir_server.interactions.entries import parse_query
 from fhir_server.rest import binary, capability, operate, resources
 from fhir_server.rest.answer import Answer, Call
 from fhir_server.rest.errors import outcome_of
-from fhir_server.rest.negotiation import check_format, pretty
+from fhir_server.rest.formats import pretty, rendered
+from fhir_server.rest.negotiation import check_format, format_of
 from fhir_server.rest.refusals import not_allowed, unknown_address, unknown_type
 from profiles import definitions
 from profiles.outcomes import NotSupported, TeledossierError
@@ -89,6 +90,8 @@ class FhirEndpoint:
                 answer = await self._handle(call)
             except Exception as error:
                 answer = _problem(call, error)
+        if isinstance(answer, Answer) and format_of(call) == "xml":
+            answer = await rendered(call, answer)
         await answer.send(call, send)
 
     async def _handle(self, call: Call) -> Answer | binary.FileAnswer:

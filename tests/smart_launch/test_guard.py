@@ -9,6 +9,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
+from profiles import xml
 from smart_launch.authorization import clients, mint, tokens
 from smart_launch.authorization.keys import Signing
 from smart_launch.guard import dialect, is_open
@@ -85,6 +86,8 @@ async def test_refused_in_the_dialect_of_the_path(house: House, path: str, kind:
     if kind == "fhir":
         issue = answer.json()["issue"][0]
         assert (answer.json()["resourceType"], issue["code"]) == ("OperationOutcome", "login")
+        in_xml = await house.http.get(path, headers={"Accept": "application/fhir+xml"})
+        assert xml.parse(in_xml.content)["issue"][0]["code"] == "login"
 
 
 @pytest.mark.parametrize(
