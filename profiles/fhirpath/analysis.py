@@ -47,8 +47,9 @@ _PLAIN_NAMES = ("id", "extension")
 _RESULTS: Mapping[str, str] = MappingProxyType({
     **dict.fromkeys(
         ("exists", "empty", "not", "all", "allTrue", "anyTrue", "allFalse", "anyFalse", "subsetOf",
-         "supersetOf", "isDistinct", "is", "startsWith", "endsWith", "contains", "matches", "matchesFull", "hasValue",
-         "memberOf", "subsumes", "subsumedBy", "conformsTo", "htmlChecks", "hasExtension", "comparable"),
+         "supersetOf", "isDistinct", "is", "startsWith", "endsWith", "contains", "matches", "matchesFull",
+         "hasValue", "memberOf", "subsumes", "subsumedBy", "conformsTo", "htmlChecks", "hasExtension",
+         "comparable"),
         "Boolean",
     ),
     **dict.fromkeys(("count", "length", "indexOf", "lastIndexOf", "precision", "toInteger"), "Integer"),
