@@ -75,6 +75,7 @@ class Writing(Names):
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(connection)
         self._tokens: dict[tuple[str, str], int] = {}
+        self._entities: dict[tuple[int, str], int] = {}
         self._added: list[tuple[dict, object]] = []  # type: ignore[type-arg]
 
     def begin(self) -> None:
@@ -89,7 +90,7 @@ class Writing(Names):
 
     def clear(self) -> None:
         """The whole transaction was rolled back."""
-        for cache in (self._types, self._params, self._tokens):
+        for cache in (self._types, self._params, self._tokens, self._entities):
             cache.clear()
         self._added.clear()
 
@@ -126,8 +127,17 @@ class Writing(Names):
         return found
 
     def entity_added(self, tid: int, id: str) -> int:
-        found = self._one("SELECT eid FROM ent WHERE id=? AND tid=?", id, tid)
-        return self._insert("INSERT INTO ent(tid, id) VALUES(?, ?)", tid, id) if found is None else found
+        key = (tid, id)
+        found = self._entities.get(key)
+        if found is None:
+            found = self._one("SELECT eid FROM ent WHERE id=? AND tid=?", id, tid)
+            if found is None:
+                found = self._insert("INSERT INTO ent(tid, id) VALUES(?, ?)", tid, id)
+                self._added.append((self._entities, key))
+            if len(self._entities) >= CACHE:
+                self._entities.clear()
+            self._entities[key] = found
+        return found
 
     def target_added(self, reference: str) -> int:
         local = LOCAL.fullmatch(reference)

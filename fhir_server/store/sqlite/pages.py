@@ -97,7 +97,8 @@ def _rank(order: _Order, position: tuple[Any, ...]) -> list[object]:
 
 
 def _order(select: Select) -> _Order:
-    """`_lastUpdated` is the order of writing, so it ends the keys; so does `_id`, which has no ties."""
+    """`_lastUpdated` is the order of writing, so it ends the keys; so does `_id` of one type, which has no
+    ties."""
     keys: list[Sort] = []
     newest_first = not select.sort or select.sort[0].descending
     for key in select.sort:
@@ -105,7 +106,7 @@ def _order(select: Select) -> _Order:
             newest_first = key.descending
             break
         keys.append(key)
-        if key.param == "_id":
+        if key.param == "_id" and not select.beside:
             break
     return _Order(tuple(keys), newest_first, select.backwards)
 

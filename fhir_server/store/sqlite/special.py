@@ -9,7 +9,6 @@ older versions stay, as the versions do, and are passed over.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, assert_never
 
@@ -25,30 +24,14 @@ TEXT_COLUMNS = {"_text": "narrative", "_content": "content"}
 LETTERS = "abc"
 
 
-def store_special(
-    connection: sqlite3.Connection, names: Writing, type: str, rno: int, entries: Entries
-) -> None:
-    """The rows of one version's composites, positions and texts."""
-    if entries.composites:
-        rows = [
-            (names.param_added(type, name), rno, *_columns(names, values))
-            for name, values in entries.composites
-        ]
-        connection.executemany(f"INSERT OR IGNORE INTO cmp VALUES({','.join('?' * 11)})", rows)
-    if entries.positions:
-        connection.executemany(
-            "INSERT OR IGNORE INTO geo VALUES(?, ?, ?, ?)",
-            [(names.param_added(type, name), lat, rno, lon) for name, lat, lon in entries.positions],
-        )
-    if entries.texts:
-        texts = dict(entries.texts)
-        connection.execute(
-            "INSERT INTO txt(rowid, narrative, content) VALUES(?, ?, ?)",
-            (rno, texts.get("_text", ""), texts.get("_content", "")),
-        )
+def text_row(rno: int, entries: Entries) -> tuple[int, str, str]:
+    """The row of one version's texts."""
+    texts = dict(entries.texts)
+    return rno, texts.get("_text", ""), texts.get("_content", "")
 
 
-def _columns(names: Writing, values: tuple[Value, ...]) -> list[object]:
+def columns(names: Writing, values: tuple[Value, ...]) -> list[object]:
+    """The nine columns of one composite entry."""
     row: list[object] = []
     for value in values:
         match value:
