@@ -13,7 +13,7 @@ from typing import Any
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.prepare import instant
 from fhir_server.operations.registry import Operation
-from fhir_server.search.bind import KIND_OF
+from fhir_server.search.bind import offered
 from profiles import codec, definitions
 
 _OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
@@ -80,7 +80,7 @@ def _resource(engine: Engine, type: str) -> dict[str, Any]:
         "searchParam": [
             {"name": parameter.code, "definition": parameter.url, "type": parameter.type}
             for parameter in sorted(parameters, key=lambda parameter: parameter.code)
-            if parameter.type in KIND_OF
+            if offered(parameter)
         ],
     }
     includes = sorted(p.code for p in parameters if p.type == "reference")

@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from fhir_server.access import Access
-from fhir_server.search import values
+from fhir_server.search import composites, values, words
+from fhir_server.search.entries import KIND_OF
 from fhir_server.search.nodes import (
     And,
     Chain,
-    EntryKind,
+    Everything,
     Has,
     Ids,
     Missing,
     Node,
     Not,
+    Nothing,
     Or,
     Sort,
     Token,
@@ -34,30 +36,31 @@ from profiles.outcomes import Invalid
 
 Definitions = Callable[[str], Mapping[str, SearchParameter]]
 
-KIND_OF: Mapping[str, EntryKind] = {
-    "token": "token",
-    "uri": "token",
-    "reference": "reference",
-    "date": "date",
-    "string": "string",
-    "number": "number",
-    "quantity": "number",
-}
 MODIFIERS: Mapping[str, tuple[str, ...]] = {
     "token": ("missing", "not", "text", "of-type"),
-    "uri": ("missing",),
+    "uri": ("missing", "above", "below"),
     "reference": ("missing", "identifier", "[type]"),
     "date": ("missing",),
     "string": ("missing", "exact", "contains"),
     "number": ("missing",),
     "quantity": ("missing",),
+    "composite": (),
+    "special": (),
 }
+SPECIAL = frozenset({"near", "_text", "_content"})  # of type special, those that are offered
 MOST_CHAINS = 12  # types that an untyped chain may fan out to
 MOST_WAYS = 64  # … all of its hops taken together
 
 
 class Unknown(Invalid):
     """A parameter that is not one of the type's: what `Prefer: handling=lenient` forgives."""
+
+
+def offered(parameter: SearchParameter) -> bool:
+    """Whether a search by it is answered."""
+    if parameter.type == "special":
+        return parameter.code in SPECIAL
+    return parameter.type in KIND_OF or parameter.type == "composite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Binder:
     def parameter(self, type: str, code: str) -> SearchParameter:
         """Raises Unknown, naming what there is."""
         found = self.definitions(type).get(code)
-        if found is None or found.type not in KIND_OF:
+        if found is None or not offered(found):
             raise Unknown("unknown-parameter", self._unknown(type, code, found is not None))
         return found
 
@@ -86,8 +89,10 @@ class Binder:
         keys = []
         for part in text.split(","):
             code = part.strip().removeprefix("-")
-            kind = KIND_OF[self.parameter(type, code).type]
-            keys.append(Sort(code, kind, part.strip().startswith("-")))
+            parameter = self.parameter(type, code)
+            if parameter.type not in KIND_OF:
+                raise Invalid("bad-sort", f"'_sort': {type}.{code} ({parameter.type}) has no order")
+            keys.append(Sort(code, KIND_OF[parameter.type], part.strip().startswith("-")))
         return tuple(keys)
 
     def _step(self, type: str, step: Step, ways: int) -> Node:
@@ -106,25 +111,40 @@ class Binder:
         if modifier == "missing":
             return self._missing(parameter, leaf.values)
         if code == "_id":
-            return Ids(tuple(map(unescaped, leaf.values)))
+            ids = Ids(tuple(map(unescaped, leaf.values)))
+            return Not(ids) if modifier == "not" else ids
+        return self._value(parameter, modifier, leaf.values)
+
+    def _value(self, parameter: SearchParameter, modifier: str, written: Sequence[str]) -> Node:
+        """What is written for a parameter, by the parameter's type."""
+        code = parameter.code
         match parameter.type:
             case "token":
-                return self._token(code, modifier, leaf.values)
+                return self._token(code, modifier, written)
             case "reference":
                 if modifier == "identifier":
-                    return values.token(f"{code}:identifier", leaf.values)
+                    return values.token(f"{code}:identifier", written)
                 types = (modifier,) if modifier else self._targets(parameter)
-                return values.reference(code, types, _typed(modifier, leaf.values), self.fhir_base)
+                return values.reference(code, types, _typed(modifier, written), self.fhir_base)
             case "date":
-                return values.date(code, leaf.values, self.zone, self.now)
+                return values.date(code, written, self.zone, self.now)
             case "string":
-                return values.string(code, modifier, leaf.values)
+                return values.string(code, modifier, written)
             case "number":
-                return values.number(code, leaf.values)
+                return values.number(code, written)
             case "quantity":
-                return values.quantity(code, leaf.values)
+                return values.quantity(code, written)
+            case "composite":
+                return composites.asked(
+                    parameter, written, lambda part, value: self._value(part, "", (value,))
+                )
+            case "special":
+                if code == "near":
+                    return values.near(code, written)
+                nodes = tuple(words.asked(code, unescaped(value)) for value in written)
+                return nodes[0] if len(nodes) == 1 else Or(nodes)
             case _:
-                return values.uri(code, leaf.values)
+                return values.uri(code, modifier, written)
 
     @staticmethod
     def _token(code: str, modifier: str, written: Sequence[str]) -> Node:
@@ -136,7 +156,7 @@ class Binder:
         return Not(node) if modifier == "not" else node
 
     def _check_modifier(self, type: str, parameter: SearchParameter, modifier: str) -> None:
-        valid = () if parameter.code == "_id" else MODIFIERS[parameter.type]
+        valid = ("missing", "not") if parameter.code == "_id" else MODIFIERS[parameter.type]
         if parameter.code != "identifier":
             valid = tuple(each for each in valid if each != "of-type")
         if not modifier or modifier in valid:
@@ -157,6 +177,8 @@ class Binder:
         """An element with only a text, or only an identifier, is not missing."""
         if list(written) not in (["true"], ["false"]):
             raise Invalid("bad-missing", f"'{parameter.code}:missing' takes true or false")
+        if parameter.code == "_id":
+            return Nothing() if written[0] == "true" else Everything()
         nodes: list[Node] = [Missing(parameter.code, KIND_OF[parameter.type])]
         if parameter.type in ("token", "reference"):
             nodes.append(Missing(f"{parameter.code}:text", "string"))
@@ -214,7 +236,7 @@ class Binder:
             found = self.definitions(step.type).get(step.code) if step.type in resource_types() else None
             return found is not None and found.type == "reference" and type in self._targets(found)
         found = self.definitions(type).get(step.code)
-        if found is None or found.type not in KIND_OF:
+        if found is None or not offered(found):
             return False
         return isinstance(step, Leaf) or found.type == "reference"
 
@@ -223,7 +245,7 @@ class Binder:
         return parameter.targets or tuple(sorted(resource_types()))
 
     def _unknown(self, type: str, code: str, defined: bool) -> str:
-        valid = sorted(name for name, each in self.definitions(type).items() if each.type in KIND_OF)
+        valid = sorted(name for name, each in self.definitions(type).items() if offered(each))
         why = "is not offered here" if defined else "is not a search parameter of this type"
         meant = "" if defined else _meant(code, valid)
         return f"{type}: '{code}' {why}{meant or '.'} Valid: {', '.join(valid)}"

@@ -10,7 +10,7 @@ FHIR R4 search.html#token, #reference, #date, #string, #quantity
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal
@@ -18,7 +18,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from fhir_server.store.contract import Entries
+from fhir_server.search.nodes import EntryKind
+from fhir_server.store.contract import Entries, Value
 from profiles import dates, definitions, references
 from profiles.folding import fold
 from profiles.outcomes import Invalid
@@ -29,6 +30,18 @@ MAX_TEXT = 1000
 FAR = sys.float_info.max
 """An open end of a number interval."""
 CURRENCY = "urn:iso:std:iso:4217"
+KIND_OF: Mapping[str, EntryKind] = MappingProxyType(
+    {
+        "token": "token",
+        "uri": "token",
+        "reference": "reference",
+        "date": "date",
+        "string": "string",
+        "number": "number",
+        "quantity": "number",
+    }
+)
+"""Search parameter type → the kind of its entries, for those that have one value each."""
 _ADDRESS_PARTS = ("text", "city", "district", "state", "postalCode", "country")
 
 
@@ -43,6 +56,8 @@ class Found:
     dates: dict[tuple[str, int, int], None] = field(default_factory=dict)
     strings: dict[tuple[str, str, str], None] = field(default_factory=dict)
     numbers: dict[tuple[str, float, float, str, str], None] = field(default_factory=dict)
+    composites: dict[tuple[str, tuple[Value, ...]], None] = field(default_factory=dict)
+    positions: dict[tuple[str, float, float], None] = field(default_factory=dict)
     folded: dict[str, str] = field(default_factory=dict)
     """A name is found by several parameters and folded once."""
 
@@ -59,13 +74,27 @@ class Found:
         """A date entry; a period written backwards still has its stretch of time."""
         self.dates[(name, start, end) if start < end else (name, end, start)] = None
 
-    def entries(self) -> Entries:
+    def values(self, kind: EntryKind) -> tuple[Value, ...]:
+        """The entries of a kind that have no name, as a composite's component has them."""
+        found: dict[EntryKind, Iterable[tuple[Any, ...]]] = {
+            "token": self.tokens,
+            "reference": self.references,
+            "date": self.dates,
+            "string": self.strings,
+            "number": self.numbers,
+        }
+        return tuple((kind, *entry[1:]) for entry in found[kind] if not entry[0])
+
+    def entries(self, texts: Iterable[tuple[str, str]] = ()) -> Entries:
         return Entries(
             tuple(self.tokens),
             tuple(self.references),
             tuple(self.dates),
             tuple(self.strings),
             tuple(self.numbers),
+            tuple(self.composites),
+            tuple(self.positions),
+            tuple(texts),
         )
 
 
@@ -410,6 +439,18 @@ def _sampled(name: str) -> Convert:
     return sampled
 
 
+def _position(name: str) -> Convert:
+    def position(value: Any, found: Found) -> None:
+        latitude, longitude = value.get("latitude"), value.get("longitude")
+        if latitude is None or longitude is None:
+            return
+        north, east = number_of(latitude), number_of(longitude)
+        if north is not None and east is not None and abs(north) <= 90:
+            found.positions[name, north, east] = None
+
+    return position
+
+
 _MAKERS: Mapping[str, Mapping[str, Maker]] = MappingProxyType({
     "token": {
         "Coding": _coding, "CodeableConcept": _concept, "Identifier": _identifier,
@@ -426,4 +467,5 @@ _MAKERS: Mapping[str, Mapping[str, Maker]] = MappingProxyType({
     },
     "number": {"decimal": _number, "integer": _number, "Integer": _number, "Decimal": _number},
     "quantity": {"Quantity": _quantity, "Range": _range, "Money": _money, "SampledData": _sampled},
+    "special": {"BackboneElement": _position},
 })  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any, Protocol, assert_never
 
 from fhir_server.search.nodes import (
     And,
+    Below,
     Bounds,
     Chain,
     Composite,
@@ -96,6 +97,11 @@ def matches(node: Node, view: View, world: World) -> bool:
             return any(
                 entry[0] == node.param and _holds(node, entry[1:])
                 for entry in _entries(entries, _KIND[type(node)])
+            )
+        case Below(param, prefix):
+            return any(
+                name == param and not system and code.startswith(prefix)
+                for name, system, code in entries.tokens
             )
         case Composite(param, parts):
             return any(

@@ -16,7 +16,11 @@ names, one for each modifier that looks at another face of the element:
     numbers     code                the value as low and high, a Range by its ends; a quantity under
                                     (system, code) and, when it differs, under ("", unit)
 
-uri parameters are tokens without system. Composite parameters and `Location.near` have no entries yet.
+    composites  code                for each element one entry per combination of its components' values
+    positions   near                latitude and longitude
+    texts       _text, _content     see `words`
+
+uri parameters are tokens without system.
 FHIR R4 search.html
 """
 
@@ -30,7 +34,9 @@ from types import MappingProxyType
 from typing import Any
 
 from fhir_server.search import entries
+from fhir_server.search.composites import Composed, composed
 from fhir_server.search.entries import Convert, Found
+from fhir_server.search.words import texts_of
 from fhir_server.store.contract import Entries
 from profiles import definitions
 from profiles.fhirpath import compiler, paths
@@ -60,6 +66,7 @@ class _Computed:
 class _Plan:
     by_member: Mapping[str, tuple[_Source, ...]]
     computed: tuple[_Computed, ...]
+    composed: tuple[Composed, ...]
 
 
 def extract(resource: Json, fhir_base: str, zone: tzinfo) -> Entries:
@@ -81,7 +88,9 @@ def extract(resource: Json, fhir_base: str, zone: tzinfo) -> Entries:
                     source.convert(item, found)
     for computed in plan.computed:
         _compute(computed, resource, found)
-    return found.entries()
+    for composite in plan.composed:
+        composite.extract(resource, found)
+    return found.entries(texts_of(resource))
 
 
 def _compute(computed: _Computed, resource: Json, found: Found) -> None:
@@ -96,8 +105,12 @@ def _compute(computed: _Computed, resource: Json, found: Found) -> None:
 def _plan(type: str) -> _Plan:
     by_member: dict[str, list[_Source]] = {}
     computed = []
+    composites: list[Composed] = []
     for parameter in definitions.search_parameters(type).values():
-        if not parameter.expression or parameter.type in ("composite", "special") or parameter.code == "_id":
+        if not parameter.expression or parameter.code == "_id":
+            continue
+        if parameter.type == "composite":
+            composites += composed(parameter, type)
             continue
         branches = paths.branches(parameter.expression, type)
         if branches is None:
@@ -108,7 +121,11 @@ def _plan(type: str) -> _Plan:
             convert = entries.converter(parameter.code, parameter.type, branch.type, _value_set(branch))
             if convert is not None:
                 by_member.setdefault(branch.member, []).append(_Source(branch.steps, convert))
-    return _Plan(MappingProxyType({m: tuple(sources) for m, sources in by_member.items()}), tuple(computed))
+    return _Plan(
+        MappingProxyType({m: tuple(sources) for m, sources in by_member.items()}),
+        tuple(computed),
+        tuple(composites),
+    )
 
 
 def _value_set(branch: paths.Branch) -> str:

@@ -59,6 +59,18 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class Below:
+    """A token entry of `param` without a system has a code that starts with `prefix`, as it is written (no
+    folding). FHIR R4 search.html#uri, `:below`"""
+
+    param: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"(below {self.param} {self.prefix})"
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """Refers to one of the `targets`: "Type/id" for resources of this server, else the absolute URL as
     written."""
@@ -133,8 +145,9 @@ class String:
 @dataclass(frozen=True, slots=True)
 class Composite:
     """One composite entry of `param` fulfils every part: the first part holds for its first value, the second
-    for its second, and so on. A part's own `param` is "" and is not looked at; its class says the kind of the
-    value. The point is the pairing: two conditions on two elements of one resource are an And.
+    for its second, and so on. A part's own `param` names the component for the reader and is not looked at;
+    its class says the kind of the value. The point is the pairing: two conditions on two elements of one
+    resource are an And.
     FHIR R4 search.html#composite"""
 
     param: str
@@ -260,6 +273,7 @@ Node = (
     | Nothing
     | Ids
     | Token
+    | Below
     | Reference
     | Date
     | Number

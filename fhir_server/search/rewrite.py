@@ -7,6 +7,7 @@ from typing import assert_never
 
 from fhir_server.search.nodes import (
     And,
+    Below,
     Chain,
     Composite,
     Date,
@@ -49,6 +50,7 @@ def simplified(node: Node) -> Node:
             | Nothing()
             | Ids()
             | Token()
+            | Below()
             | Reference()
             | Date()
             | Number()

@@ -15,9 +15,21 @@ from collections.abc import Sequence
 from datetime import tzinfo
 from decimal import Decimal, InvalidOperation
 
-from fhir_server.search.nodes import And, Bounds, Date, Node, Number, Or, Reference, String, Token
+from fhir_server.search.nodes import (
+    And,
+    Below,
+    Bounds,
+    Date,
+    Near,
+    Node,
+    Number,
+    Or,
+    Reference,
+    String,
+    Token,
+)
 from fhir_server.search.parse import pieces, unescaped
-from profiles import dates, references
+from profiles import dates, quantities, references
 from profiles.folding import fold
 from profiles.outcomes import Invalid
 
@@ -25,6 +37,7 @@ PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 _PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
 _LETTERS = re.compile(r"[A-Za-z]{2}(?=[\d+\-.])")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+NEAR = 50_000.0  # metres: `near` without a distance
 APART = 0.1  # `ap`: within a tenth of the value, or of the time between then and now
 
 
@@ -44,8 +57,28 @@ def of_type(code: str, values: Sequence[str]) -> Token:
     return Token(f"{code}:of-type", tuple(found))
 
 
-def uri(code: str, values: Sequence[str]) -> Token:
-    return Token(code, tuple(("", unescaped(value)) for value in values))
+def uri(code: str, how: str, values: Sequence[str]) -> Node:
+    """`how` is "", "below" (it, and what its path leads to) or "above" (it, and what leads to it). Only
+    addresses with a path have anything above or below; FHIR R4 search.html#uri"""
+    written = [unescaped(value) for value in values]
+    if how == "above":
+        return Token(code, tuple(("", part) for value in written for part in _above(value)))
+    whole = Token(code, tuple(("", value) for value in written))
+    if how != "below":
+        return whole
+    bases = [value.rstrip("/") for value in written]
+    itself = Token(code, tuple(("", part) for base in bases for part in (base, base + "/")))
+    return Or((itself, *(Below(code, base + "/") for base in bases)))
+
+
+def _above(value: str) -> list[str]:
+    """`http://a/b/c` → it, `http://a/b`, `http://a`, each also with a final slash."""
+    head, slashes, path = value.rstrip("/").partition("://")
+    if not slashes:
+        return [value]
+    parts = path.split("/")
+    found = [f"{head}://{'/'.join(parts[:n])}" for n in range(len(parts), 0, -1)]
+    return [each for part in found for each in (part, part + "/")]
 
 
 def string(code: str, how: str, values: Sequence[str]) -> Node:
@@ -110,6 +143,34 @@ def quantity(code: str, values: Sequence[str]) -> Node:
         system, unit = (parts[1] or None, parts[2] or None) if len(parts) == 3 else (None, None)
         nodes.append(Number(code, tuple(_number_bounds(code, parts[0])), (system, unit)))
     return nodes[0] if len(nodes) == 1 else Or(tuple(nodes))
+
+
+def near(code: str, values: Sequence[str]) -> Node:
+    """`latitude|longitude[|distance[|unit]]`: degrees, and any UCUM length, kilometres when none is said."""
+    nodes = tuple(_circle(code, value) for value in values)
+    return nodes[0] if len(nodes) == 1 else Or(nodes)
+
+
+def _circle(code: str, value: str) -> Near:
+    parts = [unescaped(part) for part in pieces(value, "|")]
+    if not 2 <= len(parts) <= 4:
+        raise Invalid("bad-near", f"'{code}' takes [latitude]|[longitude]|[distance]|[unit]")
+    latitude, longitude = (_decimal(code, part)[0] for part in parts[:2])
+    if abs(latitude) > 90 or abs(longitude) > 180:
+        raise Invalid("bad-near", f"'{code}': latitude is -90 to 90 degrees, longitude -180 to 180")
+    distance, unit = [*parts[2:], "", ""][:2]
+    if not distance:
+        if unit:
+            raise Invalid("bad-near", f"'{code}': the unit is without a distance")
+        return Near(code, latitude, longitude, NEAR)
+    _decimal(code, distance)
+    metres = quantities.convert(Decimal(distance), unit or "km", "m")
+    if metres is None or metres < 0:
+        raise Invalid(
+            "bad-near",
+            f"'{code}': the distance is from 0 up, its unit a UCUM length such as km, m or [mi_us]",
+        )
+    return Near(code, latitude, longitude, float(metres))
 
 
 def _pair(value: str) -> tuple[str | None, str | None]:

@@ -31,7 +31,7 @@ Test = Callable[[Any, Json], bool]
 @dataclass(frozen=True, slots=True)
 class Branch:
     """The values of `member`, led through `steps`, are JSON values of `type`. `element` is the last element's
-    owner and name, for its binding."""
+    owner and name, for its binding. Without a `member` it is the resource itself (only from `foci`)."""
 
     member: str
     steps: tuple[Step, ...]
@@ -40,6 +40,8 @@ class Branch:
 
     def values(self, resource: Json) -> list[Any]:
         """What the branch finds in a resource; a null within a primitive array is None."""
+        if not self.member:
+            return [resource]
         found = resource.get(self.member)
         if found is None:
             return []
@@ -67,13 +69,19 @@ class _Way:
 def branches(expression: str, type: str) -> tuple[Branch, ...] | None:
     """The branches that apply to resources of `type`, in the order written; None when the expression is not a
     plain path. Raises Invalid for a syntax error."""
+    ways = foci(expression, type)
+    return None if ways is None or any(not way.member for way in ways) else ways
+
+
+@lru_cache(maxsize=1024)
+def foci(expression: str, type: str) -> tuple[Branch, ...] | None:
+    """As `branches`, but a branch may be the resource itself, as in `Observation | Observation.component`."""
     try:
-        ways = _ways(parse(expression), type)
+        return tuple(
+            Branch(way.member, way.steps, way.type, way.element) for way in _ways(parse(expression), type)
+        )
     except _NotPlain:
         return None
-    if any(not way.member for way in ways):
-        return None
-    return tuple(Branch(way.member, way.steps, way.type, way.element) for way in ways)
 
 
 def _ways(tree: Expression, type: str) -> list[_Way]:

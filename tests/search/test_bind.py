@@ -39,6 +39,44 @@ TREES = [
     ("Patient?_tag=urn:x|a", "(token _tag urn:x|a)"),
     ("Patient?_security=a", "(token _security *|a)"),
     ("Patient?_id=1,2", "(id 1 2)"),
+    ("Patient?_id:not=1", "(not (id 1))"),
+    ("Patient?_id:missing=false", "(all)"),
+    # composite
+    (
+        "Observation?code-value-quantity=urn:l|8480-6$gt120",
+        "(composite code-value-quantity (token code urn:l|8480-6)"
+        " (number value-quantity [e>120.0] None|None))",
+    ),
+    (
+        r"Observation?code-value-string=a\$b$Ox",
+        "(composite code-value-string (token code *|a$b) (string value-string starts 'ox'))",
+    ),
+    (
+        "DocumentReference?relationship=DocumentReference/1$replaces",
+        "(composite relationship (ref relatesto DocumentReference/1) (token relation *|replaces))",
+    ),
+    # special
+    ("Location?near=43.6|1.44|5|km", "(near near 43.6 1.44 5000.0)"),
+    ("Location?near=43.6|1.44|5", "(near near 43.6 1.44 5000.0)"),
+    ("Location?near=43.6|1.44", "(near near 43.6 1.44 50000.0)"),
+    (
+        "Location?near=43.6|1.44|300|m,0|0|1|[mi_us]",
+        "(or (near near 43.6 1.44 300.0) (near near 0.0 0.0 1609.3472186944373))",
+    ),
+    ("Patient?_text=Œdème", "(text _text 'oedeme')"),
+    (
+        'Patient?_text=(bone OR liver) and NOT "L\'os  long" metast*',
+        "(and (or (text _text 'bone') (text _text 'liver')) (not (text _text 'l os long')) "
+        "(text _text 'metast'*))",
+    ),
+    ("Patient?_content=a", "(or (text _text 'a') (text _content 'a'))"),
+    # uri
+    ("ValueSet?url:below=http://a/b/", "(or (token url |http://a/b |http://a/b/) (below url http://a/b/))"),
+    (
+        "ValueSet?url:above=http://a/b/c",
+        "(token url |http://a/b/c |http://a/b/c/ |http://a/b |http://a/b/ |http://a |http://a/)",
+    ),
+    ("ValueSet?url:above=urn:oid:1.2", "(token url |urn:oid:1.2)"),
     # missing
     ("Patient?birthdate:missing=true", "(missing birthdate)"),
     ("Patient?birthdate:missing=false", "(not (missing birthdate))"),
@@ -129,11 +167,24 @@ def test_a_query_means(query: str, tree: str) -> None:
 
 
 REFUSED = [
-    ("Patient?nmae=x", "unknown-parameter", "did you mean 'name'? Valid: _id, "),
-    ("Patient?_content=x", "unknown-parameter", "'_content' is not offered here. Valid:"),
+    ("Patient?nmae=x", "unknown-parameter", "did you mean 'name'? Valid: _content, _id, "),
+    ("Patient?_query=x", "unknown-parameter", "'_query' is not offered here. Valid:"),
     ("Patient?name:exakt=x", "unknown-modifier", "it takes :missing, :exact, :contains"),
     ("Patient?gender:exact=x", "unknown-modifier", "it takes :missing, :not, :text"),
-    ("Patient?_id:not=x", "unknown-modifier", "it takes none"),
+    ("Observation?code-value-quantity=8480-6", "bad-composite", "takes [code]$[value-quantity]"),
+    ("Observation?code-value-quantity:missing=true", "unknown-modifier", "it takes none"),
+    ("Observation?_sort=code-value-quantity", "bad-sort", "(composite) has no order"),
+    ("Location?near=43.6", "bad-near", "[latitude]|[longitude]|[distance]|[unit]"),
+    ("Location?near=91|0", "bad-near", "-90 to 90"),
+    ("Location?near=1|0|5|kg", "bad-near", "a UCUM length"),
+    ("Location?near=1|0|-5", "bad-near", "from 0 up"),
+    ("Location?near=1|x", "bad-number", "'near'"),
+    ("Patient?_text=(a", "bad-text", "'(' is not closed"),
+    ("Patient?_text=a)", "bad-text", "closes nothing"),
+    ('Patient?_text="a', "bad-text", "quotation mark"),
+    ("Patient?_text=a AND", "bad-text", "a word is missing"),
+    ("Patient?_text=---", "bad-text", "without any letter"),
+    ("Patient?_id:text=x", "unknown-modifier", "it takes :missing, :not"),
     ("Patient?organization:Patient=x", "unknown-modifier", "it takes :missing, :identifier, :Organization"),
     ("Patient?name=", "empty-value", "empty value"),
     ("Patient?name=a,,b", "empty-value", "empty value"),

@@ -170,3 +170,163 @@ TOKENS = [
 )
 def test_tokens_and_references(query: str, found: str) -> None:
     assert hits("ServiceRequest", query, *TOKENS) == found
+
+
+def component(code: str, value: str) -> str:
+    return f'{{"code":{{"coding":[{{"system":"l","code":"{code}"}},{{"code":"x{code}"}}]}},{value}}}'
+
+
+def mmhg(value: int) -> str:
+    return f'"valueQuantity":{{"value":{value},"unit":"mmHg","system":"http://unitsofmeasure.org","code":"mm[Hg]"}}'
+
+
+PRESSURES = [
+    f'"status":"final","code":{{"coding":[{{"code":"bp"}}]}},"component":[{component("s", mmhg(120))},'
+    f"{component('d', mmhg(80))}]",
+    f'"status":"final","code":{{"coding":[{{"code":"bp"}}]}},"component":[{component("s", mmhg(80))},'
+    f"{component('d', mmhg(120))}]",
+    f'"status":"final","code":{{"coding":[{{"code":"s"}}]}},{mmhg(120)}',
+    '"status":"final","code":{"coding":[{"code":"s"}]},"valueString":"Œil rouge"',
+    '"status":"final","code":{"coding":[{"code":"s"}]},"valueDateTime":"2024-02"',
+    '"status":"final","code":{"coding":[{"code":"s"}]},'
+    '"valueCodeableConcept":{"coding":[{"system":"v","code":"y"},{"code":"z"}]}',
+]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("component-code-value-quantity=l|s$gt100", "0"),
+        ("component-code-value-quantity=s$120||mmHg", "0"),
+        ("component-code-value-quantity=xs$le80|http://unitsofmeasure.org|mm[Hg]", "1"),
+        ("component-code-value-quantity=d$gt100,s$gt100", "01"),
+        ("component-code-value-quantity=other|s$gt100", ""),
+        ("combo-code-value-quantity=s$gt100", "02"),
+        ("code-value-quantity=s$gt100", "2"),
+        ("code-value-quantity=s$lt100", ""),
+        ("code-value-string=s$oeil", "3"),
+        ("code-value-string=x$oeil", ""),
+        ("code-value-date=s$ge2024-02-01", "4"),
+        ("code-value-date=s$lt2024", ""),
+        ("code-value-concept=s$v|y", "5"),
+        ("code-value-concept=s$z", "5"),
+        ("combo-code-value-concept=s$v|z", ""),
+    ],
+)
+def test_composites(query: str, found: str) -> None:
+    """search.html#composite: the values of one element, not of the resource."""
+    assert hits("Observation", query, *PRESSURES) == found
+
+
+def test_composites_of_other_types() -> None:
+    """Three components, %resource, and the one whose expressions the standard printed the wrong way round."""
+    sequences = [
+        '"coordinateSystem":0,"referenceSeq":{"chromosome":{"coding":[{"code":"1"}]},"windowStart":0,"windowEnd":9},'
+        f'"variant":[{{"start":{start},"end":{start + 5}}},{{"start":90,"end":99}}]'
+        for start in (10, 20)
+    ]
+    query = "chromosome-variant-coordinate=1$gt{}$lt{}"
+    assert hits("MolecularSequence", query.format(5, 17), *sequences) == "0"
+    assert hits("MolecularSequence", query.format(15, 30), *sequences) == "1"
+    assert hits("MolecularSequence", query.format(5, 26), *sequences) == "01"
+    assert hits("MolecularSequence", "chromosome-variant-coordinate=2$gt5$lt26", *sequences) == ""
+    papers = [
+        '"status":"current","content":[],"relatesTo":['
+        f'{{"code":"{codes[0]}","target":{{"reference":"DocumentReference/a"}}}},'
+        f'{{"code":"{codes[1]}","target":{{"reference":"DocumentReference/b"}}}}]'
+        for codes in (("replaces", "signs"), ("signs", "replaces"))
+    ]
+    assert hits("DocumentReference", "relationship=DocumentReference/a$replaces", *papers) == "0"
+    assert hits("DocumentReference", "relationship=b$replaces", *papers) == "1"
+    groups = [
+        '"type":"person","actual":true,"characteristic":[{"code":{"coding":[{"code":"c"}]},"valueBoolean":true}]'
+    ]
+    assert hits("Group", "characteristic-value=c$true", *groups) == "0"
+    assert hits("Group", "characteristic-value=c$false", *groups) == ""
+
+
+PLACES = [
+    '"position":{"latitude":43.6045,"longitude":1.4440}',  # Toulouse
+    '"position":{"latitude":42.9655,"longitude":1.6053}',  # Foix, 72.3 km away
+    '"position":{"latitude":0,"longitude":179.9}',
+    '"position":{"latitude":0,"longitude":-179.9}',  # 22.2 km from the one before
+    '"name":"nowhere"',
+]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("43.6045|1.4440|72|km", "0"),
+        ("43.6045|1.4440|73|km", "01"),
+        ("43.6045|1.4440|73000|m", "01"),
+        ("43.6045|1.4440|44|[mi_us]", "0"),
+        ("43.6045|1.4440|46|[mi_us]", "01"),
+        ("43.6045|1.4440|0", "0"),
+        ("43.6045|1.4440", "0"),
+        ("0|179.9|22", "2"),
+        ("0|179.9|23", "23"),
+        ("0|0|20100", "0123"),
+    ],
+)
+def test_near(query: str, found: str) -> None:
+    """location.html#search: a circle on the sphere, across the date line too."""
+    assert hits("Location", f"near={query}", *PLACES) == found
+
+
+TEXTS = [
+    '"text":{"status":"generated","div":"<div><p>Greffe de <b>rein</b>&#233;</p></div>"},'
+    '"name":[{"family":"Moelle"}]',
+    '"name":[{"text":"Rein Œdème osseux"}]',
+    '"text":{"status":"generated","div":"<div>rein gauche</div>"},'
+    '"photo":[{"data":"cmVpbg==","title":"moelle osseuse"}]',
+]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("_text=greffe", "0"),
+        ("_text=rein", "2"),
+        ("_text=reine", "0"),
+        ("_text=re*", "02"),
+        ("_text=moelle", ""),
+        ("_content=moelle", "02"),
+        ("_content=rein", "12"),
+        ('_content="moelle osseuse"', "2"),
+        ('_content="osseuse moelle"', ""),
+        ("_content=osseuse moelle", "2"),
+        ("_content=moelle NOT greffe", "2"),
+        ("_content=greffe OR oedeme", "01"),
+        ("_content=OEDÈME,greffe", "01"),
+        ('_content="rein oed"*', "1"),
+        ("_content=b", ""),
+        ("_content=cmVpbg", ""),
+    ],
+)
+def test_texts(query: str, found: str) -> None:
+    """search.html#content"""
+    assert hits("Patient", query, *TEXTS) == found
+
+
+ADDRESSES = [
+    f'"status":"draft","url":"{url}"' for url in ("http://a/b", "http://a/b/c", "http://a/bc", "urn:x:b")
+]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("url=http://a/b", "0"),
+        ("url:below=http://a/b", "01"),
+        ("url:below=http://a/b/", "01"),
+        ("url:below=http://a", "012"),
+        ("url:above=http://a/b/c/d", "01"),
+        ("url:above=http://a/b", "0"),
+        ("url:below=urn:x:b", "3"),
+        ("url:missing=true", ""),
+    ],
+)
+def test_addresses(query: str, found: str) -> None:
+    """search.html#uri"""
+    assert hits("ValueSet", query, *ADDRESSES) == found

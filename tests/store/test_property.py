@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fhir_server.search import evaluate
 from fhir_server.search.nodes import (
     And,
+    Below,
     Bounds,
     Chain,
     Composite,
@@ -42,7 +43,7 @@ from fhir_server.store.contract import Entries, Put, Row
 TYPES = ("Patient", "Observation")
 IDS = ("a", "b", "c", "d")
 NAMES = st.sampled_from(("p", "q"))
-SYSTEMS, CODES = st.sampled_from(("", "s", "u")), st.sampled_from(("x", "y", "z"))
+SYSTEMS, CODES = st.sampled_from(("", "s", "u")), st.sampled_from(("x", "xy", "y", "z"))
 TEXTS = st.text("aéb\U0010ffff", max_size=3)
 POINTS = st.integers(-3, 6)
 TARGETS = st.sampled_from(
@@ -136,6 +137,7 @@ LEAVES: st.SearchStrategy[Node] = st.one_of(
         st.sampled_from((1.44, 179.9)),
         st.sampled_from((0.0, 1000.0, 3e4, 2.1e7)),
     ),
+    st.builds(Below, NAMES, st.sampled_from(("", "x", "xy"))),
     st.builds(Text, st.sampled_from(("_text", "_content")), WORDS, st.booleans()),
     st.builds(Missing, NAMES, st.sampled_from(("token", "reference", "date", "string", "number"))),
 )

@@ -13,6 +13,7 @@ from typing import Any, assert_never
 
 from fhir_server.search.nodes import (
     And,
+    Below,
     Bounds,
     Chain,
     Composite,
@@ -35,7 +36,7 @@ from fhir_server.search.nodes import (
 )
 from fhir_server.store.sqlite.columns import FALSE, INLINE, TRUE, Sql, bounded, joined, text_condition, within
 from fhir_server.store.sqlite.names import Names
-from fhir_server.store.sqlite.special import near_condition, parts_condition, text_rows
+from fhir_server.store.sqlite.special import below_condition, near_condition, parts_condition, text_rows
 
 TABLE_OF: dict[EntryKind, str] = {
     "token": "tok",
@@ -114,6 +115,8 @@ class Compiler:
                 return self._ids(ids, type, rno)
             case Token():
                 return self._token(node, type, rno)
+            case Below():
+                return self._entry("tok", type, node.param, rno, lambda a: below_condition(node, a))
             case Reference(param, targets):
                 eids = self.names.targets(targets)
                 return self._entry(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from fhir_server.search.nodes import (
     And,
+    Below,
     Bounds,
     Chain,
     Composite,
@@ -31,7 +32,7 @@ from fhir_server.search.nodes import (
 )
 from fhir_server.store.sqlite.columns import FALSE, Sql, bounded, joined, starting, text_condition, within
 from fhir_server.store.sqlite.compile import NESTED, Compiler
-from fhir_server.store.sqlite.special import near_condition, parts_condition, text_rows
+from fhir_server.store.sqlite.special import below_condition, near_condition, parts_condition, text_rows
 
 SMALL = 2_000  # candidates that are fetched whole and sorted
 MOST_PARTS = 100  # lists joined into one source; SQLite takes no more than 500
@@ -77,7 +78,18 @@ class Driver:
                 return self._of_all(nodes, type)
             case Or(nodes):
                 return self._of_any(node, nodes, type)
-            case Ids() | Token() | Reference() | Date() | Number() | String() | Composite() | Near() | Text():
+            case (
+                Ids()
+                | Token()
+                | Below()
+                | Reference()
+                | Date()
+                | Number()
+                | String()
+                | Composite()
+                | Near()
+                | Text()
+            ):
                 return self._smallest(self._of_entry(node, type), node)
             case Chain() | Has():
                 return self._of_hop(node, type)
@@ -161,7 +173,7 @@ class Driver:
             ]
         if isinstance(node, Text):
             return self._of_text(node, type)
-        assert isinstance(node, Token | Reference | Date | Number | String | Composite | Near)
+        assert isinstance(node, Token | Below | Reference | Date | Number | String | Composite | Near)
         pid = self.names.param(type, node.param)
         if pid is None:
             return [EMPTY]
@@ -200,6 +212,8 @@ class Driver:
                 return [_whole(_union([_scan("str n", pid, starting("n.v", value)).sql for value in values]))]
             case String():
                 return [_scan("str n", pid, text_condition(node, "n.v", "n.x"))]
+            case Below():
+                return [_scan("tok n", pid, below_condition(node, "n"))]
             case Composite(_, composed):
                 return [_scan("cmp n", pid, parts_condition(self.compiler, composed, "n"))]
             case Near():
@@ -329,7 +343,7 @@ def _effort(node: Node) -> int:
             return 0
         case Token() | Reference():
             return 1
-        case Date() | Number() | Composite() | Near():
+        case Date() | Number() | Below() | Composite() | Near():
             return 2
         case String(how="contains"):
             return 5

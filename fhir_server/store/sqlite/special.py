@@ -1,4 +1,4 @@
-"""Composites, positions and texts: their rows, and the questions asked of them.
+"""Composites, positions, texts and beginnings of addresses: their rows, and the questions asked of them.
 
 A composite entry is one row of `cmp`: three columns per component (a1 a2 a3, b1 …), filled by the kind of its
 value: a token's number; a reference's; start, end; folded, written; low, high, unit. The first two
@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, assert_never
 
-from fhir_server.search.nodes import Date, Near, Number, Part, Reference, String, Text, Token
+from fhir_server.search.nodes import Below, Date, Near, Number, Part, Reference, String, Text, Token
 from fhir_server.store.contract import Entries, Value
-from fhir_server.store.sqlite.columns import FALSE, Sql, bounded, joined, text_condition, within
+from fhir_server.store.sqlite.columns import FALSE, Sql, bounded, joined, starting, text_condition, within
 from fhir_server.store.sqlite.names import Writing
 
 if TYPE_CHECKING:
@@ -71,6 +71,12 @@ def _part(compiler: Compiler, part: Part, alias: str, letter: str) -> Sql:
             return text_condition(part, first, second)
         case _:
             assert_never(part)
+
+
+def below_condition(node: Below, alias: str) -> Sql:
+    """On a row of `tok`: the dictionary has few codes with one beginning, so they are listed first."""
+    codes = starting("code", node.prefix)
+    return Sql(f"{alias}.vid IN (SELECT vid FROM tv WHERE {codes.text} AND sys='')", codes.params)
 
 
 def near_condition(node: Near, alias: str) -> Sql:
