@@ -12,7 +12,7 @@ from typing import Any
 
 from profiles import definitions
 from profiles.fhirpath.compiler import compile as compile_path
-from profiles.outcomes import Invalid
+from profiles.outcomes import Invalid, Severity
 from profiles.schema import messages
 from profiles.schema.discriminate import predicate
 from profiles.schema.packages import Packages
@@ -296,12 +296,22 @@ def invariant(row: Json) -> Invariant | Message:
         run = compile_path(str(row["expression"]))
     except Invalid as error:
         return messages.unjudged(key, str(error))
-    severity = "warning" if row.get("severity") == "warning" else "error"
+    severity: Severity = "warning" if row.get("severity") == "warning" else "error"
+    human = str(row.get("human", ""))
     return Invariant(
         run,
-        messages.invariant(key, str(row.get("human", "")), "warning" if severity == "warning" else "error"),
+        messages.invariant(key, human, _in_french(row) or human, severity),
         messages.unjudged(key, "its expression does not fit this content"),
     )
+
+
+def _in_french(row: Json) -> str:
+    """What a constraint says in French, "" when it is not translated. FHIR R4 extension-translation.html"""
+    for one in (row.get("_human") or {}).get("extension", ()):
+        parts = {part.get("url"): part for part in one.get("extension", ())}
+        if str(parts.get("lang", {}).get("valueCode", "")).startswith("fr"):
+            return str(parts.get("content", {}).get("valueString", ""))
+    return ""
 
 
 def _counts(element: Json) -> tuple[int, int | None]:

@@ -104,12 +104,12 @@ def conforms(urls: tuple[str, ...], profile: str) -> Message:
     )
 
 
-def invariant(key: str, human: str, severity: Severity) -> Message:
+def invariant(key: str, human: str, french: str, severity: Severity) -> Message:
     return Message(
         "invariant",
         "invariant",
         f"{key}: {human}",
-        f"règle {key} non respectée : {human}",
+        f"règle {key} non respectée : {french}",
         severity,
     )
 

@@ -1,0 +1,25 @@
+"""The whole guide: every definition, in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from profiles.packages.making import others, structures, vocabularies, workflows
+from profiles.packages.making.common import Json
+
+_MAKERS = (
+    vocabularies.code_systems,
+    vocabularies.value_sets,
+    vocabularies.naming_systems,
+    structures.extensions,
+    structures.profiles,
+    workflows.questionnaires,
+    workflows.plan_definitions,
+    others.search_parameters,
+)
+
+
+def definitions() -> Iterator[Json]:
+    """Every definition of the guide."""
+    for maker in _MAKERS:
+        yield from maker()
