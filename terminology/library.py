@@ -1,0 +1,119 @@
+"""Where CodeSystem and ValueSet resources come from: an overlay of resources, then packages.
+
+FHIR R4 references.html#canonical
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from profiles import packages as own
+from profiles.schema.packages import BUILT_IN, Package, built_in
+
+Json = dict[str, Any]
+Load = Callable[[], Json]
+
+
+class Library:
+    """`overlay`: (resource type, URL) → how to load it, with its version or ""; it goes before the packages,
+    which are asked in their order. A version in a canonical URL is preferred, not insisted upon: the one that
+    is there answers for one that is not."""
+
+    def __init__(
+        self, packages: Iterable[Package], overlay: Mapping[tuple[str, str], Mapping[str, Load]] | None = None
+    ) -> None:
+        self.packages = tuple(packages)
+        self._overlay = overlay or {}
+
+    def find(self, type: str, canonical: str) -> Json | None:
+        """The resource of that type with that URL."""
+        url, _, version = canonical.partition("|")
+        fallback: Load | None = None
+        if version:  # some of R4's own code systems have the bar in their URL
+            for _version, load in self._candidates(type, canonical):
+                return load()
+        for found, load in self._candidates(type, url):
+            if not version or found == version:
+                return load()
+            fallback = fallback or load
+        return fallback() if fallback is not None else None
+
+    def _candidates(self, type: str, url: str) -> Iterable[tuple[str, Load]]:
+        yield from self._overlay.get((type, url), {}).items()
+        for package in self.packages:
+            entry = package.entries.get(url)
+            if entry is not None and entry["resourceType"] == type:
+                yield entry.get("version", ""), lambda package=package: package.load(url)  # type: ignore[misc]
+
+    @cached_property
+    def whole_systems(self) -> Mapping[str, str]:
+        """URL of a value set that a code system names as all of its codes → the code system's. Of the
+        packages and the overlay; R4's own are value sets already."""
+        found: dict[str, str] = {}
+        for type, url in self._overlay:
+            if type == "CodeSystem":
+                _note(found, self.find(type, url))
+        for package in self.packages:
+            if package is not standard_package():
+                for url, entry in package.entries.items():
+                    if entry["resourceType"] == "CodeSystem":
+                        _note(found, package.load(url))
+        return found
+
+    def overlaid(self, overlay: Mapping[tuple[str, str], Mapping[str, Load]]) -> Library:
+        """The same packages below another overlay."""
+        return Library(self.packages, overlay)
+
+
+def _note(found: dict[str, str], system: Json | None) -> None:
+    if system is not None and isinstance(system.get("valueSet"), str):
+        found.setdefault(system["valueSet"].partition("|")[0], system["url"])
+
+
+@cache
+def standard_package() -> Package:
+    """The code systems and value sets of R4, as `terminology.generate` made them."""
+    place = files("terminology").joinpath("packages", "hl7.fhir.r4.core.zip")
+    return Package("hl7.fhir.r4.core", lambda: place.open("rb"))  # type: ignore[arg-type,return-value]
+
+
+@cache
+def standard() -> Library:
+    """What is built in: R4, FR Core, our guide."""
+    return of_packages(())
+
+
+def installed(folder: Path) -> Library:
+    """What is built in, and every package installed in `folder`; those first, as they are newer."""
+    names = sorted(folder.glob("*.zip")) if folder.is_dir() else []
+    return of_packages(Package(path.stem, lambda path=path: path.open("rb")) for path in names)  # type: ignore[misc]
+
+
+def of_packages(packages: Iterable[Package]) -> Library:
+    """These, then what is built in."""
+    others = [built_in(name) for name in BUILT_IN if name != "hl7.fhir.r4.core"]
+    return Library([*packages, _Guide(), standard_package(), *others])
+
+
+class _Guide(Package):
+    """Our own definitions, as a package."""
+
+    def __init__(self) -> None:
+        super().__init__("teledossier", _no_file)
+
+    @cached_property
+    def entries(self) -> Mapping[str, Json]:
+        return {
+            one["url"]: one for one in own.resources() if one["resourceType"] in ("CodeSystem", "ValueSet")
+        }
+
+    def load(self, url: str) -> Json | None:
+        return self.entries.get(url)
+
+
+def _no_file() -> Any:
+    raise FileNotFoundError
