@@ -48,6 +48,7 @@ def compose(attributes: Attributes, bulk: Mapping[str, Sequence[Bulk]], target: 
             rest[tag] = element
     syntax = _syntax(attributes, pixels[2] if pixels else ())
     try:
+        rest.setdefault("00080005", {"vr": "CS", "Value": ["ISO_IR 192"]})
         dataset = Dataset.from_json(rest, lambda _tag, _vr, uri: _value(bulk, uri))
         with contextlib.ExitStack() as open_files:
             if pixels:

@@ -213,6 +213,8 @@ def to_json(dataset: Dataset, place: str = BULK) -> dict[str, Any]:
         except Exception:  # noqa: S112 - one broken element says nothing against the others
             continue
         attributes[f"{int(tag):08X}"] = made
+    if "00080005" in attributes:
+        attributes["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}  # PS3.18 §F.2: JSON is in UTF-8
     return attributes
 
 

@@ -94,10 +94,12 @@ def fits(wanted: str, offered: str) -> bool:
 
 
 def choose(accept: Sequence[Range], offered: Sequence[str]) -> str:
-    """The first offer that the best entry takes. Raises NotAcceptable, which names the offers."""
+    """The first offer that the best entry takes; of multipart, its parts' type counts. Raises NotAcceptable,
+    which names the offers."""
     for one in accept:
+        wanted = one.part if one.media == MULTIPART else one.media
         for offer in offered:
-            if fits(one.media, offer):
+            if fits(wanted, offer):
                 return offer
     raise NotAcceptable("not-acceptable", f"available here: {', '.join(offered)}")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_PUNCTUATION = re.compile(r"[^0-9a-z]+")
+_PUNCTUATION = re.compile(r"[\W_]+")
+_ACCENTS = re.compile("[\u0300-\u036f]+")
 
 
 def fold(text: str) -> str:
     """Lower case, no accents, punctuation and runs of spaces as one space: `LE-GOFF^Yann` → `le goff
-    yann`."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return _PUNCTUATION.sub(" ", plain.casefold()).strip()
+    yann`. Letters of every script are kept; only the accents of the European ones go."""
+    return _fold_inner(text).strip()
 
 
 def fold_wildcards(pattern: str) -> str:
@@ -23,8 +23,8 @@ def fold_wildcards(pattern: str) -> str:
 
 
 def _fold_inner(piece: str) -> str:
-    plain = "".join(c for c in unicodedata.normalize("NFKD", piece) if not unicodedata.combining(c))
-    return _PUNCTUATION.sub(" ", plain.casefold())
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", piece))
+    return _PUNCTUATION.sub(" ", unicodedata.normalize("NFC", plain).casefold())
 
 
 def near(a: str, b: str) -> bool:

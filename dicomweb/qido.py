@@ -9,43 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dicomweb.dataset import is_uid, tag_of
-from dicomweb.index.contract import Found, Index, Level, Match, Query
+from dicomweb.index.contract import Found, Index, Level, Match, Query, SearchTooLong
 from dicomweb.index.schema import INSTANCE_TAGS, SERIES_TAGS, STUDY_TAGS
-from dicomweb.names import fold, fold_wildcards
-from profiles.outcomes import Invalid
+from dicomweb.keys import UNMATCHED, fuzzy, matches_of, path_of
+from profiles.outcomes import Invalid, TooLarge
 
+COUNTED = 1000  # rows beyond a page that are counted exactly
 MAXIMUM = 10_000  # rows in one answer when the client names no lower limit
 
-# tag → (level, column) of every matching key
-KEYS: Mapping[str, tuple[Level, str]] = {
-    "0020000D": ("study", "uid"),
-    "00080020": ("study", "date"),
-    "00080030": ("study", "time"),
-    "00080050": ("study", "accession"),
-    "00081030": ("study", "description"),
-    "00200010": ("study", "study_id"),
-    "00080090": ("study", "referring"),
-    "00100020": ("study", "patient_id"),
-    "00100021": ("study", "patient_issuer"),
-    "00100010": ("study", "patient_name"),
-    "00100030": ("study", "birth_date"),
-    "00100040": ("study", "sex"),
-    "00080061": ("study", "modalities"),
-    "0020000E": ("series", "uid"),
-    "00080060": ("series", "modality"),
-    "00200011": ("series", "number"),
-    "0008103E": ("series", "description"),
-    "00180015": ("series", "body_part"),
-    "00080021": ("series", "date"),
-    "00080031": ("series", "time"),
-    "00400244": ("series", "performed_date"),
-    "00400245": ("series", "performed_time"),
-    "00080018": ("instance", "uid"),
-    "00080016": ("instance", "sop_class"),
-    "00200013": ("instance", "number"),
-}
-UID_COLUMNS = frozenset({"uid", "sop_class"})
 _ALWAYS: Mapping[Level, tuple[str, ...]] = {
     "study": ("00080061", "00201206", "00201208"),
     "series": ("00201209",),
@@ -64,7 +35,7 @@ _REQUIRED: Mapping[Level, Mapping[str, str]] = {
         "00200010": "SH",
     },
     "series": {"00080060": "CS", "00200011": "IS"},
-    "instance": {"00200013": "IS"},
+    "instance": {"00080016": "UI", "00080018": "UI", "00200013": "IS"},
 }
 _TAGS: Mapping[Level, tuple[str, ...]] = {
     "study": STUDY_TAGS,
@@ -96,7 +67,7 @@ def parse(level: Level, path: Mapping[str, str], params: Sequence[tuple[str, str
     matches = [Match(one, "uid", "exact", (uid,)) for one in ("study", "series") if (uid := path.get(one))]
     include: set[str] | None = set()
     ignored = []
-    limit, offset, fuzzy = MAXIMUM, 0, False
+    limit, offset, is_fuzzy = MAXIMUM, 0, False
     for name, value in params:
         match name.lower():
             case "limit":
@@ -104,21 +75,19 @@ def parse(level: Level, path: Mapping[str, str], params: Sequence[tuple[str, str
             case "offset":
                 offset = _count(name, value)
             case "fuzzymatching":
-                fuzzy = value.lower() == "true"
+                is_fuzzy = _boolean(name, value)
             case "includefield":
                 include = _included(include, value)
             case "accept" | "charset":
                 pass
             case _:
-                found = tag_of(name)
-                if found is None or found[0] not in KEYS:
+                found = path_of(name)
+                if found is None or found[0][0] in UNMATCHED:
                     ignored.append(name)
                 elif value:
-                    matches.extend(_match(name, found[0], found[1], value))
-    if fuzzy:
-        matches = [fuzzed for match in matches for fuzzed in _fuzzy(match)]
+                    matches.extend(matches_of(name, *found, value))
     return Search(
-        Query(level, tuple(matches), None, limit, offset),
+        Query(level, tuple(map(fuzzy, matches) if is_fuzzy else matches), None, limit, offset),
         None if include is None else frozenset(include),
         tuple(ignored),
     )
@@ -130,61 +99,23 @@ def _count(name: str, value: str) -> int:
     return int(value)
 
 
+def _boolean(name: str, value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise Invalid("bad-parameter", f"{name} takes true or false")
+    return value.lower() == "true"
+
+
 def _included(include: set[str] | None, value: str) -> set[str] | None:
+    """An attribute within a sequence brings the sequence."""
     names = [name.strip() for name in value.split(",") if name.strip()]
     if include is None or "all" in names:
         return None
     for name in names:
-        found = tag_of(name)
+        found = path_of(name)
         if found is None:
             raise Invalid("bad-parameter", "includefield takes attribute keywords, tags or 'all'")
-        include.add(found[0])
+        include.add(found[0][0])
     return include
-
-
-def _match(name: str, tag: str, vr: str, value: str) -> list[Match]:
-    """PS3.4 §C.2.2.2: UID lists, ranges, wildcards, single values; `*` alone matches everything."""
-    level, column = KEYS[tag]
-    if len(value) > 10_000 or "\x00" in value:
-        raise Invalid("bad-parameter", f"{name} is too long or has a forbidden character")
-    if set(value) == {"*"}:
-        return []
-    if column in UID_COLUMNS:
-        uids = tuple(value.replace("\\", ",").split(","))
-        if not all(map(is_uid, uids)):
-            raise Invalid("bad-parameter", f"{name} takes UIDs")
-        return [Match(level, column, "exact", uids)]
-    if vr in ("DA", "TM"):
-        return [_range(name, level, column, vr, value)]
-    if vr == "PN":
-        if "*" in value or "?" in value:
-            return [Match(level, column, "like", (fold_wildcards(value),))]
-        return [Match(level, column, "exact", (fold(value),))]
-    if vr == "IS":
-        return [Match(level, column, "exact", (str(_count(name, value.strip().removeprefix("+"))),))]
-    if "*" in value or "?" in value:
-        return [Match(level, column, "like", (value,))]
-    return [Match(level, column, "exact", (value.strip(),))]
-
-
-def _range(name: str, level: Level, column: str, vr: str, value: str) -> Match:
-    low, dash, high = value.partition("-")
-    low, high = low.strip(), high.strip() if dash else low.strip()
-    for bound in (low, high):
-        digits = bound.replace(".", "", 1) if vr == "TM" else bound
-        if bound and not (digits.isascii() and digits.isdigit() and (vr == "TM" or len(digits) == 8)):
-            raise Invalid("bad-parameter", f"{name} takes YYYYMMDD or HHMMSS, or a range of them with '-'")
-    if vr == "TM" and high:
-        high += "\uffff"  # 0508 means the whole minute
-    return Match(level, column, "range", (low, high))
-
-
-def _fuzzy(match: Match) -> list[Match]:
-    """Names by words in any order, accents and case aside."""
-    if match.column not in ("patient_name", "referring"):
-        return [match]
-    words = match.values[0].replace("*", " ").replace("?", " ").split()
-    return [Match(match.level, match.column, "like", (f"*{word}*",)) for word in words]
 
 
 def narrowed(search: Search, visible: frozenset[str] | None) -> Search:
@@ -192,13 +123,27 @@ def narrowed(search: Search, visible: frozenset[str] | None) -> Search:
     return replace(search, query=replace(search.query, visible=visible))
 
 
-def answer(index: Index, search: Search, base: str) -> tuple[list[dict[str, Any]], bool]:
-    """The rows as DICOM JSON, and whether more could be asked for. `base` is the DICOMweb address.
-    Blocking."""
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The rows as DICOM JSON, and how many more could be asked for (at most COUNTED are counted)."""
+
+    rows: list[dict[str, Any]]
+    more: int
+
+
+def answer(index: Index, search: Search, base: str) -> Page:
+    """`base` is the DICOMweb address. Raises TooLarge. Blocking."""
     query = search.query
     limit = MAXIMUM if query.limit is None else query.limit
-    rows = index.find(replace(query, limit=limit + 1))
-    return [_row(index, search, row, base) for row in rows[:limit]], len(rows) > limit
+    try:
+        rows = index.find(replace(query, limit=limit + 1))
+        after = replace(query, offset=query.offset + limit)
+        more = index.count(after, COUNTED) if len(rows) > limit else 0
+    except SearchTooLong as error:
+        raise TooLarge(
+            "too-broad", "the search reads too much; name a patient, a study or a date besides"
+        ) from error
+    return Page([_row(index, search, row, base) for row in rows[:limit]], more)
 
 
 def _row(index: Index, search: Search, row: Found, base: str) -> dict[str, Any]:

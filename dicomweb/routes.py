@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import anyio.to_thread
 import orjson
@@ -16,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from dicomweb import frames, layout, media, qido, rendered, stow, wado
+from dicomweb import dicom_xml, frames, layout, media, qido, rendered, stow, wado
 from dicomweb.dataset import is_uid
+from dicomweb.dicom_xml import XML
 from dicomweb.images import Images
 from dicomweb.index.contract import File, Level
 from dicomweb.ingest import Arrival
@@ -33,12 +35,14 @@ from dicomweb.web import (
     answered,
     dataset_answer,
     dataset_type,
+    multipart_answer,
     names_of,
 )
 from profiles.outcomes import Forbidden, Invalid, NotAcceptable
 
 KEPT = "private, max-age=3600"  # rendered pictures, so that scrolling back asks nothing
 JSON_TYPES = (JSON, "application/json")
+SEARCH_TYPES = (*JSON_TYPES, XML, "application/xml")
 PICTURES = ("image/jpeg", "image/png")
 STUDY = BASE + "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
@@ -76,27 +80,40 @@ def routes(images: Images) -> list[BaseRoute]:
 def _search(images: Images, level: Level) -> Endpoint:
     async def search(request: Request) -> Response:
         access = access_of(request)
-        media_type = media.choose(accept_of(request), JSON_TYPES)
-        path = {str(name): str(value) for name, value in request.path_params.items()}
+        media_type = media.choose(accept_of(request), SEARCH_TYPES)
+        path = names_of(request)
         if not all(map(is_uid, path.values())):
-            return _json([], media_type)
+            return _rows([], media_type, {})
         asked = qido.parse(level, path, request.query_params.multi_items())
         asked = qido.narrowed(asked, await visible(images.store, access, asked.study_uids()))
-        rows, more = await anyio.to_thread.run_sync(qido.answer, images.index, asked, images.base)
-        warnings = [
-            f'299 {images.base} "{text}"'
-            for text, true in (
-                ("There are additional results that can be requested", more),
-                (
-                    f"Not used for matching: {', '.join(n for n in asked.ignored if n.isalnum())[:200]}",
-                    bool(asked.ignored),
-                ),
-            )
-            if true
-        ]
-        return _json(rows, media_type, {"Warning": ", ".join(warnings)} if warnings else {})
+        page = await anyio.to_thread.run_sync(qido.answer, images.index, asked, images.base)
+        return _rows(page.rows, media_type, _warnings(images.base, page.more, asked.ignored))
 
     return search
+
+
+def _warnings(base: str, more: int, ignored: Sequence[str]) -> dict[str, str]:
+    """PS3.18 §10.6.3.2: a cut is said with what remains; a key that was not used is said too."""
+    texts = []
+    if more:
+        count = more if more < qido.COUNTED else f"{more} or more"
+        texts.append(f"There are {count} additional results that can be requested")
+    if names := [name for name in ignored if name.isascii() and name.isalnum()]:
+        texts.append(f"Not used for matching: {', '.join(names)[:200]}")
+    elif ignored:
+        texts.append("Some parameters are not attributes; they were not used for matching")
+    return {"Warning": ", ".join(f'299 {base} "{text}"' for text in texts)} if texts else {}
+
+
+def _rows(rows: list[dict[str, Any]], media_type: str, headers: Mapping[str, str]) -> Response:
+    """204 when nothing was found. PS3.18 §10.6.3.1; Table 10.6.3-2 (XML: one part a result)"""
+    headers = {"Cache-Control": PRIVATE, "Vary": "Accept", **headers}
+    if not rows:
+        return Response(None, 204, headers)
+    if media_type in JSON_TYPES:
+        return Response(orjson.dumps(rows), 200, headers, media_type)
+    documents = map(dicom_xml.dump, rows)
+    return multipart_answer((media.Part(XML, one, len(one)) for one in documents), XML, headers)
 
 
 def _store(images: Images) -> Endpoint:
@@ -114,10 +131,6 @@ def _store(images: Images) -> Endpoint:
         return dataset_answer(stow.answer(receipts, images.base, study), media_type, stow.status_of(receipts))
 
     return store
-
-
-def _json(rows: list[dict[str, object]], media_type: str, headers: Mapping[str, str] = {}) -> Response:
-    return Response(orjson.dumps(rows), 200, {"Cache-Control": PRIVATE, **headers}, media_type)
 
 
 def _metadata(images: Images) -> Endpoint:
@@ -153,17 +166,9 @@ def _retrieve(images: Images) -> Endpoint:
                     f"{DICOM}; transfer-syntax={file.transfer_syntax}",
                 )
             files = iter((file,))
-        return _multipart(wado.parts(images, files), DICOM, headers)
+        return multipart_answer(wado.parts(images, files), DICOM, headers)
 
     return retrieve
-
-
-def _multipart(parts: Iterable[media.Part], part_type: str, headers: Mapping[str, str]) -> Response:
-    boundary = media.new_boundary()
-    body = media.multipart(parts, boundary)
-    return StreamingResponse(
-        body, 200, {**headers, "Content-Type": media.multipart_type(part_type, boundary)}
-    )
 
 
 async def _file(images: Images, path: Mapping[str, str]) -> tuple[File, layout.Layout]:
@@ -184,7 +189,7 @@ def _frames(images: Images) -> Endpoint:
             part = await frames.part(images, file, where, wanted[0], part_type)
             return Response(part.content, 200, headers, part.content_type)
         parts = [await frames.part(images, file, where, number, part_type) for number in wanted]
-        return _multipart(parts, part_type, headers)
+        return multipart_answer(parts, part_type, headers)
 
     return retrieve
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from dicomweb import dicom_xml, media
 from dicomweb.dataset import is_uid
@@ -86,6 +86,15 @@ def dataset_answer(
     is_xml = media_type.endswith("xml")
     body = dicom_xml.dump(attributes) if is_xml else orjson.dumps(attributes)
     return Response(body, status, {"Cache-Control": PRIVATE, **(headers or {})}, media_type)
+
+
+def multipart_answer(parts: Iterable[media.Part], part_type: str, headers: Mapping[str, str]) -> Response:
+    """A multipart/related answer, streamed."""
+    boundary = media.new_boundary()
+    body = media.multipart(parts, boundary)
+    return StreamingResponse(
+        body, 200, {**headers, "Content-Type": media.multipart_type(part_type, boundary)}
+    )
 
 
 def sequence(items: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

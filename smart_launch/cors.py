@@ -13,7 +13,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import Message, Send
 
-EXPOSED = "Content-Location, ETag, Last-Modified, Location, WWW-Authenticate"
+EXPOSED = (
+    "Accept-Ranges, Content-Length, Content-Location, Content-Range, ETag, Last-Modified, Location, Warning, "
+    "WWW-Authenticate"
+)
 _MAX_AGE = "600"
 
 

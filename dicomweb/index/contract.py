@@ -106,15 +106,24 @@ class Body:
     json: bytes
 
 
+How = Literal["exact", "like", "range", "words"]
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One condition on a column of the index, as `qido` settled it. `exact`: one of the values; `like`: a
-    DICOM wildcard pattern (`*`, `?`); `range`: [low, high] inclusive, "" = open."""
+    """One condition, as `keys` settled it: on a column of the index, or, where `path` is given, on the
+    attribute
+    (tags from the dataset down through sequences) of the instance's JSON. `exact`: one of the values;
+    `like`: a
+    DICOM wildcard pattern (`*`, `?`); `range`: [low, high] inclusive, "" = open; `words`: each value is in
+    the name. Values for a person's name (`vr` PN) are folded."""
 
     level: Level
     column: str
-    how: Literal["exact", "like", "range"]
+    how: How
     values: tuple[str, ...]
+    path: tuple[str, ...] = ()
+    vr: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +164,11 @@ class Index(Protocol):
         with another content it is kept as a conflict, never in place of the first. Concurrent calls share one
         commit."""
 
-    def find(self, query: Query) -> list[Found]: ...
+    def find(self, query: Query) -> list[Found]:
+        """In a stable order: newest study first, then display order. Raises SearchTooLong."""
 
-    def count(self, query: Query) -> int:
-        """Matches without limit and offset."""
+    def count(self, query: Query, most: int | None = None) -> int:
+        """Matches from the offset on, without limit; at most `most`."""
 
     def study(self, uid: str) -> Study | None: ...
 
@@ -206,6 +216,10 @@ class Index(Protocol):
         """A number the worker keeps between runs, 0 at first."""
 
     def set_mark(self, name: str, value: int) -> None: ...
+
+
+class SearchTooLong(Exception):
+    """A search on attributes without an index took longer than a reader may."""
 
 
 class IndexMismatch(Exception):

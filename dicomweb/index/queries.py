@@ -4,9 +4,12 @@ afterwards."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orjson
 
 from dicomweb.index.contract import Level, Match, Query
+from dicomweb.index.schema import INSTANCE_TAGS, NAMES
 
 # what a Match may name: level → column → SQL
 SEARCHABLE: dict[Level, dict[str, str]] = {
@@ -17,10 +20,8 @@ SEARCHABLE: dict[Level, dict[str, str]] = {
         "accession": "st.accession",
         "description": "st.description",
         "study_id": "st.study_id",
-        "referring": "st.referring",
         "patient_id": "st.patient_id",
         "patient_issuer": "st.patient_issuer",
-        "patient_name": "st.patient_name",
         "birth_date": "st.birth_date",
         "sex": "st.sex",
         "modalities": "sx.modality",
@@ -54,17 +55,38 @@ _ORDER: dict[Level, str] = {
     "series": "st.n DESC, s.number IS NULL, s.number, s.n",
     "instance": "st.n DESC, s.number IS NULL, s.number, s.n, i.number IS NULL, i.number, i.n",
 }
-_BELOW: dict[Level, str] = {
-    "study": "",
-    "series": "EXISTS(SELECT 1 FROM series s WHERE s.study = st.n AND {})",
-    "instance": "EXISTS(SELECT 1 FROM instance i WHERE i.study = st.n AND {})",
-}
 _RANK = {"study": 0, "series": 1, "instance": 2}
+# (level asked for, level of the condition below it) → how it is reached
+_BELOW: dict[tuple[Level, Level], str] = {
+    ("study", "series"): "EXISTS(SELECT 1 FROM series s WHERE s.study = st.n AND {})",
+    ("study", "instance"): (
+        "EXISTS(SELECT 1 FROM series s JOIN instance i ON i.series = s.n WHERE s.study = st.n AND {})"
+    ),
+    ("series", "instance"): "EXISTS(SELECT 1 FROM instance i WHERE i.series = s.n AND {})",
+}
+_JSON: dict[Level, str] = {
+    "study": "st.attributes",
+    "series": "s.attributes",
+    "instance": "(SELECT attributes FROM body WHERE n = i.n)",
+}
+_BRIEF = "i.brief"
+MATCHES = "attribute_matches"  # the SQL function made of `matching.matches`: (JSON, Match as JSON) → 0 or 1
 
 
-def find_sql(query: Query) -> tuple[str, list[object]]:
+FEW = 2000  # studies with a name: so many are listed, more are met soon enough in the order of the page
+Named = Mapping[Match, str | None]  # match on a name → the study numbers as JSON; None: more than FEW
+
+
+def named_sql(match: Match) -> tuple[str, list[object]]:
+    """The studies with such a name, at most one more than FEW."""
+    condition, values = _compared("folded", match)
+    sql = f"SELECT study FROM name WHERE role = ? AND {condition} LIMIT ?"
+    return sql, [match.column, *values, FEW + 1]
+
+
+def find_sql(query: Query, named: Named) -> tuple[str, list[object]]:
     """The page, in a stable order: newest study first, then display order."""
-    where, values = _where(query)
+    where, values = _where(query, named)
     limit = -1 if query.limit is None else query.limit
     return (
         f"SELECT {_COLUMNS[query.level]} FROM {_FROM[query.level]} WHERE {where} "
@@ -73,34 +95,57 @@ def find_sql(query: Query) -> tuple[str, list[object]]:
     )
 
 
-def count_sql(query: Query) -> tuple[str, list[object]]:
-    where, values = _where(query)
-    return f"SELECT count(*) FROM {_FROM[query.level]} WHERE {where}", values
+def count_sql(query: Query, named: Named, most: int | None = None) -> tuple[str, list[object]]:
+    where, values = _where(query, named)
+    return (
+        f"SELECT count(*) FROM (SELECT 1 FROM {_FROM[query.level]} WHERE {where} LIMIT ? OFFSET ?)",
+        [*values, -1 if most is None else most, query.offset],
+    )
 
 
-def _where(query: Query) -> tuple[str, list[object]]:
+def _where(query: Query, named: Named) -> tuple[str, list[object]]:
+    """Conditions on columns first: what reads JSON is asked of what is left."""
     parts: list[str] = ["1"]
     values: list[object] = []
     if query.visible is not None:
         parts.append("st.uid IN (SELECT value FROM json_each(?))")
         values.append(orjson.dumps(sorted(query.visible)).decode())
-    for match in query.matches:
-        condition, bound = _condition(match)
+    for match in sorted(query.matches, key=lambda one: (bool(one.path), _RANK[one.level])):
+        condition, bound = _condition(match, named)
         if match.column == "modalities" and match.level == "study":
             condition = f"EXISTS(SELECT 1 FROM series sx WHERE sx.study = st.n AND {condition})"
         elif _RANK[match.level] > _RANK[query.level]:
-            condition = _BELOW[match.level].format(condition)
+            condition = _BELOW[query.level, match.level].format(condition)
         parts.append(condition)
         values.extend(bound)
     return " AND ".join(parts), values
 
 
-def _condition(match: Match) -> tuple[str, list[object]]:
-    column = SEARCHABLE[match.level][match.column]
+def _condition(match: Match, named: Named) -> tuple[str, list[object]]:
+    if match.path:
+        asked = orjson.dumps([match.how, match.values, match.path, match.vr]).decode()
+        where = _BRIEF if match.level == "instance" and match.path[0] in INSTANCE_TAGS else _JSON[match.level]
+        return f"{MATCHES}({where}, ?)", [asked]
+    if match.column in NAMES:
+        listed = named[match]
+        if listed is not None:
+            return "st.n IN (SELECT value FROM json_each(?))", [listed]
+        condition, values = _compared("folded", match)
+        return (
+            f"EXISTS(SELECT 1 FROM name nm WHERE nm.study = st.n AND nm.role = ? AND {condition})",
+            [match.column, *values],
+        )
+    return _compared(SEARCHABLE[match.level][match.column], match)
+
+
+def _compared(column: str, match: Match) -> tuple[str, list[object]]:
     if match.how == "exact":
         return f"{column} IN ({','.join('?' * len(match.values))})", list(match.values)
     if match.how == "like":
         return f"{column} GLOB ?", [match.values[0].replace("[", "[[]")]
+    if match.how == "words":
+        found = " AND ".join(f"instr({column}, ?)" for _word in match.values)
+        return found or "1", list(match.values)
     low, high = match.values
     parts, values = [f"{column} <> ''"], []
     if low:

@@ -10,8 +10,8 @@ import orjson
 
 from dicomweb.attributes import first, integer, patient_ids
 from dicomweb.index.contract import Found, Instance, Level, Outcome, PatientId, Study
-from dicomweb.index.schema import COLUMNS, INSTANCE_TAGS, NAMES, SERIES_TAGS, STUDY_TAGS
-from dicomweb.names import fold
+from dicomweb.index.schema import COLUMNS, DATES, INSTANCE_TAGS, NAMES, SERIES_TAGS, STUDY_TAGS
+from dicomweb.matching import texts
 
 STUDY = (
     "st.n, st.uid, st.attributes, st.accession, st.modalities, st.series_count, st.instance_count, "
@@ -117,6 +117,10 @@ def _study(connection: sqlite3.Connection, instance: Instance) -> int:
         ),
     ).lastrowid
     connection.executemany(
+        "INSERT OR IGNORE INTO name VALUES(?,?,?)",
+        [(role, folded, number) for role, folded in names(instance.attributes)],
+    )
+    connection.executemany(
         "INSERT INTO identifier VALUES(?,?,?)", [(value, issuer, number) for value, issuer in ids]
     )
     return int(number or 0)
@@ -152,8 +156,17 @@ def _series(connection: sqlite3.Connection, instance: Instance, study: int) -> i
 
 def _columns(level: Level, attributes: Mapping[str, Any]) -> dict[str, str]:
     return {
-        column: fold(first(attributes, tag)) if column in NAMES else first(attributes, tag)
+        column: first(attributes, tag).replace(".", "") if column in DATES else first(attributes, tag)
         for column, tag in COLUMNS[level].items()
+    }
+
+
+def names(attributes: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """(role, folded) of every group of the study's names; a name that is missing or empty counts as ""."""
+    return {
+        (role, folded)
+        for role, tag in NAMES.items()
+        for folded in list(texts(attributes, (tag,), "PN")) or [""]
     }
 
 

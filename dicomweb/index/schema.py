@@ -10,15 +10,14 @@ from collections.abc import Mapping
 
 from dicomweb.index.contract import Level
 
-VERSION = 1
+VERSION = 2
 
 TABLES = """
 CREATE TABLE study(
   n INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE,
   date TEXT NOT NULL, time TEXT NOT NULL, accession TEXT NOT NULL, description TEXT NOT NULL,
   study_id TEXT NOT NULL,
-  referring TEXT NOT NULL, patient_id TEXT NOT NULL, patient_issuer TEXT NOT NULL,
-  patient_name TEXT NOT NULL,
+  patient_id TEXT NOT NULL, patient_issuer TEXT NOT NULL,
   birth_date TEXT NOT NULL, sex TEXT NOT NULL,
   modalities TEXT NOT NULL, series_count INTEGER NOT NULL DEFAULT 0,
   instance_count INTEGER NOT NULL DEFAULT 0,
@@ -28,7 +27,6 @@ CREATE TABLE study(
   calling_ae TEXT NOT NULL, source TEXT NOT NULL, attributes BLOB NOT NULL,
   representative INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX study_patient ON study(patient_id);
-CREATE INDEX study_name ON study(patient_name);
 CREATE INDEX study_accession ON study(accession);
 CREATE INDEX study_date ON study(date);
 CREATE INDEX study_birth ON study(birth_date);
@@ -61,6 +59,17 @@ CREATE TABLE conflict(
   calling_ae TEXT NOT NULL, source TEXT NOT NULL, layout BLOB NOT NULL, attributes BLOB NOT NULL,
   UNIQUE(uid, sha256));
 CREATE TABLE mark(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE name(role TEXT NOT NULL, folded TEXT NOT NULL, study INTEGER NOT NULL,
+  PRIMARY KEY(role, folded, study)) WITHOUT ROWID;
+CREATE INDEX name_study ON name(study);
+CREATE TABLE masked(
+  n INTEGER PRIMARY KEY, uid TEXT NOT NULL, study TEXT NOT NULL, series TEXT NOT NULL, sop_class TEXT NOT
+  NULL, transfer_syntax TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL,
+  received INTEGER NOT NULL, calling_ae TEXT NOT NULL, source TEXT NOT NULL, layout BLOB NOT NULL,
+  attributes BLOB NOT NULL, at INTEGER NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE INDEX masked_study ON masked(study);
+CREATE TABLE workitem(uid TEXT PRIMARY KEY, n INTEGER NOT NULL, state TEXT NOT NULL, owner TEXT NOT NULL,
+  studies TEXT NOT NULL, attributes BLOB NOT NULL, changed INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 # level → column → tag of the attribute that fills it
@@ -71,10 +80,8 @@ COLUMNS: Mapping[Level, Mapping[str, str]] = {
         "accession": "00080050",
         "description": "00081030",
         "study_id": "00200010",
-        "referring": "00080090",
         "patient_id": "00100020",
         "patient_issuer": "00100021",
-        "patient_name": "00100010",
         "birth_date": "00100030",
         "sex": "00100040",
     },
@@ -89,7 +96,10 @@ COLUMNS: Mapping[Level, Mapping[str, str]] = {
     },
     "instance": {},
 }
-NAMES = frozenset({"patient_name", "referring"})  # kept folded, for matching without accents and case
+# role → tag of the names of a study, kept folded in every group they have, for matching without accents and
+# case
+NAMES: Mapping[str, str] = {"patient_name": "00100010", "referring": "00080090"}
+DATES = frozenset({"date", "birth_date", "performed_date"})
 
 # Attributes kept with the level itself, so that a query page reads no instance.
 STUDY_TAGS = (
@@ -103,32 +113,61 @@ STUDY_TAGS = (
     "00080201",
     "00081030",
     "00081032",
+    "00081048",
+    "00081060",
+    "00081080",
+    "00081110",
     "00100010",
     "00100020",
     "00100021",
+    "00100022",
     "00100024",
     "00100030",
+    "00100032",
     "00100040",
+    "00101000",
+    "00101001",
     "00101002",
     "00101010",
+    "00101020",
+    "00101030",
+    "00102160",
+    "00102180",
+    "001021B0",
+    "00104000",
+    "00120062",
     "00200010",
     "0020000D",
 )
 SERIES_TAGS = (
+    "00080005",
     "00080021",
     "00080031",
     "00080060",
     "00080070",
+    "00080201",
+    "00081010",
     "0008103E",
+    "0008103F",
     "00081040",
+    "00081050",
+    "00081070",
     "00081090",
     "00180015",
+    "00181000",
+    "00181020",
     "00181030",
+    "00185100",
     "0020000E",
     "00200011",
+    "00200052",
     "00200060",
     "00400244",
     "00400245",
+    "00400250",
+    "00400251",
+    "00400253",
+    "00400254",
     "00400275",
     "0020000D",
 )

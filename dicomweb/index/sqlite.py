@@ -11,9 +11,11 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,19 @@ from dicomweb.index.contract import (
     Found,
     IndexMismatch,
     Instance,
+    Match,
     Outcome,
     Query,
+    SearchTooLong,
     Series,
     Study,
 )
-from dicomweb.index.queries import count_sql, find_sql
-from dicomweb.index.schema import TABLES, VERSION
+from dicomweb.index.queries import FEW, MATCHES, Named, count_sql, find_sql, named_sql
+from dicomweb.index.schema import NAMES, TABLES, VERSION
+from dicomweb.matching import matches
 from fhir_server.settings import Settings
 
+SEARCH_SECONDS = 10.0
 PAGE = 200  # rows read at a time while streaming
 ORDER = "s.number IS NULL, s.number, s.n, i.number IS NULL, i.number, i.n"
 FILE = "st.uid, s.uid, i.uid, i.transfer_syntax, i.sha256, i.path, i.size, b.layout"
@@ -54,6 +60,21 @@ class _Job:
     outcomes: list[Outcome] = field(default_factory=list)
     error: BaseException | None = None
     done: bool = False
+
+
+def _attribute_matches(attributes: bytes, asked: str) -> bool:
+    """The SQL function behind conditions on attributes without a column."""
+    return matches(orjson.loads(attributes), _match(asked))
+
+
+def _listed(found: list[tuple[int]]) -> str | None:
+    return orjson.dumps([row[0] for row in found]).decode() if len(found) <= FEW else None
+
+
+@lru_cache(maxsize=256)
+def _match(asked: str) -> Match:
+    how, values, path, vr = orjson.loads(asked)
+    return Match("instance", "", how, tuple(values), tuple(path), vr)
 
 
 class SqliteIndex:
@@ -114,6 +135,7 @@ class SqliteIndex:
         except queue.Empty:
             connection = self._connect()
             connection.execute("PRAGMA query_only=1")
+            connection.create_function(MATCHES, 2, _attribute_matches, deterministic=True)
         try:
             yield connection
         finally:
@@ -189,10 +211,30 @@ class SqliteIndex:
             return connection.execute(sql, values).fetchall()
 
     def find(self, query: Query) -> list[Found]:
-        return [rows.found(query.level, row) for row in self._all(*find_sql(query))]
+        return [rows.found(query.level, row) for row in self._searched(query, find_sql)]
 
-    def count(self, query: Query) -> int:
-        return int(self._all(*count_sql(query))[0][0])
+    def count(self, query: Query, most: int | None = None) -> int:
+        return int(self._searched(query, lambda asked, named: count_sql(asked, named, most))[0][0])
+
+    def _searched(self, query: Query, make: Callable[[Query, Named], tuple[str, list[object]]]) -> list[Any]:
+        """The same as `_all`, for no longer than a reader may wait: a search that has to open every
+        instance's JSON must not hold a core for minutes."""
+        with self._reader() as connection:
+            until = time.monotonic() + SEARCH_SECONDS
+            connection.set_progress_handler(lambda: time.monotonic() > until, 20_000)
+            try:
+                named = {
+                    match: _listed(connection.execute(*named_sql(match)).fetchall())
+                    for match in query.matches
+                    if match.column in NAMES and not match.path
+                }
+                return connection.execute(*make(query, named)).fetchall()
+            except sqlite3.OperationalError as error:
+                if "interrupted" in str(error):
+                    raise SearchTooLong from error
+                raise
+            finally:
+                connection.set_progress_handler(None, 0)
 
     def study(self, uid: str) -> Study | None:
         found = self._studies("st.uid = ?", (uid,))

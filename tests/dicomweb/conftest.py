@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -66,6 +67,17 @@ class As:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["access"] = self.access
         await self.app(scope, receive, send)
+
+
+def rows(response: httpx.Response) -> list[dict[str, Any]]:
+    """What a search found: 204 is nothing."""
+    if response.status_code == 204:
+        assert response.content == b""
+        return []
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()
+    assert found
+    return found
 
 
 class Client(httpx.AsyncClient):

@@ -86,6 +86,8 @@ async def test_other_media_are_406_naming_the_possible(
         f"{INSTANCE}/rendered",
         "studies",
     ):
+        if (path, accept) == ("studies", "application/dicom+xml"):
+            continue  # a search answers in XML
         response = await client.get(path, headers={"Accept": accept})
         assert response.status_code == 406, path
         assert "available here" in response.json()["message"]

@@ -340,6 +340,20 @@ async def test_cors(house: House, path: str, origin: str, allowed: str | None) -
         assert preflight.headers["access-control-allow-headers"] == "authorization"
 
 
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [("http://localhost:3000", True), ("http://127.0.0.1:3000", True), ("https://any.example", False),
+     ("http://localhost.any.example", False), ("null", False)],
+)  # fmt: skip
+async def test_cors_in_open_mode_is_for_pages_of_this_machine(
+    open_house: House, origin: str, allowed: bool
+) -> None:
+    answer = await open_house.http.get("/dicom-web/studies", headers={"Origin": origin})
+    assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
+    if allowed:
+        assert "Content-Range" in answer.headers["access-control-expose-headers"]
+
+
 async def test_two_processes_agree_on_the_keys(house: House) -> None:
     from smart_launch.authorization.keys import Keys
 
