@@ -33,7 +33,7 @@ from profiles.outcomes import Conflict, Forbidden, Invalid, Issue
 PRIORITIES = ("routine", "urgent", "stat")
 CONSENT_SCOPE = {"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "treatment"}
 CONSENT_RULE = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN"}
-CONSENT_KIND = {"system": LOINC, "code": "59284-0", "display": "Consent Document"}
+CONSENT_KIND = {"system": LOINC, "code": "59284-0", "display": "Patient Consent"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def _whole(value: Any) -> Any:
         case list():
             return [_whole(one) for one in value]
         case dict():
-            return {key: _whole(one) for key, one in value.items()}
+            return {_whole(key): _whole(one) for key, one in value.items()}
     return value
 
 
