@@ -40,7 +40,7 @@ from fhir_server.search.words import texts_of
 from fhir_server.store.contract import Entries
 from profiles import definitions
 from profiles.fhirpath import compiler, paths
-from profiles.fhirpath.nodes import Budget, Scope, resource_node
+from profiles.fhirpath.nodes import Environment, resource_node
 
 Json = dict[str, Any]
 
@@ -57,7 +57,7 @@ class _Source:
 class _Computed:
     """A parameter whose expression is no plain path."""
 
-    run: compiler.Run
+    run: compiler.Evaluate
     code: str
     search_type: str
 
@@ -95,7 +95,7 @@ def extract(resource: Json, fhir_base: str, zone: tzinfo) -> Entries:
 
 def _compute(computed: _Computed, resource: Json, found: Found) -> None:
     root = resource_node(resource)
-    for value, type, _sibling in computed.run([root], Scope(resource, root, Budget())):
+    for value, type, _sibling in computed.run(root, Environment()):
         convert = entries.converter(computed.code, computed.search_type, type.removeprefix("System."), "")
         if convert is not None and value is not None:
             convert(value, found)
@@ -114,7 +114,7 @@ def _plan(type: str) -> _Plan:
             continue
         branches = paths.branches(parameter.expression, type)
         if branches is None:
-            run = compiler.compile_expression(parameter.expression)
+            run = compiler.compile(parameter.expression)
             computed.append(_Computed(run, parameter.code, parameter.type))
             continue
         for branch in branches:

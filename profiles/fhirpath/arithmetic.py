@@ -62,7 +62,7 @@ def _concatenated(left: Collection, right: Collection, scope: Scope) -> Collecti
         if kind != "String":
             raise Invalid("fhirpath-type", "FHIRPath & joins texts only")
         texts.append(of)
-    return text_node(texts[0] + texts[1], scope.budget)
+    return text_node(texts[0] + texts[1], scope.evaluation)
 
 
 def _apply(operator: str, a: Node, b: Node, scope: Scope) -> Collection:
@@ -70,7 +70,7 @@ def _apply(operator: str, a: Node, b: Node, scope: Scope) -> Collection:
     if kind in _NUMBERS and other_kind in _NUMBERS:
         return _numbers(operator, one, other)
     if operator == "+" and kind == other_kind == "String":
-        return text_node(one + other, scope.budget)
+        return text_node(one + other, scope.evaluation)
     if kind in _TEMPORAL and other_kind == "Quantity" and operator in "+-":
         return _moved(one, other, -1 if operator == "-" else 1)
     if "Quantity" in (kind, other_kind):

@@ -14,17 +14,19 @@ from typing import Any
 
 from profiles import definitions
 from profiles.fhirpath import functions, operators
+from profiles.fhirpath.functions.calling import Run, Test, as_run
 from profiles.fhirpath.nodes import (
     Collection,
     Environment,
+    Evaluation,
     Node,
     Scope,
-    children,
     is_type,
     resource_node,
-    scope_of,
+    truth,
 )
 from profiles.fhirpath.parser import parse
+from profiles.fhirpath.steps import child
 from profiles.fhirpath.syntax import (
     Call,
     Constant,
@@ -36,13 +38,12 @@ from profiles.fhirpath.syntax import (
     Sign,
     Special,
     TypeTest,
+    parts,
 )
 from profiles.outcomes import Invalid
 
-Run = Callable[[Collection, Scope], Collection]
-
-
 Evaluate = Callable[[Node, Environment], Collection]
+Judge = Callable[[Node, Environment], bool | None]
 
 
 def evaluate(expression: str, resource: dict[str, Any], **constants: Collection) -> Collection:
@@ -51,6 +52,7 @@ def evaluate(expression: str, resource: dict[str, Any], **constants: Collection)
     return compile(expression)(resource_node(resource), Environment(constants=constants))
 
 
+@lru_cache(maxsize=4096)
 def compile(expression: str) -> Evaluate:
     """An expression as a function of a node and an Environment.
 
@@ -59,60 +61,191 @@ def compile(expression: str) -> Evaluate:
     for several items where one is meant, `fhirpath-type` for operands that do not fit,
     `fhirpath-too-costly` beyond `Environment.cost_limit`.
     """
-    run = compile_expression(expression)
-    return lambda node, environment: run([node], scope_of(node, environment))
+    run = _PLAIN.run(parse(expression))
+
+    def evaluate(node: Node, environment: Environment) -> Collection:
+        try:
+            return run([node], Scope(Evaluation(node, environment), node))
+        except RecursionError:
+            raise too_deep() from None
+
+    return evaluate
 
 
 @lru_cache(maxsize=4096)
-def compile_expression(expression: str) -> Run:
-    """The closure of a whole expression. Raises Invalid (`fhirpath-syntax`, `fhirpath-unsupported`)."""
-    return build(parse(expression))
+def criterion(expression: str) -> Judge:
+    """An expression that is true of a node, false, or empty (None): an invariant, at the least cost.
+
+    Raises Invalid as `compile` does, and so does the function.
+    """
+    return criterion_of(parse(expression))
 
 
-def build(tree: Expression) -> Run:
-    """The closure of one tree."""
-    match tree:
-        case Constant():
-            return _constant(tree)
-        case Member(of, name):
-            return _head(name) if of is None else _member(build(of), name)
-        case Call(Call(_, "descendants", ()) as of, "as", arguments):
+def criterion_of(tree: Expression) -> Judge:
+    """As `criterion`, of a tree."""
+    test = _PLAIN.test(tree)
+
+    def judge(node: Node, environment: Environment) -> bool | None:
+        try:
+            return test([node], Scope(Evaluation(node, environment), node))
+        except RecursionError:
+            raise too_deep() from None
+
+    return judge
+
+
+def too_deep() -> Invalid:
+    """For what nests deeper than the machine goes."""
+    return Invalid("fhirpath-too-costly", "this FHIRPath evaluation nests too deeply")
+
+
+class _Compiler:
+    """Trees to closures. `within` is the compiler of what is evaluated once per item: there, what depends on
+    no item is worked out once and kept for the evaluation."""
+
+    def __init__(self, within: _Compiler | None = None) -> None:
+        self.within = within or self
+        self.keeps = within is None
+
+    def run(self, tree: Expression) -> Run:
+        """The closure of one tree."""
+        if self.keeps and _is_work(tree) and _is_fixed(tree):
+            return _kept(self._run(tree))
+        return self._run(tree)
+
+    def _run(self, tree: Expression) -> Run:
+        match tree:
+            case Constant():
+                return _constant(tree)
+            case Member(of, name):
+                return _head(name) if of is None else _member(self._run(of), name)
+            case Call(of, name, arguments):
+                return self._call(of, name, arguments)
+            case Item(of, index):
+                return _item(self._run(of), self.run(index))
+            case Operation(operator, left, right) if operator not in _JUDGING:
+                return operators.build(operator, self.run(left), self.run(right))
+            case Operation() | TypeTest("is"):
+                return as_run(self.test(tree))
+            case TypeTest(_, of, type):
+                return operators.as_type(self.run(of), type)
+            case Special(name):
+                return _special(name)
+            case External(name):
+                return _external(name)
+            case Sign(operator, of):
+                return operators.sign(operator, self.run(of))
+
+    def _call(self, of: Expression | None, name: str, arguments: tuple[Expression, ...]) -> Run:
+        if name == "as" and isinstance(of, Call) and of.name == "descendants":
             # R4's dom-3; of many items it can only mean what R5 writes there
-            return functions.build("ofType", build(of), arguments, build)
+            name = "ofType"
+        return functions.build(name, None if of is None else self._run(of), arguments, self.within)
+
+    def test(self, tree: Expression) -> Test:
+        """The closure of one tree's truth."""
+        match tree:
+            case Operation(operator, left, right) if operator in operators.LOGIC:
+                return operators.build_logic(operator, self.test(left), self.test(right))
+            case Operation("=", left, Constant("String", str(text))):
+                return operators.equals_text(self.run(left), text)
+            case Operation(operator, left, right) if operator in operators.TESTS:
+                return operators.build_test(operator, self.run(left), self.run(right))
+            case TypeTest("is", of, type):
+                return operators.is_of_type(self.run(of), type)
+            case Call(of, "not", ()) if of is not None:
+                return _not(self.test(of))
+            case Call(of, name, arguments) if name in functions.TESTS:
+                start = None if of is None else self.run(of)
+                return functions.build_test(name, start, arguments, self.within)
+        run = self.run(tree)
+        return lambda focus, scope: truth(run(focus, scope))
+
+
+_PLAIN = _Compiler(_Compiler())
+_JUDGING = operators.TESTS | operators.LOGIC.keys()
+_PER_ITEM = frozenset({"where", "exists", "all", "select", "repeat", "sort"})
+
+
+def _is_work(tree: Expression) -> bool:
+    return isinstance(tree, Member | Call | Item | Operation)
+
+
+def _is_fixed(tree: Expression | None) -> bool:
+    """Whether a tree gives the same for every item: it starts from a constant or `%resource`."""
+    match tree:
+        case Constant() | External():
+            return True
+        case Member(of, _):
+            return _is_fixed(of)
         case Call(of, name, arguments):
-            return functions.build(name, None if of is None else build(of), arguments, build)
-        case Item(of, index):
-            return _item(build(of), build(index))
-        case Operation(operator, left, right):
-            return operators.build(operator, build(left), build(right))
-        case TypeTest(operator, of, type):
-            return operators.type_test(operator, build(of), type)
-        case Special(name):
-            return _special(name)
-        case External(name):
-            return _external(name)
-        case Sign(operator, of):
-            return operators.sign(operator, build(of))
+            if name == "trace" or not _is_fixed(of):
+                return False
+            return not any(map(_totals, arguments)) if name in _PER_ITEM else all(map(_is_fixed, arguments))
+        case Item(of, other) | Operation(_, of, other):
+            return _is_fixed(of) and _is_fixed(other)
+        case TypeTest(_, of, _) | Sign(_, of):
+            return _is_fixed(of)
+    return False
+
+
+def _totals(tree: Expression) -> bool:
+    return tree == Special("total") or any(map(_totals, parts(tree)))
+
+
+def _kept(run: Run) -> Run:
+    mark = id(run)
+
+    def kept(focus: Collection, scope: Scope) -> Collection:
+        memory = scope.evaluation.memory
+        if memory is None:
+            memory = scope.evaluation.memory = {}
+        found = memory.get(mark)
+        if found is None:
+            found = memory[mark] = run(focus, scope)
+        return found
+
+    return kept
+
+
+def _not(test: Test) -> Test:
+    def negated(focus: Collection, scope: Scope) -> bool | None:
+        value = test(focus, scope)
+        return None if value is None else not value
+
+    return negated
 
 
 def _constant(tree: Constant) -> Run:
     if tree.type == "Null":
         return lambda focus, scope: []
     value: Any = (tree.value, tree.unit) if tree.type == "Quantity" else tree.value
-    node: Node = (value, "System." + tree.type, None)
-    return lambda focus, scope: [node]
+    found: Collection = [(value, "System." + tree.type, None)]
+    return lambda focus, scope: found
 
 
 def _head(name: str) -> Run:
     """The first name of a path: the context itself when it is of that type, else a child."""
     if definitions.is_type(name) and name[0].isupper():
         return lambda focus, scope: [node for node in focus if is_type(node[1], name)]
-    return lambda focus, scope: [child for node in focus for child in children(node, name)]
+    step = child(name)
+
+    def run(focus: Collection, scope: Scope) -> Collection:
+        if len(focus) == 1:
+            return step(focus[0])
+        return [found for node in focus for found in step(node)]
+
+    return run
 
 
 def _member(of: Run, name: str) -> Run:
+    step = child(name)
+
     def run(focus: Collection, scope: Scope) -> Collection:
-        return [child for node in of(focus, scope) for child in children(node, name)]
+        found = of(focus, scope)
+        if len(found) == 1:
+            return step(found[0])
+        return [further for node in found for further in step(node)]
 
     return run
 
@@ -144,23 +277,22 @@ _FIXED: Mapping[str, str] = {
 
 def _external(name: str) -> Run:
     if name == "context":
-        return lambda focus, scope: [scope.context or scope.this]
+        return lambda focus, scope: [scope.evaluation.context]
     if name == "rootResource":
-        return lambda focus, scope: [resource_node(scope.root)]
+        return lambda focus, scope: [resource_node(scope.evaluation.root)]
     if name == "resource":
-        return lambda focus, scope: [resource_node(scope.resource or scope.root)]
-    if name in _FIXED:
-        text: Node = (_FIXED[name], "System.String", None)
-        return lambda focus, scope: [text]
-    if name.startswith(("ext-", "vs-")):
+        return lambda focus, scope: [resource_node(scope.evaluation.resource)]
+    if name in _FIXED or name.startswith(("ext-", "vs-")):
         kind, _, rest = name.partition("-")
         folder = "StructureDefinition" if kind == "ext" else "ValueSet"
-        url: Node = (f"http://hl7.org/fhir/{folder}/{rest}", "System.String", None)
-        return lambda focus, scope: [url]
+        text = _FIXED.get(name) or f"http://hl7.org/fhir/{folder}/{rest}"
+        found: Collection = [(text, "System.String", None)]
+        return lambda focus, scope: found
 
     def run(focus: Collection, scope: Scope) -> Collection:
-        if name not in scope.environment.constants:
+        constants = scope.evaluation.environment.constants
+        if name not in constants:
             raise Invalid("fhirpath-unknown-constant", f"FHIRPath constant %{name[:64]} is not known here")
-        return list(scope.environment.constants[name])
+        return list(constants[name])
 
     return run

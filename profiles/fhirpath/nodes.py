@@ -1,4 +1,4 @@
-"""What expressions work on: nodes with their types, and the step from a node to its children.
+"""What expressions work on: nodes with their types, and what surrounds an evaluation.
 
 A node is a tuple (value, type key, sibling). The value is plain JSON; the type key is FHIR's ("HumanName",
 "Patient.contact", "code") or "System.String" and the like for what an expression computes; the sibling is the
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from profiles import definitions
 from profiles.outcomes import Invalid
@@ -30,23 +30,6 @@ FALSE: Node = (False, "System.Boolean", None)
 
 COST_LIMIT = 500_000
 """Items that one evaluation may make or visit; hundreds of times what the largest R4 example needs."""
-
-
-class Budget:
-    """What is left of the work that one evaluation may do, so that no expression can run or grow without end,
-    whatever it nests; and the moment that all of its `now()` mean."""
-
-    __slots__ = ("left", "moment")
-
-    def __init__(self, left: int = COST_LIMIT) -> None:
-        self.left = left
-        self.moment: datetime | None = None
-
-    def spend(self, items: int) -> None:
-        """Raises Invalid (`fhirpath-too-costly`) when the work is over the limit."""
-        self.left -= items
-        if self.left < 0:
-            raise Invalid("fhirpath-too-costly", "this FHIRPath evaluation takes more work than is allowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,30 +53,48 @@ class Environment:
     cost_limit: int = COST_LIMIT
 
 
-PLAIN = Environment()
+class Evaluation:
+    """One evaluation of a whole expression: what it starts from, and what is left of the work that it may do,
+    so that no expression can run or grow without end, whatever it nests.
+
+    `root` and `resource` are `%rootResource` and `%resource`; `moment` is what all of its `now()` mean, and
+    `memory` holds what the parts that depend on no item have come to.
+    """
+
+    __slots__ = ("context", "environment", "left", "memory", "moment", "resource", "root")
+
+    def __init__(self, context: Node, environment: Environment) -> None:
+        resource = environment.resource
+        if resource is None:
+            resource = context[0] if isinstance(context[0], dict) else {}
+        self.context = context
+        self.environment = environment
+        self.left = environment.cost_limit
+        self.resource = resource
+        self.root = resource if environment.root is None else environment.root
+        self.moment: datetime | None = None
+        self.memory: dict[int, Collection] | None = None
+
+    def spend(self, items: int) -> None:
+        """Raises Invalid (`fhirpath-too-costly`) when the work is over the limit."""
+        self.left -= items
+        if self.left < 0:
+            raise Invalid("fhirpath-too-costly", "this FHIRPath evaluation takes more work than is allowed")
 
 
-class Scope(NamedTuple):
-    """What an expression may look at beside its focus: the root resource, `$this`, `$index`, `$total`,
-    `%resource`, `%context`, and the environment. A NamedTuple, as one is made for every item that a
-    criterion is asked about."""
+class Scope:
+    """What an expression may look at beside its focus: `$this`, `$index`, `$total`, and the evaluation. A
+    function that asks a criterion of many items moves one scope of its own from item to item."""
 
-    root: dict[str, Any]
-    this: Node
-    budget: Budget
-    place: int = 0
-    total: Collection | None = None
-    resource: dict[str, Any] | None = None
-    context: Node | None = None
-    environment: Environment = PLAIN
+    __slots__ = ("evaluation", "place", "this", "total")
 
-
-def scope_of(node: Node, environment: Environment) -> Scope:
-    """The scope of an evaluation that starts at `node`."""
-    own = node[0] if isinstance(node[0], dict) else {}
-    resource = environment.resource if environment.resource is not None else own
-    root = environment.root if environment.root is not None else resource
-    return Scope(root, node, Budget(environment.cost_limit), 0, None, resource, node, environment)
+    def __init__(
+        self, evaluation: Evaluation, this: Node, place: int = 0, total: Collection | None = None
+    ) -> None:
+        self.evaluation = evaluation
+        self.this = this
+        self.place = place
+        self.total = total
 
 
 def resource_node(resource: dict[str, Any]) -> Node:
@@ -126,90 +127,6 @@ def boolean(value: bool | None) -> Collection:
 
 
 @lru_cache(maxsize=16384)
-def steps(type: str, name: str) -> tuple[tuple[str, str, bool], ...]:
-    """The JSON members that an element name leads to: (member, type key, is primitive), one per type of a
-    choice."""
-    element = definitions.elements(type).get(name)
-    if element is None:
-        return ()
-    primitives = definitions.primitives()
-    if not element.choice:
-        return ((name, element.types[0], element.types[0] in primitives),)
-    return tuple((name + t[0].upper() + t[1:], t, t in primitives) for t in element.types)
-
-
-def children(node: Node, name: str) -> Collection:
-    """The child nodes of that name, in order."""
-    value, type, sibling = node
-    if not isinstance(value, dict):
-        return _of_primitive(sibling, name)
-    if type in ("Resource", "DomainResource"):
-        type = actual_type(value, type)
-    elif type == TYPE_INFO:
-        return [(value[name], "System.String", None)] if name in value else []
-    found: Collection = []
-    for member, child_type, is_primitive in steps(type, name):
-        child = value.get(member)
-        if is_primitive:
-            _primitive(child, value.get("_" + member), child_type, found)
-        elif isinstance(child, list):
-            found.extend((item, _actual(item, child_type), None) for item in child)
-        elif child is not None:
-            found.append((child, _actual(child, child_type), None))
-    return found
-
-
-def all_children(node: Node) -> Collection:
-    """The child nodes of every name, in the order of the JSON."""
-    value, type, sibling = node
-    if not isinstance(value, dict):
-        if not isinstance(sibling, dict):
-            return []
-        value, type = sibling, "Element"
-    elif type in ("Resource", "DomainResource"):
-        type = actual_type(value, type)
-    elif type == TYPE_INFO:
-        return []
-    members, found, seen = definitions.properties(type), list[Node](), set[str]()
-    for member in value:
-        bare = member.removeprefix("_")
-        known = members.get(bare)
-        if known is None or bare in seen:
-            continue
-        seen.add(bare)
-        if known[1] in definitions.primitives():
-            _primitive(value.get(bare), value.get("_" + bare), known[1], found)
-        elif member == bare:
-            child = value[member]
-            items = child if isinstance(child, list) else [child]
-            found.extend((item, _actual(item, known[1]), None) for item in items if item is not None)
-    return found
-
-
-def _of_primitive(sibling: dict[str, Any] | None, name: str) -> Collection:
-    if not isinstance(sibling, dict) or name not in ("id", "extension"):
-        return []
-    return children((sibling, "Element", None), name)
-
-
-def _primitive(value: Any, siblings: Any, type: str, found: Collection) -> None:
-    if not isinstance(value, list) and not isinstance(siblings, list):
-        if value is not None or siblings is not None:
-            found.append((value, type, siblings))
-        return
-    values = value if isinstance(value, list) else [value]
-    extras = siblings if isinstance(siblings, list) else [siblings]
-    for place in range(max(len(values), len(extras))):
-        item = values[place] if place < len(values) else None
-        extra = extras[place] if place < len(extras) else None
-        if item is not None or extra is not None:
-            found.append((item, type, extra))
-
-
-def _actual(value: Any, type: str) -> str:
-    return actual_type(value, type) if type == "Resource" and isinstance(value, dict) else type
-
-
 def is_type(type: str, asked: str) -> bool:
     """Whether a node of `type` is of the type named in an expression, with or without its namespace."""
     namespace, _, name = asked.rpartition(".")
@@ -218,6 +135,7 @@ def is_type(type: str, asked: str) -> bool:
     return namespace != "System" and definitions.is_type(name) and definitions.is_kind_of(type, name)
 
 
+@lru_cache(maxsize=16384)
 def kept_as(type: str, asked: str) -> bool:
     """Whether `as` and `ofType` keep a node of `type`: primitives of that very type only (a `code` is no
     `string` to them), others with what specialises them."""

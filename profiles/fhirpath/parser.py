@@ -23,6 +23,7 @@ from profiles.fhirpath.syntax import (
     Sign,
     Special,
     TypeTest,
+    parts,
 )
 from profiles.outcomes import Invalid
 
@@ -30,6 +31,8 @@ MAX_LENGTH = 20_000
 MAX_DEPTH = 60
 MAX_CHAIN = 150
 """Steps of one path and operands of one chain of operators: they nest to the left in the tree."""
+MAX_HEIGHT = 200
+"""Of the whole tree, as chains nest within one another."""
 
 _CLOCK = r"\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?"
 _TOKEN = re.compile(
@@ -72,7 +75,15 @@ def parse(text: str) -> Expression:
     """The tree of one whole expression. Raises Invalid."""
     if len(text) > MAX_LENGTH:
         raise Invalid("fhirpath-syntax", f"a FHIRPath expression has at most {MAX_LENGTH} characters")
-    return _Parser(text).whole()
+    tree = _Parser(text).whole()
+    level: tuple[Expression, ...] = (tree,)
+    height = 0
+    while level:
+        height += 1
+        level = tuple(part for one in level for part in parts(one))
+    if height > MAX_HEIGHT:
+        raise Invalid("fhirpath-syntax", f"a FHIRPath expression nests at most {MAX_HEIGHT} deep")
+    return tree
 
 
 def _tokens(text: str) -> list[_Token]:

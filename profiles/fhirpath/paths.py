@@ -19,8 +19,9 @@ from typing import Any
 from profiles import definitions
 from profiles.fhirpath import compiler
 from profiles.fhirpath.functions.fhir import target
-from profiles.fhirpath.nodes import Budget, Scope, fhir_type, is_type, kept_as, steps, truth
+from profiles.fhirpath.nodes import Environment, fhir_type, is_type, kept_as
 from profiles.fhirpath.parser import parse, type_name
+from profiles.fhirpath.steps import steps
 from profiles.fhirpath.syntax import Call, Constant, Expression, Item, Member, Operation, Special, TypeTest
 
 Json = dict[str, Any]
@@ -168,13 +169,8 @@ def _test(criterion: Expression, way: _Way) -> Test:
             found = steps(way.type, name)
             if len(found) == 1 and found[0][2] and not definitions.elements(way.type)[name].repeats:
                 return _equals(name, text)
-    run, type = compiler.build(criterion), way.type
-
-    def test(value: Any, resource: Json) -> bool:
-        node = (value, type, None)
-        return truth(run([node], Scope(resource, node, Budget()))) is True
-
-    return test
+    judge, type = compiler.criterion_of(criterion), way.type
+    return lambda value, resource: judge((value, type, None), Environment(resource=resource)) is True
 
 
 def _refers_to(type: str) -> Test:

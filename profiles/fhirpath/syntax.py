@@ -81,4 +81,19 @@ class TypeTest:
     type: str
 
 
+def parts(tree: Expression) -> tuple[Expression, ...]:
+    """The trees that a tree is made of."""
+    match tree:
+        case Member(of, _):
+            return () if of is None else (of,)
+        case Call(of, _, arguments):
+            return arguments if of is None else (of, *arguments)
+        case Item(of, other) | Operation(_, of, other):
+            return (of, other)
+        case Sign(_, of) | TypeTest(_, of, _):
+            return (of,)
+        case Constant() | External() | Special():
+            return ()
+
+
 Expression = Constant | External | Special | Member | Call | Item | Sign | Operation | TypeTest

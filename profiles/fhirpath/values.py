@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from profiles import definitions
 from profiles.fhirpath import temporal, units
-from profiles.fhirpath.nodes import Budget, Collection, Node
+from profiles.fhirpath.nodes import SYSTEM_TYPES, Collection, Evaluation, Node
 from profiles.outcomes import Invalid
 
 UCUM = "http://unitsofmeasure.org"
@@ -45,14 +45,20 @@ _TEMPORAL = ("Date", "DateTime", "Time")
 
 @cache
 def _kinds() -> Mapping[str, str]:
-    """FHIR primitive → System type."""
-    return {name: _KINDS.get(name, "String") for name in definitions.primitives()}
+    """Type key → System type."""
+    kinds = {name: _KINDS.get(name, "String") for name in definitions.primitives()}
+    return kinds | {"System." + name: name for name in SYSTEM_TYPES}
+
+
+def is_text(node: Node) -> bool:
+    """Whether a node counts as a String."""
+    return _kinds().get(node[1]) == "String" and isinstance(node[0], str)
 
 
 def value_of(node: Node) -> Value:
     """What a node is worth among FHIRPath's own types."""
     value, type, _sibling = node
-    kind = type[7:] if type.startswith("System.") else _kinds().get(type, "")
+    kind = _kinds().get(type, "")
     if kind == "String":
         return Value(kind, value) if isinstance(value, str) else _NONE
     if kind == "Boolean":
@@ -83,9 +89,9 @@ def number_node(value: int | Decimal) -> Collection:
     return [(value, "System.Decimal", None)] if value.is_finite() else []
 
 
-def text_node(text: str, budget: Budget) -> Collection:
+def text_node(text: str, evaluation: Evaluation) -> Collection:
     """A text as a collection, paid for by its length. Raises Invalid when it is too long."""
-    budget.spend(1 + len(text) // 64)
+    evaluation.spend(1 + len(text) // 64)
     if len(text) > MAX_TEXT:
         raise too_long()
     return [(text, "System.String", None)]
@@ -99,7 +105,7 @@ def too_long() -> Invalid:
     return Invalid("fhirpath-too-costly", f"FHIRPath makes no text of more than {MAX_TEXT} characters")
 
 
-def key(node: Node, budget: Budget) -> Hashable:
+def key(node: Node, evaluation: Evaluation) -> Hashable:
     """Equal for nodes that are equal, and only for those."""
     kind, of = value_of(node)
     if kind in ("Integer", "Decimal"):
@@ -111,34 +117,34 @@ def key(node: Node, budget: Budget) -> Hashable:
         return ("quantity", *found) if found else ("quantity", *of)
     if kind:
         return (kind, of)
-    return _json_key(node[0], budget)
+    return _json_key(node[0], evaluation)
 
 
-def distinct(collection: Collection, budget: Budget) -> Collection:
+def distinct(collection: Collection, evaluation: Evaluation) -> Collection:
     """Without repeated items, in order."""
     if len(collection) < 2:
         return collection
-    budget.spend(len(collection))
+    evaluation.spend(len(collection))
     seen: set[Hashable] = set()
     found: Collection = []
     for node in collection:
-        mark = key(node, budget)
+        mark = key(node, evaluation)
         if mark not in seen:
             seen.add(mark)
             found.append(node)
     return found
 
 
-def equal(left: Collection, right: Collection, budget: Budget) -> bool | None:
+def equal(left: Collection, right: Collection, evaluation: Evaluation) -> bool | None:
     """`=`: empty when either is; else the same items in the same order. FHIRPath N1 §6.1.1"""
     if not left or not right:
         return None
     if len(left) != len(right):
         return False
-    budget.spend(len(left))
+    evaluation.spend(len(left))
     result: bool | None = True
     for a, b in zip(left, right, strict=True):
-        same = _equal(a, b, budget)
+        same = _equal(a, b, evaluation)
         if same is False:
             return False
         if same is None:
@@ -146,7 +152,7 @@ def equal(left: Collection, right: Collection, budget: Budget) -> bool | None:
     return result
 
 
-def _equal(a: Node, b: Node, budget: Budget) -> bool | None:
+def _equal(a: Node, b: Node, evaluation: Evaluation) -> bool | None:
     (kind, one), (other_kind, other) = value_of(a), value_of(b)
     if kind in _TEMPORAL and other_kind in _TEMPORAL:
         if (kind == "Time") != (other_kind == "Time"):
@@ -158,7 +164,7 @@ def _equal(a: Node, b: Node, budget: Budget) -> bool | None:
         return None if order is None else order == 0
     if not kind and not other_kind and (a[0] is None or b[0] is None):
         return None
-    return key(a, budget) == key(b, budget)
+    return key(a, evaluation) == key(b, evaluation)
 
 
 def compare(left: Collection, right: Collection) -> int | None:
@@ -202,22 +208,22 @@ def as_quantity(kind: str, of: Any) -> tuple[Decimal, str] | None:
     return (Decimal(of), "1") if kind in ("Integer", "Decimal") else None
 
 
-def equivalent(left: Collection, right: Collection, budget: Budget) -> bool:
+def equivalent(left: Collection, right: Collection, evaluation: Evaluation) -> bool:
     """`~`: as many items, each with its like in any order; text without regard to case and white space,
     decimals to the lesser precision. FHIRPath N1 §6.1.2"""
     if len(left) != len(right):
         return False
     rest = list(right)
     for a in left:
-        budget.spend(1 + len(rest))
-        place = next((i for i, b in enumerate(rest) if _alike(a, b, budget)), None)
+        evaluation.spend(1 + len(rest))
+        place = next((i for i, b in enumerate(rest) if _alike(a, b, evaluation)), None)
         if place is None:
             return False
         del rest[place]
     return True
 
 
-def _alike(a: Node, b: Node, budget: Budget) -> bool:
+def _alike(a: Node, b: Node, evaluation: Evaluation) -> bool:
     (kind, one), (other_kind, other) = value_of(a), value_of(b)
     numbers = ("Integer", "Decimal")
     if kind in numbers and other_kind in numbers:
@@ -230,7 +236,7 @@ def _alike(a: Node, b: Node, budget: Budget) -> bool:
         return _folded(one) == _folded(other)
     if kind or other_kind:
         return kind == other_kind and bool(one == other)
-    return _loose_key(a[0], budget) == _loose_key(b[0], budget)
+    return _loose_key(a[0], evaluation) == _loose_key(b[0], evaluation)
 
 
 def _rounded_alike(a: Decimal, b: Decimal) -> bool:
@@ -263,14 +269,14 @@ def _quantity(value: dict[str, Any]) -> Value:
     return Value("Quantity", (Decimal(amount), code))
 
 
-def _json_key(value: Any, budget: Budget) -> Hashable:
+def _json_key(value: Any, evaluation: Evaluation) -> Hashable:
     """JSON as a hashable thing: numbers by value, Booleans apart from them."""
     if isinstance(value, dict):
-        budget.spend(len(value))
-        return ("{", frozenset((name, _json_key(item, budget)) for name, item in value.items()))
+        evaluation.spend(len(value))
+        return ("{", frozenset((name, _json_key(item, evaluation)) for name, item in value.items()))
     if isinstance(value, list):
-        budget.spend(len(value))
-        return ("[", tuple(_json_key(item, budget) for item in value))
+        evaluation.spend(len(value))
+        return ("[", tuple(_json_key(item, evaluation) for item in value))
     if isinstance(value, str):
         return ("String", value)
     if isinstance(value, bool) or value is None:
@@ -278,14 +284,14 @@ def _json_key(value: Any, budget: Budget) -> Hashable:
     return ("number", _number(value, "Decimal").of)
 
 
-def _loose_key(value: Any, budget: Budget) -> Hashable:
+def _loose_key(value: Any, evaluation: Evaluation) -> Hashable:
     if isinstance(value, dict):
-        budget.spend(len(value))
-        return ("{", frozenset((name, _loose_key(item, budget)) for name, item in value.items()))
+        evaluation.spend(len(value))
+        return ("{", frozenset((name, _loose_key(item, evaluation)) for name, item in value.items()))
     if isinstance(value, list):
-        budget.spend(len(value))
-        return ("[", frozenset(Counter(_loose_key(item, budget) for item in value).items()))
-    return ("String", _folded(value)) if isinstance(value, str) else _json_key(value, budget)
+        evaluation.spend(len(value))
+        return ("[", frozenset(Counter(_loose_key(item, evaluation) for item in value).items()))
+    return ("String", _folded(value)) if isinstance(value, str) else _json_key(value, evaluation)
 
 
 def _folded(text: str) -> str:

@@ -8,8 +8,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 from profiles.fhirpath import temporal, units
-from profiles.fhirpath.functions.calling import Builder, argument, valued
-from profiles.fhirpath.nodes import Collection, Scope, boolean
+from profiles.fhirpath.functions.calling import Builder, TestBuilder, argument, valued, valued_test
+from profiles.fhirpath.nodes import Collection, Scope
 from profiles.fhirpath.values import calculate, named, number_node, single, value_of
 from profiles.outcomes import Invalid
 
@@ -63,17 +63,17 @@ def _precision(found: Collection, given: list[Collection], scope: Scope) -> Coll
     raise Invalid("fhirpath-type", f"FHIRPath precision() has no meaning for {named(node)}")
 
 
-def _comparable(found: Collection, given: list[Collection], scope: Scope) -> Collection:
+def _comparable(found: Collection, given: list[Collection], scope: Scope) -> bool | None:
     values = [None if node is None else value_of(node) for node in (single(found), single(given[0]))]
     if any(value is None for value in values):
-        return []
+        return None
     quantities = [value.of for value in values if value is not None and value.kind == "Quantity"]
-    return boolean(len(quantities) == 2 and units.comparable(quantities[0], quantities[1]))
+    return len(quantities) == 2 and units.comparable(quantities[0], quantities[1])
 
 
 BUILDERS: Mapping[str, Builder] = {
     "lowBoundary": _boundary("lowBoundary", -1, temporal.low),
     "highBoundary": _boundary("highBoundary", 1, temporal.high),
     "precision": valued("precision", 0, 0, _precision),
-    "comparable": valued("comparable", 1, 1, _comparable),
 }
+TESTS: Mapping[str, TestBuilder] = {"comparable": valued_test("comparable", 1, 1, _comparable)}

@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from profiles.fhirpath.nodes import Collection, Node, Scope, known_type
+from profiles.fhirpath.nodes import Collection, Node, Scope, boolean, known_type
 from profiles.fhirpath.parser import type_name
 from profiles.fhirpath.syntax import Expression
 from profiles.fhirpath.values import Value, named, single, value_of
 from profiles.outcomes import Invalid
 
 Run = Callable[[Collection, Scope], Collection]
-Builder = Callable[[Run, tuple[Expression, ...], Callable[[Expression], Run]], Run]
+Test = Callable[[Collection, Scope], bool | None]
+"""What an expression comes to as a Boolean, None for empty: criteria and invariants make no collections."""
+
+
+class Compile(Protocol):
+    """Trees of arguments to closures."""
+
+    def run(self, tree: Expression) -> Run:
+        """The closure that gives a collection."""
+
+    def test(self, tree: Expression) -> Test:
+        """The closure that gives a truth."""
+
+
+Builder = Callable[[Run, tuple[Expression, ...], Compile], Run]
+TestBuilder = Callable[[Run, tuple[Expression, ...], Compile], Test]
 
 
 def plain(function: Callable[[Collection], Collection], name: str) -> Builder:
     """A function of its input alone, without arguments."""
 
-    def builder(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+    def builder(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
+        count(name, arguments, 0, 0)
+        return lambda focus, scope: function(of(focus, scope))
+
+    return builder
+
+
+def plain_test(name: str, function: Callable[[Collection], bool | None]) -> TestBuilder:
+    """As `plain`, with a truth for its result."""
+
+    def builder(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Test:
         count(name, arguments, 0, 0)
         return lambda focus, scope: function(of(focus, scope))
 
@@ -30,9 +55,22 @@ def valued(
 ) -> Builder:
     """A function of its input and of the collections that its arguments give."""
 
-    def builder(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+    def builder(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
         count(name, arguments, least, most)
-        runs = [build(argument) for argument in arguments]
+        runs = [compile.run(argument) for argument in arguments]
+        return lambda focus, scope: function(of(focus, scope), [run(focus, scope) for run in runs], scope)
+
+    return builder
+
+
+def valued_test(
+    name: str, least: int, most: int, function: Callable[[Collection, list[Collection], Scope], bool | None]
+) -> TestBuilder:
+    """As `valued`, with a truth for its result."""
+
+    def builder(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Test:
+        count(name, arguments, least, most)
+        runs = [compile.run(argument) for argument in arguments]
         return lambda focus, scope: function(of(focus, scope), [run(focus, scope) for run in runs], scope)
 
     return builder
@@ -45,15 +83,37 @@ def on_text(
     input that is no text, paid for by its length."""
 
     def run(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
-        node = single(found)
-        values = [argument(item) for item in arguments]
-        if node is None or node[0] is None or any(value.of is None for value in values):
-            return []
-        text = text_of(node, name)
-        scope.budget.spend(1 + len(text) // 64)
-        return function(text, [value.of for value in values], scope)
+        given = _text_and_values(name, found, arguments, scope)
+        return [] if given is None else function(given[0], given[1], scope)
 
     return valued(name, least, most, run)
+
+
+def test_on_text(name: str, least: int, most: int, function: Callable[[str, list[Any]], bool]) -> TestBuilder:
+    """As `on_text`, with a truth for its result."""
+
+    def run(found: Collection, arguments: list[Collection], scope: Scope) -> bool | None:
+        given = _text_and_values(name, found, arguments, scope)
+        return None if given is None else function(given[0], given[1])
+
+    return valued_test(name, least, most, run)
+
+
+def as_run(test: Test) -> Run:
+    """A truth as a collection."""
+    return lambda focus, scope: boolean(test(focus, scope))
+
+
+def _text_and_values(
+    name: str, found: Collection, arguments: list[Collection], scope: Scope
+) -> tuple[str, list[Any]] | None:
+    node = single(found)
+    values = [argument(item).of for item in arguments]
+    if node is None or node[0] is None or None in values:
+        return None
+    text = text_of(node, name)
+    scope.evaluation.spend(1 + len(text) // 64)
+    return text, values
 
 
 def text_of(node: Node, name: str) -> str:
@@ -104,8 +164,19 @@ def named_type(name: str, arguments: tuple[Expression, ...]) -> str:
     return found
 
 
+def inner(scope: Scope, items: int) -> Scope:
+    """A scope to move from item to item with `each`, paid for."""
+    scope.evaluation.spend(items)
+    return Scope(scope.evaluation, scope.this, 0, scope.total)
+
+
 def each(run: Run, node: Node, scope: Scope, index: int) -> Collection:
-    """An argument evaluated with one item as focus, `$this` and `$index`."""
-    scope.budget.spend(1)
-    root, _this, budget, _index, total, resource, context, environment = scope
-    return run([node], Scope(root, node, budget, index, total, resource, context, environment))
+    """An argument evaluated with one item as focus, `$this` and `$index`; `scope` is the caller's `inner`."""
+    scope.this, scope.place = node, index
+    return run([node], scope)
+
+
+def is_true(test: Test, node: Node, scope: Scope, index: int) -> bool:
+    """A criterion asked of one item."""
+    scope.this, scope.place = node, index
+    return test([node], scope) is True

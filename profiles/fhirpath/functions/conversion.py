@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from profiles.fhirpath import temporal
-from profiles.fhirpath.functions.calling import Builder, plain, valued
-from profiles.fhirpath.nodes import Collection, Scope, boolean
+from profiles.fhirpath.functions.calling import Builder, TestBuilder, plain_test, valued, valued_test
+from profiles.fhirpath.nodes import Collection, Scope
 from profiles.fhirpath.units import CALENDAR
 from profiles.fhirpath.values import MAX_INTEGER, Value, argument_unit, single, value_of
 
@@ -103,43 +103,52 @@ def text(value: Value) -> str | None:
     return str(of)
 
 
-def _pair(kind: str, convert: Convert) -> Mapping[str, Builder]:
+def _to(kind: str, convert: Convert) -> Builder:
     def to(found: Collection, _arguments: list[Collection], scope: Scope) -> Collection:
         node = single(found)
         made = None if node is None else convert(value_of(node))
         return [] if made is None else [(made, "System." + kind, None)]
 
-    def converts(found: Collection) -> Collection:
+    return valued("to" + kind, 0, 0, to)
+
+
+def _test(kind: str, convert: Convert) -> TestBuilder:
+    def converts(found: Collection) -> bool | None:
         node = single(found)
-        return [] if node is None else boolean(convert(value_of(node)) is not None)
+        return None if node is None else convert(value_of(node)) is not None
 
-    return {
-        "to" + kind: valued("to" + kind, 0, 0, to),
-        "convertsTo" + kind: plain(converts, "convertsTo" + kind),
-    }
+    return plain_test("convertsTo" + kind, converts)
 
 
-def _in_unit(kind: str) -> Builder:
-    def to(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
-        node = single(found)
-        made = None if node is None else _quantity(value_of(node))
-        if made is not None and arguments:
-            made = argument_unit(made, arguments[0])
-        if kind == "converts":
-            return [] if node is None else boolean(made is not None)
-        return [] if made is None else [(made, "System.Quantity", None)]
-
-    return valued("toQuantity" if kind == "to" else "convertsToQuantity", 0, 1, to)
+def _in_unit(found: Collection, arguments: list[Collection]) -> tuple[Decimal, str] | None:
+    node = single(found)
+    made = None if node is None else _quantity(value_of(node))
+    return argument_unit(made, arguments[0]) if made is not None and arguments else made
 
 
+def _to_quantity(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+    made = _in_unit(found, arguments)
+    return [] if made is None else [(made, "System.Quantity", None)]
+
+
+def _converts_to_quantity(found: Collection, arguments: list[Collection], scope: Scope) -> bool | None:
+    return None if not found else _in_unit(found, arguments) is not None
+
+
+_CONVERT: Mapping[str, Convert] = {
+    "Boolean": _boolean,
+    "Integer": _integer,
+    "Decimal": _decimal,
+    "Date": _temporal("Date"),
+    "DateTime": _temporal("DateTime"),
+    "Time": _temporal("Time"),
+    "String": text,
+}
 BUILDERS: Mapping[str, Builder] = {
-    **_pair("Boolean", _boolean),
-    **_pair("Integer", _integer),
-    **_pair("Decimal", _decimal),
-    **_pair("Date", _temporal("Date")),
-    **_pair("DateTime", _temporal("DateTime")),
-    **_pair("Time", _temporal("Time")),
-    **_pair("String", text),
-    "toQuantity": _in_unit("to"),
-    "convertsToQuantity": _in_unit("converts"),
+    **{"to" + kind: _to(kind, convert) for kind, convert in _CONVERT.items()},
+    "toQuantity": valued("toQuantity", 0, 1, _to_quantity),
+}
+TESTS: Mapping[str, TestBuilder] = {
+    **{"convertsTo" + kind: _test(kind, convert) for kind, convert in _CONVERT.items()},
+    "convertsToQuantity": valued_test("convertsToQuantity", 0, 1, _converts_to_quantity),
 }

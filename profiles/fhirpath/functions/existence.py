@@ -4,71 +4,91 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from profiles.fhirpath.functions.calling import Builder, Run, count, each, plain, valued
-from profiles.fhirpath.nodes import Collection, Scope, boolean, truth
+from profiles.fhirpath.functions.calling import (
+    Builder,
+    Compile,
+    Run,
+    Test,
+    TestBuilder,
+    count,
+    inner,
+    is_true,
+    plain,
+    plain_test,
+    valued,
+    valued_test,
+)
+from profiles.fhirpath.nodes import Collection, Scope, truth
 from profiles.fhirpath.syntax import Expression
 from profiles.fhirpath.values import distinct, key
 from profiles.outcomes import Invalid
 
 
-def _exists(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _exists(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Test:
     count("exists", arguments, 0, 1)
     if not arguments:
-        return lambda focus, scope: boolean(bool(of(focus, scope)))
-    criterion = build(arguments[0])
+        return lambda focus, scope: bool(of(focus, scope))
+    criterion = compile.test(arguments[0])
 
-    def run(focus: Collection, scope: Scope) -> Collection:
+    def test(focus: Collection, scope: Scope) -> bool:
         found = of(focus, scope)
-        return boolean(any(truth(each(criterion, node, scope, i)) is True for i, node in enumerate(found)))
+        own = inner(scope, len(found))
+        return any(is_true(criterion, node, own, i) for i, node in enumerate(found))
 
-    return run
+    return test
 
 
-def _all(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _all(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Test:
     count("all", arguments, 1, 1)
-    criterion = build(arguments[0])
+    criterion = compile.test(arguments[0])
 
-    def run(focus: Collection, scope: Scope) -> Collection:
+    def test(focus: Collection, scope: Scope) -> bool:
         found = of(focus, scope)
-        return boolean(all(truth(each(criterion, node, scope, i)) is True for i, node in enumerate(found)))
+        own = inner(scope, len(found))
+        return all(is_true(criterion, node, own, i) for i, node in enumerate(found))
 
-    return run
+    return test
 
 
-def _not(found: Collection) -> Collection:
+def _not(found: Collection) -> bool | None:
     value = truth(found)
-    return boolean(None if value is None else not value)
+    return None if value is None else not value
 
 
-def _booleans(found: Collection, name: str) -> list[bool]:
-    values = [node[0] for node in found]
-    if not all(isinstance(value, bool) for value in values):
-        raise Invalid("fhirpath-type", f"FHIRPath {name}() works on Booleans only")
-    return values
+def _booleans(name: str, judge: Callable[[list[bool]], bool]) -> TestBuilder:
+    def test(found: Collection) -> bool:
+        values = [node[0] for node in found]
+        if not all(isinstance(value, bool) for value in values):
+            raise Invalid("fhirpath-type", f"FHIRPath {name}() works on Booleans only")
+        return judge(values)
+
+    return plain_test(name, test)
 
 
-def _subset(few: Collection, many: Collection, scope: Scope) -> Collection:
-    scope.budget.spend(len(few) + len(many))
-    marks = {key(node, scope.budget) for node in many}
-    return boolean(all(key(node, scope.budget) in marks for node in few))
+def _subset(few: Collection, many: Collection, scope: Scope) -> bool:
+    scope.evaluation.spend(len(few) + len(many))
+    marks = {key(node, scope.evaluation) for node in many}
+    return all(key(node, scope.evaluation) in marks for node in few)
 
 
-def _is_distinct(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
-    return boolean(len(distinct(found, scope.budget)) == len(found))
+def _is_distinct(found: Collection, arguments: list[Collection], scope: Scope) -> bool:
+    return len(distinct(found, scope.evaluation)) == len(found)
 
 
 BUILDERS: Mapping[str, Builder] = {
+    "count": plain(lambda found: [(len(found), "System.Integer", None)], "count"),
+    "distinct": valued("distinct", 0, 0, lambda found, rest, scope: distinct(found, scope.evaluation)),
+}
+TESTS: Mapping[str, TestBuilder] = {
     "exists": _exists,
     "all": _all,
-    "empty": plain(lambda found: boolean(not found), "empty"),
-    "not": plain(_not, "not"),
-    "count": plain(lambda found: [(len(found), "System.Integer", None)], "count"),
-    "allTrue": plain(lambda found: boolean(all(_booleans(found, "allTrue"))), "allTrue"),
-    "anyTrue": plain(lambda found: boolean(any(_booleans(found, "anyTrue"))), "anyTrue"),
-    "allFalse": plain(lambda found: boolean(not any(_booleans(found, "allFalse"))), "allFalse"),
-    "anyFalse": plain(lambda found: boolean(not all(_booleans(found, "anyFalse"))), "anyFalse"),
-    "subsetOf": valued("subsetOf", 1, 1, lambda found, rest, scope: _subset(found, rest[0], scope)),
-    "supersetOf": valued("supersetOf", 1, 1, lambda found, rest, scope: _subset(rest[0], found, scope)),
-    "distinct": valued("distinct", 0, 0, lambda found, rest, scope: distinct(found, scope.budget)),
-    "isDistinct": valued("isDistinct", 0, 0, _is_distinct),
+    "empty": plain_test("empty", lambda found: not found),
+    "not": plain_test("not", _not),
+    "allTrue": _booleans("allTrue", all),
+    "anyTrue": _booleans("anyTrue", any),
+    "allFalse": _booleans("allFalse", lambda values: not any(values)),
+    "anyFalse": _booleans("anyFalse", lambda values: not all(values)),
+    "subsetOf": valued_test("subsetOf", 1, 1, lambda found, rest, scope: _subset(found, rest[0], scope)),
+    "supersetOf": valued_test("supersetOf", 1, 1, lambda found, rest, scope: _subset(rest[0], found, scope)),
+    "isDistinct": valued_test("isDistinct", 0, 0, _is_distinct),
 }

@@ -12,37 +12,51 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from profiles import definitions, references
-from profiles.fhirpath.functions.calling import Builder, Run, argument, count, plain, valued
-from profiles.fhirpath.nodes import Collection, Node, Scope, boolean, children, resource_node
+from profiles.fhirpath.functions.calling import (
+    Builder,
+    Compile,
+    Run,
+    Test,
+    TestBuilder,
+    argument,
+    count,
+    plain,
+    plain_test,
+    valued,
+    valued_test,
+)
+from profiles.fhirpath.nodes import Collection, Node, Scope, resource_node
+from profiles.fhirpath.steps import child as step_to
+from profiles.fhirpath.steps import children
 from profiles.fhirpath.syntax import Expression
 from profiles.fhirpath.values import single, value_of
 from profiles.outcomes import Invalid
 from profiles.schema.narrative import is_narrative
 
 
-def _extension(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _extension(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     count("extension", arguments, 1, 1)
-    url = build(arguments[0])
+    url, extensions = compile.run(arguments[0]), step_to("extension")
 
     def run(focus: Collection, scope: Scope) -> Collection:
         wanted = [node[0] for node in url(focus, scope)]
         return [
             child
             for node in of(focus, scope)
-            for child in children(node, "extension")
+            for child in extensions(node)
             if isinstance(child[0], dict) and child[0].get("url") in wanted
         ]
 
     return run
 
 
-def _has_extension(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
-    extension = _extension(of, arguments, build)
-    return lambda focus, scope: boolean(bool(extension(focus, scope)))
+def _has_extension(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Test:
+    extension = _extension(of, arguments, compile)
+    return lambda focus, scope: bool(extension(focus, scope))
 
 
-def _has_value(found: Collection) -> Collection:
-    return boolean(len(found) == 1 and found[0][0] is not None and not isinstance(found[0][0], dict))
+def _has_value(found: Collection) -> bool:
+    return len(found) == 1 and found[0][0] is not None and not isinstance(found[0][0], dict)
 
 
 def _get_value(found: Collection) -> Collection:
@@ -53,13 +67,13 @@ def _get_value(found: Collection) -> Collection:
     return [(found[0][0], "System." + kind, None)] if kind else []
 
 
-def _resolve(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _resolve(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     count("resolve", arguments, 0, 0)
 
     def run(focus: Collection, scope: Scope) -> Collection:
-        look = scope.environment.resolve
+        look = scope.evaluation.environment.resolve
         if look is None:
-            targets = (target(node[0], scope.root) for node in of(focus, scope))
+            targets = (target(node[0], scope.evaluation.root) for node in of(focus, scope))
             return [node for node in targets if node is not None]
         return [found for node in of(focus, scope) for found in _looked_up(node[0], scope, look)]
 
@@ -70,44 +84,44 @@ def _looked_up(reference: Any, scope: Scope, look: Callable[[str], dict[str, Any
     text = reference.get("reference") if isinstance(reference, dict) else reference
     if not isinstance(text, str):
         return []
-    scope.budget.spend(10)
+    scope.evaluation.spend(10)
     if text.startswith("#"):
-        node = _contained(text[1:], scope.root)
+        node = _contained(text[1:], scope.evaluation.root)
         return [] if node is None else [node]
     found = look(text)
     return [] if found is None else [resource_node(found)]
 
 
-def _member_of(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
-    node, url, ask = single(found), argument(arguments[0]).of, scope.environment.member_of
+def _member_of(found: Collection, arguments: list[Collection], scope: Scope) -> bool | None:
+    node, url, ask = single(found), argument(arguments[0]).of, scope.evaluation.environment.member_of
     if node is None or not isinstance(url, str) or ask is None:
-        return []
-    scope.budget.spend(10)
-    return boolean(ask(node, url))
+        return None
+    scope.evaluation.spend(10)
+    return ask(node, url)
 
 
-def _conforms_to(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
+def _conforms_to(found: Collection, arguments: list[Collection], scope: Scope) -> bool | None:
     """By type for FHIR's own structures, else as the environment judges. Raises Invalid for a profile that
     nobody here knows."""
     node, url = single(found), argument(arguments[0]).of
     if node is None or not isinstance(url, str):
-        return []
+        return None
     name = url.removeprefix(definitions.FHIR_STRUCTURE)
     if name != url and definitions.is_type(name) and not definitions.is_kind_of(node[1], name):
-        return boolean(False)
-    ask = scope.environment.conforms_to
-    scope.budget.spend(100)
+        return False
+    ask = scope.evaluation.environment.conforms_to
+    scope.evaluation.spend(100)
     if ask is not None and isinstance(node[0], dict):
         answer = ask(node[0], url)
         if answer is not None:
-            return boolean(answer)
+            return answer
     if name != url and definitions.is_type(name):
-        return boolean(True)
+        return True
     raise Invalid("fhirpath-unknown-profile", "FHIRPath conformsTo() names a profile that is not known here")
 
 
-def _html_checks(found: Collection) -> Collection:
-    return boolean(all(is_narrative(node[0]) for node in found))
+def _html_checks(found: Collection) -> bool:
+    return all(is_narrative(node[0]) for node in found)
 
 
 def _check_modifiers(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
@@ -146,12 +160,14 @@ def _contained(id: str, root: dict[str, Any]) -> Node | None:
 
 BUILDERS: Mapping[str, Builder] = {
     "extension": _extension,
-    "hasExtension": _has_extension,
-    "hasValue": plain(_has_value, "hasValue"),
     "getValue": plain(_get_value, "getValue"),
     "resolve": _resolve,
-    "memberOf": valued("memberOf", 1, 1, _member_of),
-    "conformsTo": valued("conformsTo", 1, 1, _conforms_to),
-    "htmlChecks": plain(_html_checks, "htmlChecks"),
     "checkModifiers": valued("checkModifiers", 0, 20, _check_modifiers),
+}
+TESTS: Mapping[str, TestBuilder] = {
+    "hasExtension": _has_extension,
+    "hasValue": plain_test("hasValue", _has_value),
+    "memberOf": valued_test("memberOf", 1, 1, _member_of),
+    "conformsTo": valued_test("conformsTo", 1, 1, _conforms_to),
+    "htmlChecks": plain_test("htmlChecks", _html_checks),
 }

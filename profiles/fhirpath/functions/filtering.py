@@ -3,47 +3,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from functools import cmp_to_key
 
 from profiles.fhirpath import operators
-from profiles.fhirpath.functions.calling import Builder, Run, count, each, named_type
-from profiles.fhirpath.nodes import Collection, Scope, kept_as, truth
+from profiles.fhirpath.functions.calling import (
+    Builder,
+    Compile,
+    Run,
+    Test,
+    TestBuilder,
+    count,
+    each,
+    inner,
+    is_true,
+    named_type,
+)
+from profiles.fhirpath.nodes import Collection, Scope, kept_as
 from profiles.fhirpath.syntax import Expression, Sign
 from profiles.fhirpath.values import compare, key, single
 from profiles.outcomes import Invalid
 
 
-def _where(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _where(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     count("where", arguments, 1, 1)
-    criterion = build(arguments[0])
+    criterion = compile.test(arguments[0])
 
     def run(focus: Collection, scope: Scope) -> Collection:
         found = of(focus, scope)
-        return [node for i, node in enumerate(found) if truth(each(criterion, node, scope, i)) is True]
+        if not found:
+            return found
+        own = inner(scope, len(found))
+        return [node for i, node in enumerate(found) if is_true(criterion, node, own, i)]
 
     return run
 
 
-def _select(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _select(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     count("select", arguments, 1, 1)
-    projection = build(arguments[0])
+    projection = compile.run(arguments[0])
 
     def run(focus: Collection, scope: Scope) -> Collection:
         made: Collection = []
-        for i, node in enumerate(of(focus, scope)):
-            items = each(projection, node, scope, i)
-            scope.budget.spend(len(items))
+        found = of(focus, scope)
+        own = inner(scope, len(found))
+        for i, node in enumerate(found):
+            items = each(projection, node, own, i)
+            scope.evaluation.spend(len(items))
             made += items
         return made
 
     return run
 
 
-def _repeat(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _repeat(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     """Every item once, so that a projection that comes back to itself ends."""
     count("repeat", arguments, 1, 1)
-    projection = build(arguments[0])
+    projection = compile.run(arguments[0])
 
     def run(focus: Collection, scope: Scope) -> Collection:
         todo = of(focus, scope)
@@ -51,10 +67,11 @@ def _repeat(of: Run, arguments: tuple[Expression, ...], build: Callable[[Express
         seen: set[Hashable] = set()
         while todo:
             new: Collection = []
+            own = inner(scope, len(todo))
             for i, node in enumerate(todo):
-                for item in each(projection, node, scope, i):
-                    scope.budget.spend(1)
-                    mark = key(item, scope.budget)
+                for item in each(projection, node, own, i):
+                    scope.evaluation.spend(1)
+                    mark = key(item, scope.evaluation)
                     if mark not in seen:
                         seen.add(mark)
                         new.append(item)
@@ -65,57 +82,70 @@ def _repeat(of: Run, arguments: tuple[Expression, ...], build: Callable[[Express
     return run
 
 
-def _aggregate(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _aggregate(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     count("aggregate", arguments, 1, 2)
-    aggregator = build(arguments[0])
-    start = build(arguments[1]) if len(arguments) == 2 else None
+    aggregator = compile.run(arguments[0])
+    start = compile.run(arguments[1]) if len(arguments) == 2 else None
 
     def run(focus: Collection, scope: Scope) -> Collection:
         total = start(focus, scope) if start is not None else []
-        for i, node in enumerate(of(focus, scope)):
-            total = each(aggregator, node, scope._replace(total=total), i)
-            scope.budget.spend(len(total))
+        found = of(focus, scope)
+        own = inner(scope, len(found))
+        for i, node in enumerate(found):
+            own.total = total
+            total = each(aggregator, node, own, i)
+            scope.evaluation.spend(len(total))
         return total
 
     return run
 
 
-def _sort(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _sort(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     """By the keys given, or the items themselves; a minus before a key turns its order; empty keys come
     first in either order."""
     keys = [
-        (build(tree.of), -1) if isinstance(tree, Sign) and tree.operator == "-" else (build(tree), 1)
+        (compile.run(tree.of), -1)
+        if isinstance(tree, Sign) and tree.operator == "-"
+        else (compile.run(tree), 1)
         for tree in arguments
     ] or [(lambda focus, scope: focus, 1)]
 
     def run(focus: Collection, scope: Scope) -> Collection:
+        found = of(focus, scope)
+        own = inner(scope, len(found))
         rows = [
-            (node, [each(of_key, node, scope, i) for of_key, _direction in keys])
-            for i, node in enumerate(of(focus, scope))
+            (node, [each(of_key, node, own, i) for of_key, _direction in keys])
+            for i, node in enumerate(found)
         ]
-        scope.budget.spend(len(rows) * len(rows).bit_length())
+        scope.evaluation.spend(len(rows) * len(rows).bit_length())
 
-        def order(a: tuple[object, list[Collection]], b: tuple[object, list[Collection]]) -> int:
+        def compared(a: tuple[object, list[Collection]], b: tuple[object, list[Collection]]) -> int:
             for (_run, direction), one, other in zip(keys, a[1], b[1], strict=True):
                 if not one or not other:
-                    found = bool(one) - bool(other)
+                    order = bool(one) - bool(other)
                 else:
-                    found = (compare(one, other) or 0) * direction
-                if found:
-                    return found
+                    order = (compare(one, other) or 0) * direction
+                if order:
+                    return order
             return 0
 
-        return [node for node, _keys in sorted(rows, key=cmp_to_key(order))]
+        return [node for node, _keys in sorted(rows, key=cmp_to_key(compared))]
 
     return run
 
 
-def _of_type(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _sort_key(tree: Expression, compile: Compile) -> tuple[Run, int]:
+    if isinstance(tree, Sign) and tree.operator == "-":
+        return compile.run(tree.of), -1
+    return compile.run(tree), 1
+
+
+def _of_type(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     type = named_type("ofType", arguments)
     return lambda focus, scope: [node for node in of(focus, scope) if kept_as(node[1], type)]
 
 
-def _as(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _as(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     type = named_type("as", arguments)
 
     def run(focus: Collection, scope: Scope) -> Collection:
@@ -125,26 +155,26 @@ def _as(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression]
     return run
 
 
-def _is(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
-    return operators.type_test("is", of, named_type("is", arguments))
+def _is(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Test:
+    return operators.is_of_type(of, named_type("is", arguments))
 
 
-def _iif(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _iif(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     """Only the branch that is chosen is evaluated. FHIRPath N1 §5.5.1"""
     count("iif", arguments, 2, 3)
-    criterion, *branches = (build(tree) for tree in arguments)
+    criterion, *branches = (compile.run(tree) for tree in arguments)
 
     def run(focus: Collection, scope: Scope) -> Collection:
         node = single(of(focus, scope))
-        inner = [] if node is None else [node]
+        items = [] if node is None else [node]
         if node is not None:
-            scope = scope._replace(this=node)
-        answer = single(criterion(inner, scope))
+            scope = Scope(scope.evaluation, node, scope.place, scope.total)
+        answer = single(criterion(items, scope))
         if answer is not None and not isinstance(answer[0], bool):
             raise Invalid("fhirpath-type", "FHIRPath iif() takes a Boolean criterion")
         if answer is not None and answer[0]:
-            return branches[0](inner, scope)
-        return branches[1](inner, scope) if len(branches) == 2 else []
+            return branches[0](items, scope)
+        return branches[1](items, scope) if len(branches) == 2 else []
 
     return run
 
@@ -157,6 +187,6 @@ BUILDERS: Mapping[str, Builder] = {
     "sort": _sort,
     "ofType": _of_type,
     "as": _as,
-    "is": _is,
     "iif": _iif,
 }
+TESTS: Mapping[str, TestBuilder] = {"is": _is}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from profiles.fhirpath.functions.calling import Builder, Run, count, each, valued
-from profiles.fhirpath.nodes import TYPE_INFO, Collection, Scope, all_children
+from profiles.fhirpath.functions.calling import Builder, Compile, Run, count, each, inner, valued
+from profiles.fhirpath.nodes import TYPE_INFO, Collection, Scope
+from profiles.fhirpath.steps import all_children
 from profiles.fhirpath.syntax import Expression
 
 
 def _children(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
     made = [child for node in found for child in all_children(node)]
-    scope.budget.spend(len(made))
+    scope.evaluation.spend(len(made))
     return made
 
 
@@ -25,20 +26,21 @@ def _descendants(found: Collection, arguments: list[Collection], scope: Scope) -
     return made
 
 
-def _trace(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expression], Run]) -> Run:
+def _trace(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     """Its input; the environment's `trace`, if any, is told."""
     count("trace", arguments, 1, 2)
-    name = build(arguments[0])
-    projection = build(arguments[1]) if len(arguments) == 2 else None
+    name = compile.run(arguments[0])
+    projection = compile.run(arguments[1]) if len(arguments) == 2 else None
 
     def run(focus: Collection, scope: Scope) -> Collection:
         found = of(focus, scope)
-        tell = scope.environment.trace
+        tell = scope.evaluation.environment.trace
         if tell is not None:
             label = "".join(str(node[0]) for node in name(focus, scope)[:1])
             told = found
             if projection is not None:
-                told = [item for i, node in enumerate(found) for item in each(projection, node, scope, i)]
+                own = inner(scope, len(found))
+                told = [item for i, node in enumerate(found) for item in each(projection, node, own, i)]
             tell(label, told)
         return found
 
@@ -47,9 +49,9 @@ def _trace(of: Run, arguments: tuple[Expression, ...], build: Callable[[Expressi
 
 def _moment(scope: Scope) -> datetime:
     """The same for the whole of an evaluation."""
-    if scope.budget.moment is None:
-        scope.budget.moment = scope.environment.now or datetime.now(UTC)
-    return scope.budget.moment
+    if scope.evaluation.moment is None:
+        scope.evaluation.moment = scope.evaluation.environment.now or datetime.now(UTC)
+    return scope.evaluation.moment
 
 
 def _now(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:

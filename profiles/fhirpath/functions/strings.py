@@ -17,8 +17,21 @@ from typing import Any
 
 import re2
 
-from profiles.fhirpath.functions.calling import Builder, on_text, text_of, valued, whole, words
-from profiles.fhirpath.nodes import Collection, Scope, boolean
+from profiles.fhirpath.functions.calling import (
+    Builder,
+    Compile,
+    Run,
+    Test,
+    TestBuilder,
+    on_text,
+    test_on_text,
+    text_of,
+    valued,
+    whole,
+    words,
+)
+from profiles.fhirpath.nodes import Collection, Scope
+from profiles.fhirpath.syntax import Constant, Expression
 from profiles.fhirpath.values import MAX_TEXT, number_node, single, text_node, too_long
 from profiles.outcomes import Invalid
 
@@ -32,14 +45,14 @@ def _substring(text: str, values: list[Any], scope: Scope) -> Collection:
     if not 0 <= start < len(text):
         return []
     end = len(text) if len(values) == 1 else start + max(0, whole(values[1], "substring"))
-    return text_node(text[start:end], scope.budget)
+    return text_node(text[start:end], scope.evaluation)
 
 
 def _replace(text: str, values: list[Any], scope: Scope) -> Collection:
     old, new = words(values[0], "replace"), words(values[1], "replace")
     if len(text) + text.count(old) * (len(new) - len(old)) > MAX_TEXT:
         raise too_long()
-    return text_node(text.replace(old, new), scope.budget)
+    return text_node(text.replace(old, new), scope.evaluation)
 
 
 @lru_cache(maxsize=512)
@@ -56,28 +69,36 @@ def _pattern(source: str) -> Any:
         ) from None
 
 
-def _matches(text: str, values: list[Any], scope: Scope) -> Collection:
-    return boolean(_pattern(words(values[0], "matches")).search(text) is not None)
+def _matched(name: str, method: str) -> TestBuilder:
+    """A pattern that is written in the expression is compiled with it."""
+    general = test_on_text(
+        name, 1, 1, lambda text, values: getattr(_pattern(words(values[0], name)), method)(text) is not None
+    )
 
+    def builder(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Test:
+        match arguments:
+            case (Constant("String", str(source)),):
+                find = getattr(_pattern(source), method)
+                return test_on_text(name, 0, 0, lambda text, values: find(text) is not None)(of, (), compile)
+        return general(of, arguments, compile)
 
-def _matches_full(text: str, values: list[Any], scope: Scope) -> Collection:
-    return boolean(_pattern(words(values[0], "matchesFull")).fullmatch(text) is not None)
+    return builder
 
 
 def _replace_matches(text: str, values: list[Any], scope: Scope) -> Collection:
     source, new = words(values[0], "replaceMatches"), words(values[1], "replaceMatches")
     if not source:
-        return text_node(text, scope.budget)
+        return text_node(text, scope.evaluation)
     pieces, at, length = [], 0, 0
     for match in _pattern(source).finditer(text):
         piece = text[at : match.start()] + _expanded(new, match)
         length += len(piece)
         if length > MAX_TEXT:
             raise too_long()
-        scope.budget.spend(1)
+        scope.evaluation.spend(1)
         pieces.append(piece)
         at = match.end()
-    return text_node("".join(pieces) + text[at:], scope.budget)
+    return text_node("".join(pieces) + text[at:], scope.evaluation)
 
 
 def _expanded(template: str, match: Any) -> str:
@@ -96,11 +117,11 @@ def _encode(text: str, values: list[Any], scope: Scope) -> Collection:
     data = text.encode()
     match values[0]:
         case "base64":
-            return text_node(base64.b64encode(data).decode(), scope.budget)
+            return text_node(base64.b64encode(data).decode(), scope.evaluation)
         case "urlbase64":
-            return text_node(base64.urlsafe_b64encode(data).decode(), scope.budget)
+            return text_node(base64.urlsafe_b64encode(data).decode(), scope.evaluation)
         case "hex":
-            return text_node(data.hex(), scope.budget)
+            return text_node(data.hex(), scope.evaluation)
     return []
 
 
@@ -115,7 +136,7 @@ def _decode(text: str, values: list[Any], scope: Scope) -> Collection:
                 data = bytes.fromhex(text)
             case _:
                 return []
-        return text_node(data.decode(), scope.budget)
+        return text_node(data.decode(), scope.evaluation)
     except (binascii.Error, ValueError):
         return []
 
@@ -123,29 +144,29 @@ def _decode(text: str, values: list[Any], scope: Scope) -> Collection:
 def _escape(text: str, values: list[Any], scope: Scope) -> Collection:
     match values[0]:
         case "html":
-            return text_node(html.escape(text), scope.budget)
+            return text_node(html.escape(text), scope.evaluation)
         case "json":
-            return text_node(json.dumps(text, ensure_ascii=False)[1:-1], scope.budget)
+            return text_node(json.dumps(text, ensure_ascii=False)[1:-1], scope.evaluation)
     return []
 
 
 def _unescape(text: str, values: list[Any], scope: Scope) -> Collection:
     match values[0]:
         case "html":
-            return text_node(html.unescape(text), scope.budget)
+            return text_node(html.unescape(text), scope.evaluation)
         case "json":
             try:
                 made = json.loads('"' + text.replace('\\"', '"').replace('"', '\\"') + '"')
             except ValueError:
                 return []
-            return text_node(made, scope.budget)
+            return text_node(made, scope.evaluation)
     return []
 
 
 def _split(text: str, values: list[Any], scope: Scope) -> Collection:
     separator = words(values[0], "split")
     parts = text.split(separator) if separator else list(text)
-    scope.budget.spend(len(parts))
+    scope.evaluation.spend(len(parts))
     return [(part, "System.String", None) for part in parts]
 
 
@@ -156,20 +177,20 @@ def _join(found: Collection, arguments: list[Collection], scope: Scope) -> Colle
     parts, between = [text_of(node, "join") for node in found if node[0] is not None], separator[0]
     if sum(map(len, parts)) + len(parts) * len(words(between, "join")) > MAX_TEXT:
         raise too_long()
-    return text_node(between.join(parts), scope.budget)
+    return text_node(between.join(parts), scope.evaluation)
 
 
 def _characters(text: str, values: list[Any], scope: Scope) -> Collection:
-    scope.budget.spend(len(text))
+    scope.evaluation.spend(len(text))
     return [(character, "System.String", None) for character in text]
 
 
-def _tested(name: str, test: Callable[[str, str], bool]) -> Builder:
-    return on_text(name, 1, 1, lambda text, values, scope: boolean(test(text, words(values[0], name))))
+def _tested(name: str, test: Callable[[str, str], bool]) -> TestBuilder:
+    return test_on_text(name, 1, 1, lambda text, values: test(text, words(values[0], name)))
 
 
 def _made(name: str, make: Callable[[str], str]) -> Builder:
-    return on_text(name, 0, 0, lambda text, values, scope: text_node(make(text), scope.budget))
+    return on_text(name, 0, 0, lambda text, values, scope: text_node(make(text), scope.evaluation))
 
 
 BUILDERS: Mapping[str, Builder] = {
@@ -178,15 +199,10 @@ BUILDERS: Mapping[str, Builder] = {
         "lastIndexOf", 1, 1, lambda t, v, s: number_node(t.rfind(words(v[0], "lastIndexOf")))
     ),
     "substring": on_text("substring", 1, 2, _substring),
-    "startsWith": _tested("startsWith", str.startswith),
-    "endsWith": _tested("endsWith", str.endswith),
-    "contains": _tested("contains", lambda text, part: part in text),
     "upper": _made("upper", str.upper),
     "lower": _made("lower", str.lower),
     "trim": _made("trim", str.strip),
     "replace": on_text("replace", 2, 2, _replace),
-    "matches": on_text("matches", 1, 1, _matches),
-    "matchesFull": on_text("matchesFull", 1, 1, _matches_full),
     "replaceMatches": on_text("replaceMatches", 2, 2, _replace_matches),
     "length": on_text("length", 0, 0, lambda text, values, scope: number_node(len(text))),
     "toChars": on_text("toChars", 0, 0, _characters),
@@ -196,4 +212,11 @@ BUILDERS: Mapping[str, Builder] = {
     "unescape": on_text("unescape", 1, 1, _unescape),
     "split": on_text("split", 1, 1, _split),
     "join": valued("join", 0, 1, _join),
+}
+TESTS: Mapping[str, TestBuilder] = {
+    "startsWith": _tested("startsWith", str.startswith),
+    "endsWith": _tested("endsWith", str.endswith),
+    "contains": _tested("contains", lambda text, part: part in text),
+    "matches": _matched("matches", "search"),
+    "matchesFull": _matched("matchesFull", "fullmatch"),
 }

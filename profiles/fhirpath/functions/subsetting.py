@@ -26,19 +26,19 @@ def _take(found: Collection, arguments: list[Collection], scope: Scope) -> Colle
 
 
 def _intersect(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
-    scope.budget.spend(len(found) + len(arguments[0]))
-    marks = {key(node, scope.budget) for node in arguments[0]}
-    return distinct([node for node in found if key(node, scope.budget) in marks], scope.budget)
+    scope.evaluation.spend(len(found) + len(arguments[0]))
+    marks = {key(node, scope.evaluation) for node in arguments[0]}
+    return distinct([node for node in found if key(node, scope.evaluation) in marks], scope.evaluation)
 
 
 def _exclude(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
-    scope.budget.spend(len(found) + len(arguments[0]))
-    marks = {key(node, scope.budget) for node in arguments[0]}
-    return [node for node in found if key(node, scope.budget) not in marks]
+    scope.evaluation.spend(len(found) + len(arguments[0]))
+    marks = {key(node, scope.evaluation) for node in arguments[0]}
+    return [node for node in found if key(node, scope.evaluation) not in marks]
 
 
 def _combine(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
-    scope.budget.spend(len(found) + len(arguments[0]))
+    scope.evaluation.spend(len(found) + len(arguments[0]))
     return found + arguments[0]
 
 
