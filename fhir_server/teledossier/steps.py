@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fhir_server.teledossier.actors import Actor, audience_of
-from fhir_server.teledossier.completeness import check_complete
+from fhir_server.teledossier.completeness import check_complete, missing_answers
 from fhir_server.teledossier.definitions import display, say
 from fhir_server.teledossier.file import Teledossier, read_mark, state_of
 from fhir_server.teledossier.judgement import Move, is_settled, judge
 from fhir_server.teledossier.signing import sign
 from fhir_server.teledossier.vocabulary import Resource, concept, key, ref, target, value, with_extension
-from fhir_server.teledossier.workflows import RESUME, Step, Workflow, is_live, task_status
+from fhir_server.teledossier.workflows import RESUME, Step, Workflow, is_live, task_status, workflow
 from fhir_server.teledossier.writing import PLATFORM, Author, Moment, Writing
 from profiles.outcomes import Issue, Unprocessable
 
@@ -129,7 +129,9 @@ def _send(making: Making) -> list[str]:
         }
         written.append(key(writing.create(task)))
     if file.answers and file.answers.get("status") != "completed":
-        writing.replace({**file.answers, "status": "completed", "authored": making.moment.occurred})
+        missing = next(missing_answers(workflow(file.workflow).form, file.answers), None)
+        status = "completed" if missing is None else "in-progress"  # a vital emergency goes without waiting
+        writing.replace({**file.answers, "status": status, "authored": making.moment.occurred})
     return written
 
 

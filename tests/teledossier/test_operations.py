@@ -89,6 +89,13 @@ async def started(engine: Engine, by: str = "p08", flow: str = "avis-avc-aigu") 
 
 async def sent(engine: Engine, *recipients: str) -> str:
     """The id of an AVC télédossier sent by p08."""
+    id = await filled(engine, *recipients)
+    await call(engine, "step", "p08", id, code("step", "send"))
+    return id
+
+
+async def filled(engine: Engine, *recipients: str) -> str:
+    """The id of an AVC draft of p08's that lacks nothing."""
     id = await started(engine)
     answers = {
         "resourceType": "QuestionnaireResponse",
@@ -97,7 +104,6 @@ async def sent(engine: Engine, *recipients: str) -> str:
     }
     to = [reference("recipient", one) for one in recipients or ("Organization/neurovasc-tls",)]
     await call(engine, "save", "p08", id, {"name": "answers", "resource": answers}, *to)
-    await call(engine, "step", "p08", id, code("step", "send"))
     return id
 
 
@@ -308,7 +314,9 @@ async def test_a_refused_step_writes_nothing(
 
 async def test_machines_take_over_history(region: Engine) -> None:
     """`who` and `occurred` are a machine's, with the right to write; a reading machine has no step."""
-    id = await sent(region)
+    id = await filled(region)
+    early = {"name": "occurred", "valueDateTime": "2024-08-08T05:30:00+02:00"}
+    await call(region, "step", MACHINE, id, code("step", "send"), reference("who", "Practitioner/p08"), early)
     when = {"name": "occurred", "valueDateTime": "2024-08-08T05:34:00+02:00"}
     with pytest.raises(Invalid):
         await call(region, "step", MACHINE, id, code("step", "read"))
