@@ -37,6 +37,9 @@ from fhir_server.store.files import Files
 from fhir_server.teledossier import membership
 from fhir_server.teledossier.operations import OPERATIONS
 from fhir_server.teledossier.rule import WRITE_RULES
+from profiles.schema import packages
+from profiles.schema.rules.identifier import TEST_SYSTEMS
+from profiles.validation import validator
 from smart_launch import authorization, launch, outbound, signin
 from smart_launch.app import routes as portal
 from smart_launch.app.rendering import render
@@ -67,7 +70,9 @@ class Platform:
 
 def make_engine(settings: Settings, store: Store, trail: Trail | None = None) -> Engine:
     """The FHIR engine with the télédossier's operations and write rules; the caller opens the store."""
+    refused = TEST_SYSTEMS if settings.production else frozenset()
     return Engine(
+        validator=validator(packages.installed(settings.packages_path), refused_systems=refused),
         store=store,
         files=Files(settings.files_path),
         settings=settings,

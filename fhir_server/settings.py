@@ -42,6 +42,8 @@ class Settings:
     max_body: int = 50_000_000
     quiet_seconds: float = 2.0
     log_level: str = "info"
+    mode: str = "auto"
+    packages: str = "var/packages"
 
     @property
     def url(self) -> str:
@@ -60,6 +62,19 @@ class Settings:
     def sqlite_path(self) -> Path:
         """The database file of a sqlite:/// store; relative paths are relative to the working directory."""
         return Path(self.store.removeprefix("sqlite:///"))
+
+    @property
+    def production(self) -> bool:
+        """Whether this is for real people: as `mode` says, else when the outside reaches it by https."""
+        if self.mode == "auto":
+            url = urlsplit(self.url)
+            return url.scheme == "https" and not is_loopback(url.hostname or "")
+        return self.mode == "production"
+
+    @property
+    def packages_path(self) -> Path:
+        """The folder of the installed FHIR packages."""
+        return Path(self.packages)
 
     @property
     def files_path(self) -> Path:
@@ -108,6 +123,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{PREFIX}STORE={settings.store!r}: only sqlite:///PATH or mongodb://HOST/NAME")
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise SettingsError(f"{PREFIX}LOG_LEVEL={settings.log_level!r}: debug, info, warning or error")
+    if settings.mode not in ("auto", "production", "demonstration"):
+        raise SettingsError(f"{PREFIX}MODE={settings.mode!r}: auto, production or demonstration")
     for name in ("port", "dimse_port"):
         if not 0 < getattr(settings, name) < 65536:
             raise SettingsError(f"{PREFIX}{name.upper()}={getattr(settings, name)}: not a port number")

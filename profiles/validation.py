@@ -17,7 +17,7 @@ from typing import Any
 
 from profiles import definitions
 from profiles.codes import CodeChecker, Coding, Verdict
-from profiles.outcomes import Issue
+from profiles.outcomes import Issue, Severity
 from profiles.schema import messages
 from profiles.schema.base import Base
 from profiles.schema.compile import Profiles
@@ -50,27 +50,40 @@ def validate(resource: dict[str, Any], type: str = "") -> list[Issue]:
 @dataclass(frozen=True, slots=True)
 class Validator:
     """Everything that can be judged without a store. Profiles compile when first needed and stay with the
-    Validator, so one is made per server. `strict` makes an extension that no package defines an error."""
+    Validator, so one is made per server. `strict` makes an extension that no package defines an error;
+    `refused_systems` are identifier systems that have no place here, as those of test identities in
+    production."""
 
     profiles: Profiles
     base: Base
     codes: CodeChecker | None = None
     strict: bool = False
+    refused_systems: frozenset[str] = frozenset()
 
     def validate(self, resource: dict[str, Any], type: str = "", profiles: Sequence[str] = ()) -> list[Issue]:
         """All findings, at most 200: of the base, of the profiles in `meta.profile`, and of those named. A
-        resource whose structure is wrong is judged no further."""
+        resource whose structure is wrong is judged no further. A profile that is not known is a warning where
+        the resource declares it, an error where the caller names it."""
         issues = validate(resource, type)
         if any(issue.severity in ("error", "fatal") for issue in issues):
             return issues
         report = Report(issues)
-        context = Context(report, self.profiles, self.codes, resource, resource, strict=self.strict)
+        context = Context(
+            report,
+            self.profiles,
+            self.codes,
+            resource,
+            resource,
+            strict=self.strict,
+            refused_systems=self.refused_systems,
+        )
         item = Item(resource, resource["resourceType"], None, (None, resource["resourceType"], -1))
         self.base.check(item, context)
         for url in dict.fromkeys([*_declared(resource), *profiles]):
             profile = self.profiles.get(url)
             if profile is None:
-                report.note(item.where, messages.unknown_profile(url))
+                severity: Severity = "error" if url in profiles else "warning"
+                report.note(item.where, messages.unknown_profile(url, severity))
             elif not profile.suits(item.type):
                 report.note(item.where, messages.unsuited_profile(url, profile.type))
             else:
@@ -79,11 +92,14 @@ class Validator:
 
 
 def validator(
-    packages: Packages | None = None, codes: CodeChecker | None = None, *, strict: bool = False
+    packages: Packages | None = None,
+    codes: CodeChecker | None = None,
+    *,
+    refused_systems: frozenset[str] = frozenset(),
 ) -> Validator:
     """A Validator over these packages; without any, over what is built in."""
     profiles = Profiles(packages if packages is not None else standard())
-    return Validator(profiles, Base(profiles), codes, strict)
+    return Validator(profiles, Base(profiles), codes, refused_systems=refused_systems)
 
 
 def _declared(resource: dict[str, Any]) -> list[str]:

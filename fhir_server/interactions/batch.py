@@ -13,7 +13,7 @@ from fhir_server.interactions.engine import Engine, Resource
 from fhir_server.interactions.entries import Item, check_offered, is_operation
 from fhir_server.interactions.listing import Entry
 from fhir_server.interactions.update import update, update_matching
-from fhir_server.operations.registry import Level, OperationRequest
+from fhir_server.operations.registry import Level, OperationRequest, parameters_of
 from fhir_server.store.contract import Version
 from profiles.outcomes import NotFound, TeledossierError, Unavailable
 
@@ -86,7 +86,7 @@ async def _operation(engine: Engine, access: Access, item: Item) -> Entry:
     result = await found.handler(
         engine,
         access,
-        OperationRequest(type, id, item.resource or {"resourceType": "Parameters"}, list(item.query)),
+        OperationRequest(type, id, parameters_of(item.resource), list(item.query)),
     )
     kind = next((value for name, value in result.headers.items() if name.lower() == "content-type"), "json")
     if isinstance(result.resource, bytes) and "json" not in kind:

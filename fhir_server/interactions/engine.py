@@ -11,6 +11,7 @@ from fhir_server.operations.registry import Operations
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from fhir_server.store.files import Files
+from profiles.validation import Validator, validator
 
 if TYPE_CHECKING:
     from fhir_server.audit import Trail
@@ -25,7 +26,7 @@ télédossier."""
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The parts an interaction needs. `now` gives UTC microseconds; `write_rules` is by resource type;
-    `trail` writes the AuditEvents, None keeps none (a loader, a test)."""
+    `trail` writes the AuditEvents, None keeps none (a loader, a test); `validator` knows the packages."""
 
     store: Store
     files: Files
@@ -34,3 +35,4 @@ class Engine:
     write_rules: Mapping[str, WriteRule] = field(default_factory=dict)
     operations: Operations = field(default_factory=Operations)
     trail: Trail | None = None
+    validator: Validator = field(default_factory=validator)

@@ -17,7 +17,6 @@ from fhir_server.store.contract import Method, Put, Version
 from fhir_server.store.files import Stored
 from profiles import codec
 from profiles.outcomes import Invalid, Unprocessable
-from profiles.validation import validate
 
 ATTEMPTS = 5
 """How often a write without If-Match is tried again after a lost race before the caller gets a 409."""
@@ -33,9 +32,10 @@ def type_of(resource: object) -> str:
     return type
 
 
-def check(resource: Resource) -> None:
-    """Every error of the base validation at once. Raises Unprocessable."""
-    issues = validate(resource)
+def check(engine: Engine, resource: Resource) -> None:
+    """Every error of the base and of the profiles that the resource declares, at once. Raises
+    Unprocessable."""
+    issues = engine.validator.validate(resource)
     errors = [issue for issue in issues if issue.severity in ("fatal", "error")]
     if errors:
         raise Unprocessable("invalid-resource", errors[0].diagnostics, issues=issues)
@@ -84,7 +84,7 @@ async def draft(
     place not checked yet. `stored` is the file that holds a Binary's bytes already. Raises Unprocessable,
     Invalid, and what the write rule raises."""
     type = type_of(resource)
-    check(resource)
+    check(engine, resource)
     if type == "Binary":
         resource = {**resource, "_data": pointer(stored)} if stored else await filed(engine, resource)
     rule = engine.write_rules.get(type)

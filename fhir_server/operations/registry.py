@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from fhir_server.access import Access
+from profiles.outcomes import Invalid
 
 if TYPE_CHECKING:
     from fhir_server.interactions.engine import Engine
@@ -21,13 +22,14 @@ Level = Literal["system", "type", "instance"]
 class OperationRequest:
     """One call. `type` and `id` are empty above their level; `parameters` is the Parameters resource of the
     body, an empty one for GET; `query` the address's parameters in order; `accept` the request's Accept
-    header."""
+    header; `body` the bytes of a JSON body, for who tells lines and columns."""
 
     type: str = ""
     id: str = ""
     parameters: dict[str, Any] = field(default_factory=lambda: {"resourceType": "Parameters"})
     query: list[tuple[str, str]] = field(default_factory=list)
     accept: str = ""
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,30 @@ class Operations:
     def at(self, level: Level, type: str = "") -> tuple[Operation, ...]:
         """Those offered at that level, for the CapabilityStatement and for naming what exists."""
         return tuple(operation for operation in self.all if operation.level == level and operation.on(type))
+
+
+def parameters_of(sent: dict[str, Any] | None) -> dict[str, Any]:
+    """What was sent as a Parameters: empty for nothing; a resource by itself is the parameter `resource`.
+    Raises Invalid. FHIR R4 operations.html#request"""
+    if sent is None:
+        return {"resourceType": "Parameters"}
+    if sent.get("resourceType") == "Parameters":
+        _check_shape(sent)
+        return sent
+    if not isinstance(sent.get("resourceType"), str):
+        raise Invalid("no-resource-type", "an operation takes a Parameters resource")
+    return {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": sent}]}
+
+
+def _check_shape(parameters: dict[str, Any]) -> None:
+    """So far as every operation relies on it: a list of objects that have a name. Raises Invalid."""
+    pending = [(parameters.get("parameter", []), "Parameters.parameter")]
+    while pending:
+        items, path = pending.pop()
+        if not isinstance(items, list):
+            raise Invalid("bad-parameters", f"{path} is not an array", expression=path)
+        for index, item in enumerate(items):
+            if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+                raise Invalid("bad-parameters", f"{path}[{index}] has no name", expression=f"{path}[{index}]")
+            if "part" in item:
+                pending.append((item["part"], f"{path}[{index}].part"))

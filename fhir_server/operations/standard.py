@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fhir_server.operations import meta, versions
+from fhir_server.operations import meta, validate, versions
 from fhir_server.operations.registry import Operation
 
-STANDARD: tuple[Operation, ...] = (*meta.OPERATIONS, *versions.OPERATIONS)
+STANDARD: tuple[Operation, ...] = (*meta.OPERATIONS, *validate.OPERATIONS, *versions.OPERATIONS)

@@ -86,8 +86,7 @@ def _resource(engine: Engine, type: str) -> dict[str, Any]:
     includes = sorted(p.code for p in parameters if p.type == "reference")
     if includes:
         resource["searchInclude"] = [f"{type}:{code}" for code in includes]
-    offered = [o for level in ("type", "instance") for o in engine.operations.at(level, type)]
-    operations = _operations(offered)
+    operations = _operations([o for level in ("type", "instance") for o in engine.operations.at(level, type)])
     if operations:
         resource["operation"] = operations
     return resource

@@ -16,6 +16,7 @@ from profiles.schema.compile import JUDGED_ELSEWHERE, Profiles, invariant
 from profiles.schema.questionnaire import check_answers, check_expression
 from profiles.schema.report import Message
 from profiles.schema.rules.coding import check_coding
+from profiles.schema.rules.identifier import check_identifier
 from profiles.schema.rules.invariant import Invariant
 from profiles.schema.rules.item import Context, Item, items_of
 from profiles.schema.structures import check_structure
@@ -78,6 +79,8 @@ class Base:
             check_expression(item, context)
         elif item.type == "Coding":
             check_coding(item, context)
+        elif item.type == "Identifier":
+            check_identifier(item, context)
         done: Member | None = None
         for name in item.value:
             member = table.members.get(name)

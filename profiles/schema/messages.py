@@ -152,13 +152,13 @@ def order(step: str, profile: str) -> Message:
     )
 
 
-def unknown_profile(url: str) -> Message:
+def unknown_profile(url: str, severity: Severity = "warning") -> Message:
     return Message(
         "not-found",
         "unknown-profile",
-        f"the profile {url} is not known here, and is not checked; install its package",
-        f"le profil {url} n'est pas connu ici et n'est pas vérifié ; installez son paquet",
-        "warning",
+        f"the profile {url[:300]} is not known here, and is not checked; install its package",
+        f"le profil {url[:300]} n'est pas connu ici et n'est pas vérifié ; installez son paquet",
+        severity,
     )
 
 

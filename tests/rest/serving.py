@@ -16,6 +16,8 @@ from fhir_server.access import SYSTEM, Access
 from fhir_server.access import Scope as Granted
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
+from fhir_server.operations.registry import Operations
+from fhir_server.operations.standard import STANDARD
 from fhir_server.rest.middleware import Figures, Observed, status_routes
 from fhir_server.rest.routes import before
 from fhir_server.settings import Settings
@@ -64,7 +66,9 @@ def make_engine(tmp_path: Path, store: Store, **parts: Any) -> Engine:
         files=str(tmp_path / "files"),
         max_body=1_000_000,
     )
-    return Engine(store, Files(tmp_path / "files"), settings, now, **parts)
+    return Engine(
+        store, Files(tmp_path / "files"), settings, now, **{"operations": Operations(STANDARD), **parts}
+    )
 
 
 def serve(engine: Engine, oauth_uris: Mapping[str, str] | None = None) -> Served:

@@ -135,13 +135,31 @@ async def test_capability_statement_says_what_is_registered(operating: Served) -
     assert "audience" in {p["name"] for p in by_type["ServiceRequest"]["searchParam"]}
 
 
+VALUES = {
+    "date": "2024-01-01",
+    "reference": "Patient/1",
+    "number": "1",
+    "quantity": "1||mg",
+    "special": "44.1|2.1",
+}
+
+
+def asked_with(parameter: Any) -> str:
+    """A value that fits a search parameter; a composite's is one of each part."""
+    if parameter["type"] != "composite":
+        return VALUES.get(parameter["type"], "x")
+    composite = definitions.search_parameter(parameter["definition"])
+    assert composite is not None
+    parts = [definitions.search_parameter(url) for url, _expression in composite.components]
+    return "$".join(VALUES.get(part.type, "x") for part in parts if part is not None)
+
+
 async def test_every_promised_search_parameter_is_answered(operating: Served) -> None:
     """What the statement names is understood, on every type; a positive control that unknown ones are not."""
     statement = (await operating.client(None).get("/metadata")).json()
-    values = {"date": "2024-01-01", "reference": "Patient/1", "number": "1", "quantity": "1||mg"}
     client, asked = operating.client(), 0
     for resource in statement["rest"][0]["resource"]:
-        query = "&".join(f"{p['name']}={values.get(p['type'], 'x')}" for p in resource["searchParam"][:60])
+        query = "&".join(f"{p['name']}={asked_with(p)}" for p in resource["searchParam"][:60])
         response = await client.get(f"/{resource['type']}?{query}&_total=none")
         assert response.status_code == 200, (resource["type"], response.text)
         asked += len(resource["searchParam"][:60])

@@ -35,8 +35,11 @@ def returned(response: Any) -> dict[str, Any]:
     return value
 
 
+NAMES: dict[str, Any] = {"Patient": [{"family": "Fictif"}], "Organization": "Fictive"}
+
+
 async def put(served: Served, type: str, id: str, **labels: Any) -> None:
-    body = {"resourceType": type, "id": id, **({"meta": labels} if labels else {})}
+    body = {"resourceType": type, "id": id, "name": NAMES[type], **({"meta": labels} if labels else {})}
     assert (await served.client().put(f"/{type}/{id}", json=body)).status_code == 201
 
 

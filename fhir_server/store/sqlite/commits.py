@@ -105,7 +105,7 @@ class _Commit:
         many = self.connection.executemany
         for table, rows in self.rows.items():
             if rows:
-                rows.sort()  
+                rows.sort()
                 many(f"INSERT OR IGNORE INTO {table} VALUES({','.join('?' * COLUMNS[table])})", rows)
                 rows.clear()
         if self.texts:

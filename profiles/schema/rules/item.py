@@ -6,7 +6,7 @@ FHIR R4 profiling.html
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from profiles import definitions
@@ -33,7 +33,7 @@ class Item(NamedTuple):
 class Context:
     """One validation under way. `resource` and `root` are %resource and %rootResource; `bundle` the entries
     around, for references; `depth` bounds profiles that lead to profiles; `strict` makes an unknown extension
-    an error."""
+    an error; identifiers of `refused_systems` are errors."""
 
     report: Report
     profiles: Profiles
@@ -43,19 +43,11 @@ class Context:
     bundle: Json | None = None
     depth: int = 0
     strict: bool = False
+    refused_systems: frozenset[str] = frozenset()
 
     def silent(self) -> Context:
         """The same with a report of its own: to ask whether something fits."""
-        return Context(
-            Report(),
-            self.profiles,
-            self.codes,
-            self.resource,
-            self.root,
-            self.bundle,
-            self.depth + 1,
-            self.strict,
-        )
+        return replace(self, report=Report(), depth=self.depth + 1)
 
     def conforms(self, item: Item, profile: Profile) -> bool:
         """Whether an item keeps a profile."""
