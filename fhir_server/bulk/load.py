@@ -2,124 +2,171 @@
 
 Each resource keeps its id and replaces what is stored under it; one that is stored already with the same
 content is counted as unchanged and not written again, so a load that was cut off is simply started once more.
-The last place reached is recorded with each batch, which spares the reading of what is done.
+The last line reached is recorded with the counts after each batch, which spares the reading of what is done.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from fhir_server.access import SYSTEM
-from fhir_server.bulk.sources import Item, items
-from fhir_server.interactions import prepare
-from fhir_server.interactions.engine import Engine, Resource
-from fhir_server.store.contract import Put, Version
+from fhir_server.bulk.preparing import Prepared, Preparer, Ready, Refused, Waiting, content
+from fhir_server.bulk.sources import Chunk, chunks
+from fhir_server.interactions.engine import Engine
+from fhir_server.store.contract import Put, RaceLost, Version
 from profiles import codec
-from profiles.outcomes import Invalid, TeledossierError
+from profiles.outcomes import Conflict, TeledossierError
 
-BATCH = 500
+ATTEMPTS = 5
+REASONS = 100
+NUMBERS = ("created", "updated", "unchanged", "refused")
 Key = tuple[str, str]
+Prepare = Callable[[Iterable[Chunk]], AsyncIterator[tuple[Chunk, list[Prepared]]]]
 
 
 @dataclass(slots=True)
 class Counts:
-    """Resources read from the sources, by outcome. `refused` has (file, place, reason) of each."""
+    """Resources read from the sources, by outcome. `reasons`: (file, place, why) of the first that were
+    refused."""
 
     created: int = 0
     updated: int = 0
     unchanged: int = 0
-    refused: list[tuple[str, int, str]] = field(default_factory=list)
+    refused: int = 0
+    reasons: list[tuple[str, int, str]] = field(default_factory=list)
 
     @property
     def total(self) -> int:
-        return self.created + self.updated + self.unchanged + len(self.refused)
+        return self.created + self.updated + self.unchanged + self.refused
+
+    def numbers(self) -> dict[str, int]:
+        """By name."""
+        return {name: getattr(self, name) for name in NUMBERS}
+
+    def refuse(self, name: str, place: int, reason: str) -> None:
+        """One more; the first reasons are kept, so that memory stays flat."""
+        self.refused += 1
+        if len(self.reasons) < REASONS:
+            self.reasons.append((name, place, reason))
 
 
-async def load(engine: Engine, path: Path, counts: Counts, progress: Callable[[int], None]) -> None:
-    """Load one file. `progress` gets the number of resources done since its last call."""
+async def load(
+    engine: Engine, path: Path, prepare: Prepare, counts: Counts, progress: Callable[[int], None]
+) -> None:
+    """Load one file, its pieces made ready by `prepare`. `progress` gets the number of resources done since
+    its last call."""
     key = _mark(path)
-    state = await engine.store.get_record("load", key) or {"done": 0}
-    done = int(state["done"])
-    source = islice(items(path), done, None)
-    progress(done)
-    while batch := list(islice(source, BATCH)):
-        await _write(engine, path.name, batch, counts)
-        done += len(batch)
-        await engine.store.put_record("load", key, {"done": done})
-        progress(len(batch))
+    loading = _Loading(engine, Preparer(engine), path.name, counts)
+    done = await loading.resumed(key)
+    progress(counts.total)
+    async for chunk, prepared in prepare(chunks(path, done)):
+        before = counts.total
+        await loading.write(prepared)
+        if not chunk.document:
+            await loading.record(key, chunk.last)
+        progress(counts.total - before)
     await engine.store.delete_record("load", key)
 
 
-async def _write(engine: Engine, name: str, batch: list[Item], counts: Counts) -> None:
-    """One batch in one commit. What comes a second time in a batch is in the next commit, so it wins."""
-    rest = batch
-    while rest:
-        now: dict[Key, Item] = {}
-        later: list[Item] = []
-        for item in rest:
-            key = _key(item)
-            if key is None:
-                counts.refused.append((name, item.place, _unnamed(item)))
-            elif key in now:
-                later.append(item)
-            else:
-                now[key] = item
-        await _commit(engine, name, now, counts)
-        rest = later
+@dataclass(slots=True)
+class _Loading:
+    """One file on its way."""
 
+    engine: Engine
+    preparer: Preparer
+    name: str
+    counts: Counts
+    before: dict[str, int] = field(default_factory=dict)
 
-async def _commit(engine: Engine, name: str, batch: dict[Key, Item], counts: Counts) -> None:
-    puts: list[Put] = []
-    current = await engine.store.read_many(list(batch))
-    for key, item in batch.items():
-        assert item.resource is not None  # _key saw it
-        old = current.get(key) or await engine.store.read(*key)
-        if old is not None and old.body is not None and _same(old.body, item.resource):
-            counts.unchanged += 1
-            continue
+    async def resumed(self, key: str) -> int:
+        """The last line an earlier run reached; what it counted counts here."""
+        state = await self.engine.store.get_record("load", key) or {}
+        self.before = self.counts.numbers()
+        for name in NUMBERS:
+            setattr(self.counts, name, self.before[name] + int(state.get(name, 0)))
+        return int(state.get("done", 0))
+
+    async def record(self, key: str, done: int) -> None:
+        """What this file came to until now."""
+        state = {name: number - self.before[name] for name, number in self.counts.numbers().items()}
+        await self.engine.store.put_record("load", key, {"done": done, **state})
+
+    async def write(self, prepared: list[Prepared]) -> None:
+        """One piece, in one commit; what comes a second time in it is in the next commit, so it wins. What
+        waits has its turn after the others."""
+        waiting = [item for item in prepared if isinstance(item, Waiting)]
+        rest: list[Ready] = []
+        for item in prepared:
+            if isinstance(item, Ready):
+                rest.append(item)
+            elif isinstance(item, Refused):
+                self.counts.refuse(self.name, item.place, item.reason)
+        while rest:
+            now: dict[Key, Ready] = {}
+            later: list[Ready] = []
+            for ready in rest:
+                if now.setdefault((ready.put.type, ready.put.id), ready) is not ready:
+                    later.append(ready)
+            await self._commit(now)
+            rest = later
+        if waiting:
+            await self._write_waiting(waiting)
+
+    async def _write_waiting(self, waiting: list[Waiting]) -> None:
+        again = [await self.preparer.resource(item.place, item.resource) for item in waiting]
+        for item in again:
+            if isinstance(item, Waiting):
+                self.counts.refuse(self.name, item.place, "a conditional reference of it matches nothing")
+        await self.write([item for item in again if not isinstance(item, Waiting)])
+
+    async def _commit(self, batch: dict[Key, Ready]) -> None:
+        """As if nothing of it was there; when something is, compared one by one."""
         try:
-            puts.append(await _put(engine, item.resource, key[1], old))
-        except TeledossierError as error:
-            counts.refused.append((name, item.place, str(error)))
-    if puts:
-        await engine.store.commit(puts)
-    counts.created += sum(put.method == "create" for put in puts)
-    counts.updated += sum(put.method == "update" for put in puts)
+            self.counts.created += len(await self.engine.store.commit([each.put for each in batch.values()]))
+            return
+        except RaceLost:
+            pass
+        for _ in range(ATTEMPTS):
+            puts, refused = await self._compared(batch)
+            try:
+                await self.engine.store.commit(puts)
+            except RaceLost:
+                continue
+            for place, reason in refused:
+                self.counts.refuse(self.name, place, reason)
+            self.counts.unchanged += len(batch) - len(puts) - len(refused)
+            self.counts.created += sum(put.method == "create" for put in puts)
+            self.counts.updated += sum(put.method == "update" for put in puts)
+            return
+        raise Conflict("lost-race", f"what {self.name} holds is being changed by others; start again")
+
+    async def _compared(self, batch: dict[Key, Ready]) -> tuple[list[Put], list[tuple[int, str]]]:
+        """The Puts that replace what is there with something else, and what is refused: (place, reason)."""
+        puts: list[Put] = []
+        refused: list[tuple[int, str]] = []
+        current = await self.engine.store.read_many(list(batch))
+        for key, ready in batch.items():
+            old = current.get(key) or await self.engine.store.read(*key)
+            if old is None:
+                puts.append(ready.put)
+            elif not _same(old, ready.put):
+                try:
+                    puts.append(await self._replacing(ready, old))
+                except TeledossierError as error:
+                    refused.append((ready.place, str(error)))
+        return puts, refused
+
+    async def _replacing(self, ready: Ready, old: Version) -> Put:
+        assert ready.put.body is not None
+        return await self.preparer.put(ready.resource or codec.parse(ready.put.body), old)
 
 
-async def _put(engine: Engine, resource: Resource, id: str, old: Version | None) -> Put:
-    """The way of every other write: validation, write rules, index entries."""
-    return await prepare.draft(engine, SYSTEM, resource, id, old=old, at=prepare.moment(engine))
-
-
-def _key(item: Item) -> Key | None:
-    """(type, id) of a resource that has both, else None."""
-    if item.resource is None or not isinstance(item.resource.get("id"), str):
-        return None
-    try:
-        return prepare.type_of(item.resource), item.resource["id"]
-    except Invalid:
-        return None
-
-
-def _unnamed(item: Item) -> str:
-    return str(item.error) if item.error else "has no resourceType or no id; a bulk load keeps ids"
-
-
-def _same(body: bytes, resource: Resource) -> bool:
-    return codec.dump(_content(codec.parse(body))) == codec.dump(_content(resource))
-
-
-def _content(resource: Resource) -> dict[str, Any]:
-    """What a client gave, in one order: without the version and the time that the server sets."""
-    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
-    rest = {k: v for k, v in resource.items() if k != "meta"}
-    return dict(sorted({**rest, **({"meta": meta} if meta else {})}.items()))
+def _same(old: Version, put: Put) -> bool:
+    if old.body is None or put.body is None:
+        return False
+    return content(codec.parse(old.body)) == content(codec.parse(put.body))
 
 
 def _mark(path: Path) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -10,13 +14,24 @@ import click
 from fhir_server import main, settings
 from fhir_server.bulk import sources
 from fhir_server.bulk.load import Counts, load
+from fhir_server.bulk.preparing import Preparer
+from fhir_server.bulk.workers import Workers, here
+from fhir_server.interactions.engine import Engine
+from fhir_server.settings import Settings
 
 SHOWN = 20
+MOST = 8
+
+
+SMALL = 4_000_000  # bytes: below, starting processes takes longer than they save
 
 
 @click.command("load")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-def command(paths: tuple[Path, ...]) -> None:
+@click.option(
+    "--processes", type=click.IntRange(1, 64), help="How many prepare what is written; default: the cores."
+)
+def command(paths: tuple[Path, ...], processes: int | None) -> None:
     """Load NDJSON files or Bundles (also .gz, .bz2, and folders of them) into the store.
 
     Every resource keeps its id. Started again after an interruption, it goes on where it stopped.
@@ -24,26 +39,44 @@ def command(paths: tuple[Path, ...]) -> None:
     files = sources.find(paths)
     if not files:
         raise click.ClickException("nothing to load: no .ndjson, .jsonl or .json file there")
-    counts = asyncio.run(_load(files))
+    if processes is None:
+        small = sum(path.stat().st_size for path in files) < SMALL
+        processes = 1 if small else min(os.cpu_count() or 1, MOST)
+    counts = asyncio.run(_load(files, processes))
     click.echo(
         f"{counts.total} resources: {counts.created} created, {counts.updated} updated, "
-        f"{counts.unchanged} unchanged, {len(counts.refused)} refused"
+        f"{counts.unchanged} unchanged, {counts.refused} refused"
     )
-    for name, place, reason in counts.refused[:SHOWN]:
+    for name, place, reason in counts.reasons[:SHOWN]:
         click.echo(f"  {name}:{place}: {reason}", err=True)
-    if len(counts.refused) > SHOWN:
-        click.echo(f"  … and {len(counts.refused) - SHOWN} more", err=True)
+    if counts.refused > SHOWN:
+        click.echo(f"  … and {counts.refused - SHOWN} more", err=True)
     if counts.refused:
         raise click.exceptions.Exit(1)
 
 
-async def _load(files: list[Path]) -> Counts:
+async def _load(files: list[Path], processes: int) -> Counts:
     counts = Counts()
-    async with main.opened(settings.load()) as platform:
-        for number, path in enumerate(files, 1):
-            label = f"{path.name} ({number}/{len(files)})"
-            with click.progressbar(
-                length=0, label=label, show_eta=False, show_percent=False, show_pos=True
-            ) as bar:
-                await load(platform.engine, path, counts, bar.update)
+    opened = partial(_engine, settings.load())
+    async with opened() as engine:
+        workers = Workers(processes, opened) if processes > 1 else None
+        prepare = workers.prepared if workers else partial(here, Preparer(engine))
+        if workers:
+            workers.start()
+        try:
+            for number, path in enumerate(files, 1):
+                label = f"{path.name} ({number}/{len(files)})"
+                with click.progressbar(
+                    length=0, label=label, show_eta=False, show_percent=False, show_pos=True
+                ) as bar:
+                    await load(engine, path, prepare, counts, bar.update)
+        finally:
+            if workers:
+                workers.stop()
     return counts
+
+
+@asynccontextmanager
+async def _engine(from_settings: Settings) -> AsyncIterator[Engine]:
+    async with main.opened(from_settings) as platform:
+        yield platform.engine

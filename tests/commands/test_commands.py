@@ -89,7 +89,7 @@ def test_load_names_what_it_refuses_and_keeps_the_rest(run: Run, tmp_path: Path)
     for place in (
         "some.ndjson:2:",
         "some.ndjson:3: Patient.gender",
-        "some.ndjson:4: has no resourceType or no id",
+        "some.ndjson:4: has no id",
     ):
         assert place in done.stderr, done.stderr
 
