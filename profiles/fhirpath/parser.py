@@ -235,7 +235,8 @@ class _Parser:
         if token.kind == "special":
             raise _wrong(token.at, f"{token.text} stands at the head of a path only")
         if token.kind == "name":
-            if token.text in _NEVER_NAMES:
+            # After a dot a keyword can only be a name: HL7 itself writes Narrative.div without quotes.
+            if of is None and token.text in _NEVER_NAMES:
                 raise _wrong(token.at, f"{token.text!r} is a keyword")
             name = token.text
         elif token.kind == "quoted":
