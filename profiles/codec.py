@@ -68,16 +68,31 @@ def parse(body: bytes) -> dict[str, Any]:
     commas, lone surrogates), for a root that is not an object, nesting deeper than 100, a repeated name, a
     number out of all measure.
     """
-    if body.startswith(b"\xef\xbb\xbf"):
-        body = body[3:]
-    try:
-        resource: dict[str, Any] = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        _refuse_syntax(body, error)
+    resource: dict[str, Any] = _parse(body)
     if type(resource) is not dict:
         raise Invalid(
             "json-not-an-object", "line 1, column 1: the body is not a JSON object; a FHIR resource is one"
         )
+    return resource
+
+
+def parse_array(body: bytes) -> list[Any]:
+    """One JSON array, as a JSON Patch is. Raises Invalid as `parse` does."""
+    items: list[Any] = _parse(body)
+    if type(items) is not list:
+        raise Invalid("json-not-an-array", "line 1, column 1: the body is not a JSON array")
+    return items
+
+
+def _parse(body: bytes) -> Any:
+    if body.startswith(b"\xef\xbb\xbf"):
+        body = body[3:]
+    try:
+        resource: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        _refuse_syntax(body, error)
+    if type(resource) is not dict and type(resource) is not list:
+        return resource
     squeezed = body.translate(_DIGITS_ALIKE, _SPACES_AND_SIGN)
     _check_shape(body, squeezed, resource)
     if (b'":0' in squeezed or b",0" in squeezed or b"[0" in squeezed) and any(
@@ -140,7 +155,7 @@ def _integer(text: str) -> int | Written:
     return _decimal(text)
 
 
-def _check_shape(body: bytes, squeezed: bytes, resource: dict[str, Any]) -> None:
+def _check_shape(body: bytes, squeezed: bytes, resource: Any) -> None:
     """Refuse excessive depth and repeated names. Depth first: orjson writes no more than 254 levels."""
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
         check_depth(resource)
@@ -149,7 +164,7 @@ def _check_shape(body: bytes, squeezed: bytes, resource: dict[str, Any]) -> None
         _refuse_repeated_names(body.decode("utf-8"))
 
 
-def check_depth(resource: dict[str, Any]) -> None:
+def check_depth(resource: Any) -> None:
     """Raises Invalid beyond the depth that `parse` takes. Level by level, so that neither the stack nor a
     laid-out copy can be blown up."""
     level: list[Any] = [resource]
