@@ -10,7 +10,7 @@ FHIR R4 search.html#composite
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from types import MappingProxyType
@@ -39,6 +39,7 @@ from profiles.outcomes import Invalid
 
 Json = dict[str, Any]
 Reach = Callable[[Json, Json], Iterator[tuple[Any, Convert]]]
+LONGEST = 3  # components of one composite
 MOST = 500  # entries of one composite in one resource
 
 MISPRINTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -49,65 +50,92 @@ MISPRINTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One component below one element: how its values are reached there, and which kind they are."""
+    """One component below one kind of element: the values' kind, and how they are reached. `members`: without
+    any of these the element has none; None when that cannot be told."""
 
     kind: EntryKind
     reach: Reach
+    members: frozenset[str] | None
+
+    def absent(self, element: Json) -> bool:
+        """Whether a glance shows that the element has none."""
+        return self.members is not None and self.members.isdisjoint(element)
+
+    def values(self, element: Json, resource: Json, found: Found) -> tuple[Value, ...]:
+        """What it finds, as entries without names."""
+        scratch = Found(found.fhir_base, found.zone)
+        for value, convert in self.reach(element, resource):
+            convert(value, scratch)
+        return scratch.values(self.kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A composite parameter's way into resources of one type."""
+    """All composites of a type that take their components from one kind of element: (code, places of its
+    components), so that a component of several is read once."""
 
-    code: str
     focus: paths.Branch
     components: tuple[Component, ...]
+    composites: tuple[tuple[str, tuple[int, ...]], ...]
 
     def extract(self, resource: Json, found: Found) -> None:
-        """Adds its entries."""
+        """Adds their entries."""
+        if self.focus.member and self.focus.member not in resource:
+            return
         for element in self.focus.values(resource):
-            if element is None:
+            if element is not None:
+                self._extract(element, resource, found)
+
+    def _extract(self, element: Json, resource: Json, found: Found) -> None:
+        there = [not component.absent(element) for component in self.components]
+        read: dict[int, tuple[Value, ...]] = {}
+        for code, places in self.composites:
+            if not all(there[place] for place in places):
                 continue
-            columns: list[tuple[Value, ...]] = []
-            for component in self.components:
-                column = _values(component, element, resource, found)
-                if not column:
-                    break
-                columns.append(column)
-            else:
-                for values in islice(product(*columns), MOST):
-                    found.composites[self.code, values] = None
+            for place in places:
+                if place not in read:
+                    read[place] = self.components[place].values(element, resource, found)
+            for values in islice(product(*[read[place] for place in places]), MOST):
+                found.composites[code, values] = None
 
 
-def _values(component: Component, element: Json, resource: Json, found: Found) -> tuple[Value, ...]:
-    scratch = Found(found.fhir_base, found.zone)
-    for value, convert in component.reach(element, resource):
-        convert(value, scratch)
-    return scratch.values(component.kind)
+def composed(parameters: Iterable[SearchParameter], type: str) -> tuple[Composed, ...]:
+    """The ways of a type's composites into its resources; one that cannot be indexed here has none."""
+    elements: dict[tuple[object, ...], _Gathered] = {}
+    for parameter in parameters:
+        expressions = MISPRINTED.get(parameter.url) or [expression for _, expression in parameter.components]
+        parts = [definitions.search_parameter(url) for url, _ in parameter.components]
+        kinds = [part.type for part in parts if part is not None and part.type in KIND_OF]
+        if not 1 <= len(parts) == len(kinds) <= LONGEST:
+            continue
+        for focus in paths.foci(parameter.expression, type) or ():
+            key = (parameter.expression, focus.type) if focus.steps else (focus.member, focus.type)
+            gathered = elements.setdefault(key, _Gathered(focus))
+            gathered.add(parameter.code, zip(kinds, expressions, strict=True))
+    return tuple(gathered.done() for gathered in elements.values())
 
 
-def composed(parameter: SearchParameter, type: str) -> Iterator[Composed]:
-    """The ways of a composite into a type; none for one that cannot be indexed here."""
-    expressions = MISPRINTED.get(parameter.url) or [expression for _, expression in parameter.components]
-    parts = [definitions.search_parameter(url) for url, _ in parameter.components]
-    if not 1 <= len(parts) <= 3 or any(part is None or part.type not in KIND_OF for part in parts):
-        return
-    for focus in paths.foci(parameter.expression, type) or ():
-        yield Composed(
-            parameter.code,
-            focus,
-            tuple(
-                Component(KIND_OF[part.type], _reach(part.type, expression, focus.type))
-                for part, expression in zip(parts, expressions, strict=True)
-                if part is not None
-            ),
-        )
+class _Gathered:
+    """A Composed in the making."""
+
+    def __init__(self, focus: paths.Branch) -> None:
+        self.focus = focus
+        self.places: dict[tuple[str, str], int] = {}
+        self.composites: list[tuple[str, tuple[int, ...]]] = []
+
+    def add(self, code: str, components: Iterable[tuple[str, str]]) -> None:
+        places = tuple(self.places.setdefault(each, len(self.places)) for each in components)
+        self.composites.append((code, places))
+
+    def done(self) -> Composed:
+        made = tuple(_component(kind, expression, self.focus.type) for kind, expression in self.places)
+        return Composed(self.focus, made, tuple(self.composites))
 
 
-def _reach(search_type: str, expression: str, type: str) -> Reach:
+def _component(search_type: str, expression: str, type: str) -> Component:
     branches = paths.branches(expression, type)
     if branches is None:
-        return _computed(search_type, expression, type)
+        return Component(KIND_OF[search_type], _computed(search_type, expression, type), None)
     ways: list[tuple[paths.Branch, Convert]] = []
     for branch in branches:
         owner, name = branch.element
@@ -122,7 +150,7 @@ def _reach(search_type: str, expression: str, type: str) -> Reach:
                 if value is not None:
                     yield value, convert
 
-    return reach
+    return Component(KIND_OF[search_type], reach, frozenset(branch.member for branch, _ in ways))
 
 
 def _computed(search_type: str, expression: str, type: str) -> Reach:

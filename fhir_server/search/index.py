@@ -105,12 +105,9 @@ def _compute(computed: _Computed, resource: Json, found: Found) -> None:
 def _plan(type: str) -> _Plan:
     by_member: dict[str, list[_Source]] = {}
     computed = []
-    composites: list[Composed] = []
-    for parameter in definitions.search_parameters(type).values():
-        if not parameter.expression or parameter.code == "_id":
-            continue
-        if parameter.type == "composite":
-            composites += composed(parameter, type)
+    parameters = definitions.search_parameters(type).values()
+    for parameter in parameters:
+        if not parameter.expression or parameter.type == "composite" or parameter.code == "_id":
             continue
         branches = paths.branches(parameter.expression, type)
         if branches is None:
@@ -124,7 +121,7 @@ def _plan(type: str) -> _Plan:
     return _Plan(
         MappingProxyType({m: tuple(sources) for m, sources in by_member.items()}),
         tuple(computed),
-        tuple(composites),
+        composed([each for each in parameters if each.type == "composite"], type),
     )
 
 

@@ -52,20 +52,19 @@ def words_of(text: str) -> str:
     return " ".join(_WORD.findall(fold(text[:LONGEST])))
 
 
-def _gather(value: Any, found: list[str]) -> None:
+def _gather(value: Json, found: list[str]) -> None:
     """Every string and number below, in the order written."""
-    if isinstance(value, dict):
-        extension = "url" in value and len(value) == 2
-        for name, child in value.items():
-            if name not in _UNREAD and not (extension and name == "url"):
-                _gather(child, found)
-    elif isinstance(value, list):
-        for child in value:
-            _gather(child, found)
-    elif isinstance(value, str):
-        found.append(value)
-    elif value is not None and not isinstance(value, bool):
-        found.append(str(value))
+    extension = "url" in value and len(value) == 2
+    for name, child in value.items():
+        if name in _UNREAD or (extension and name == "url"):
+            continue
+        for each in child if isinstance(child, list) else (child,):
+            if isinstance(each, str):
+                found.append(each)
+            elif isinstance(each, dict):
+                _gather(each, found)
+            elif each is not None and not isinstance(each, bool):
+                found.append(str(each))
 
 
 def asked(code: str, text: str) -> Node:
