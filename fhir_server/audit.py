@@ -51,6 +51,7 @@ _ACTIONS = {
     "vread": "R",
     "history-instance": "R",
     "search-type": "E",
+    "search-system": "E",
 }
 _PATIENT = ("patient", "subject")
 

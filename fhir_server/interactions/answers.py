@@ -12,10 +12,10 @@ from fhir_server.interactions.history import history
 from fhir_server.interactions.listing import Entry
 from fhir_server.interactions.prepare import instant
 from fhir_server.interactions.read import not_modified, read
-from fhir_server.interactions.search import search_listing
+from fhir_server.interactions.search import search_compartment, search_listing, search_system
 from fhir_server.interactions.vread import vread
 from fhir_server.store.contract import Version
-from profiles import codec
+from profiles import codec, definitions
 from profiles.outcomes import Invalid, Issue, TeledossierError, operation_outcome
 
 _STATUS = {"create": "201 Created", "update": "200 OK", "delete": "204 No Content"}
@@ -51,7 +51,7 @@ def answer_error(error: TeledossierError) -> Entry:
 
 
 async def do_read(engine: Engine, access: Access, item: Item) -> Entry:
-    """GET and HEAD inside a bundle: read, vread, history of one resource, search of a type."""
+    """GET and HEAD inside a bundle: read, vread, histories, searches."""
     match item.segments:
         case ("_history",) | (_, "_history") | (_, _, "_history"):
             type, id = (*item.segments[:-1], "", "")[:2]
@@ -59,6 +59,12 @@ async def do_read(engine: Engine, access: Access, item: Item) -> Entry:
             return Entry(listing.dump(), response={"status": "200 OK"})
         case (type,):
             listing = await search_listing(engine, access, type, item.query)
+            return Entry(listing.dump(), response={"status": "200 OK"})
+        case (name, id, type) if type == "*" or type in definitions.resource_types():
+            listing = await search_compartment(engine, access, (name, id, type), item.query)
+            return Entry(listing.dump(), response={"status": "200 OK"})
+        case ():
+            listing = await search_system(engine, access, item.query)
             return Entry(listing.dump(), response={"status": "200 OK"})
         case (type, id):
             return _answer_read(engine, item, await read(engine, access, type, id))

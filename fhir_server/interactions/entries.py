@@ -38,7 +38,7 @@ class Item:
 
     @property
     def type(self) -> str:
-        return self.segments[0]
+        return self.segments[0] if self.segments else ""
 
     @property
     def id(self) -> str:
@@ -144,6 +144,8 @@ def _item(index: int, entry: Any, fhir_base: str) -> Item:
 def _check(item: Item) -> None:
     """The address fits the verb and the resource. Raises Invalid."""
     url = f"{item.place}.request.url"
+    if not item.segments and item.query and item.verb in ("GET", "HEAD"):
+        return  # a search of several types
     if not item.segments:
         raise Invalid("bad-url", f"{url} names no resource type", expression=url)
     past = item.segments == ("_history",) and item.verb in ("GET", "HEAD")
@@ -173,7 +175,7 @@ def _check(item: Item) -> None:
 
 def is_operation(item: Item) -> bool:
     """Whether the address ends in `$name`."""
-    return item.segments[-1].startswith("$")
+    return bool(item.segments) and item.segments[-1].startswith("$")
 
 
 def check_offered(item: Item) -> None:

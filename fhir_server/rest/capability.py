@@ -38,7 +38,12 @@ def statement(engine: Engine, oauth_uris: Mapping[str, str] | None) -> bytes:
         "may not be seen is answered like what is not there.",
         "security": _security(oauth_uris),
         "resource": [_resource(engine, type) for type in sorted(definitions.resource_types())],
-        "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
+        "interaction": [
+            {"code": "transaction"},
+            {"code": "batch"},
+            {"code": "history-system"},
+            {"code": "search-system"},
+        ],
     }
     operations = _operations(engine.operations.at("system"))
     if operations:

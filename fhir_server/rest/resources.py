@@ -7,7 +7,7 @@ from fhir_server.interactions import create, delete, history, read, update, vrea
 from fhir_server.interactions.engine import Engine, Resource
 from fhir_server.interactions.entries import parse_query
 from fhir_server.interactions.prepare import type_of
-from fhir_server.interactions.search import search_listing
+from fhir_server.interactions.search import search_compartment, search_listing, search_system
 from fhir_server.interactions.subset import subset_of
 from fhir_server.interactions.visibility import check_id, unknown
 from fhir_server.rest import headers as http
@@ -93,7 +93,31 @@ async def history_of(engine: Engine, call: Call) -> Answer:
 
 
 async def search_type(engine: Engine, call: Call) -> Answer:
-    """GET [type]?… and POST [type]/_search with a form; the form's parameters count like the address's."""
+    """GET [type]?… and POST [type]/_search."""
+    params, lenient = await _asked(call)
+    listing = await search_listing(engine, call.access, call.segments[0], params, lenient=lenient)
+    return Answer(200, pretty(call, listing.dump()))
+
+
+async def search_all(engine: Engine, call: Call) -> Answer:
+    """GET [base]?… and POST [base]/_search."""
+    params, lenient = await _asked(call)
+    listing = await search_system(engine, call.access, params, lenient=lenient)
+    return Answer(200, pretty(call, listing.dump()))
+
+
+async def search_within(engine: Engine, call: Call) -> Answer:
+    """GET [compartment]/[id]/[type]?…, …/*?… and POST with _search behind either, or in place of the star."""
+    params, lenient = await _asked(call)
+    name, id, type = call.segments[:3]
+    path = (name, id, "*" if type == "_search" else type)
+    listing = await search_compartment(engine, call.access, path, params, lenient=lenient)
+    return Answer(200, pretty(call, listing.dump()))
+
+
+async def _asked(call: Call) -> tuple[list[tuple[str, str]], bool]:
+    """The parameters, and whether unknown ones are passed over. A form's parameters count like the
+    address's."""
     check_format(call)
     params = list(call.query)
     if call.method == "POST":
@@ -103,9 +127,7 @@ async def search_type(engine: Engine, call: Call) -> Answer:
         except UnicodeDecodeError as error:
             raise Invalid("not-utf-8", "the form is not UTF-8") from error
     lenient = http.prefer(call.headers).handling == "lenient"
-    search = [(name, value) for name, value in params if name not in ("_format", "_pretty")]
-    listing = await search_listing(engine, call.access, call.segments[0], search, lenient=lenient)
-    return Answer(200, pretty(call, listing.dump()))
+    return [(name, value) for name, value in params if name not in ("_format", "_pretty")], lenient
 
 
 async def create_type(engine: Engine, call: Call) -> Answer:

@@ -21,7 +21,7 @@ from fhir_server.rest.formats import pretty, rendered
 from fhir_server.rest.negotiation import check_format, format_of
 from fhir_server.rest.refusals import not_allowed, unknown_address, unknown_type
 from profiles import definitions
-from profiles.outcomes import NotSupported, TeledossierError
+from profiles.outcomes import TeledossierError
 
 Handler = Callable[[Engine, Call], Awaitable[Answer | binary.FileAnswer]]
 
@@ -44,7 +44,14 @@ _HISTORY: Mapping[str, Handler] = {"GET": resources.history_of, "HEAD": resource
 _VERSION: Mapping[str, Handler] = {"GET": resources.read_version, "HEAD": resources.read_version}
 _BINARY_VERSION: Mapping[str, Handler] = {"GET": binary.read_binary, "HEAD": binary.read_binary}
 _SEARCH: Mapping[str, Handler] = {"POST": resources.search_type}
-_BASE: Mapping[str, Handler] = {"POST": resources.post_bundle}
+_SEARCH_ALL: Mapping[str, Handler] = {"POST": resources.search_all}
+_WITHIN: Mapping[str, Handler] = {"GET": resources.search_within, "HEAD": resources.search_within}
+_SEARCH_WITHIN: Mapping[str, Handler] = {"POST": resources.search_within}
+_BASE: Mapping[str, Handler] = {
+    "GET": resources.search_all,
+    "HEAD": resources.search_all,
+    "POST": resources.post_bundle,
+}
 
 
 def before(app: ASGIApp, engine: Engine, *, oauth_uris: Mapping[str, str] | None = None) -> ASGIApp:
@@ -134,19 +141,23 @@ def _find(call: Call) -> Mapping[str, Handler]:
             return _HISTORY
         case (_, _, "_history", _):
             return _BINARY_VERSION if raw else _VERSION
-        case (_, _, other) if other in definitions.resource_types():
-            raise NotSupported("no-compartments", "compartment search is not offered")
+        case (_, _, other) if other == "*" or other in definitions.resource_types():
+            return _WITHIN
+        case (_, _, "_search") | (_, _, _, "_search"):
+            return _SEARCH_WITHIN
     raise unknown_address()
 
 
 def _system(call: Call) -> Mapping[str, Handler]:
-    if not call.segments and call.method not in ("GET", "HEAD"):
-        return _BASE
     if len(call.segments) > 1:
         raise unknown_address()
-    if call.segments == ("_history",):
-        return _HISTORY
-    raise NotSupported("no-system-level", "search over all types is not offered; name a type")
+    match call.segments:
+        case ("_history",):
+            return _HISTORY
+        case ("_search",):
+            return _SEARCH_ALL
+        case _:
+            return _BASE
 
 
 def _check_type(name: str) -> None:

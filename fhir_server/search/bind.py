@@ -98,12 +98,25 @@ class Binder:
     def _step(self, type: str, step: Step, ways: int) -> Node:
         """`ways` is how often this step may still fan out."""
         match step:
+            case Leaf("_list"):
+                return self._list(step)
             case Leaf():
                 return self._leaf(type, self.parameter(type, step.code), step)
             case ChainStep():
                 return self._chain(type, step, ways)
             case HasStep():
                 return self._has(type, step, ways)
+
+    def _list(self, leaf: Leaf) -> Node:
+        """What a List that this reader may see has as an item. FHIR R4 search.html#list"""
+        if leaf.modifier:
+            raise Invalid("unknown-modifier", "'_list' takes no modifier")
+        ids = tuple(unescaped(value).removeprefix("List/") for value in leaf.values)
+        if any(id.startswith("$") for id in ids):
+            raise Invalid(
+                "no-functional-lists", "'_list' takes the id of a List; none like $current-… is kept"
+            )
+        return Has("List", "item", self.access.restrict("List", Ids(ids)))
 
     def _leaf(self, type: str, parameter: SearchParameter, leaf: Leaf) -> Node:
         code, modifier = leaf.code, leaf.modifier
@@ -245,7 +258,7 @@ class Binder:
         return parameter.targets or tuple(sorted(resource_types()))
 
     def _unknown(self, type: str, code: str, defined: bool) -> str:
-        valid = sorted(name for name, each in self.definitions(type).items() if offered(each))
+        valid = sorted(["_list", *(name for name, each in self.definitions(type).items() if offered(each))])
         why = "is not offered here" if defined else "is not a search parameter of this type"
         meant = "" if defined else _meant(code, valid)
         return f"{type}: '{code}' {why}{meant or '.'} Valid: {', '.join(valid)}"

@@ -48,34 +48,62 @@ class Included:
     cut: bool = False
 
 
-def include(binder: Binder, type: str, name: str, value: str) -> Include:
-    """One `_include` or `_revinclude` parameter, checked. Raises Invalid."""
+def includes(binder: Binder, types: Sequence[str], name: str, value: str) -> list[Include]:
+    """One `_include` or `_revinclude` parameter of a search of these types, checked. `*` alone is each
+    reference of the types searched, or of every type that refers to them. Raises Invalid."""
     what, _, modifier = name.partition(":")
     if modifier not in ("", "iterate", "recurse"):
         raise Invalid("unknown-modifier", f"'{what}' has no modifier ':{modifier}'; it takes :iterate")
-    reverse = what == "_revinclude"
-    parts = value.split(":")
-    if parts == ["*"] and not reverse:
-        parts = [type, "*"]
+    form = _Form(what, what == "_revinclude", bool(modifier))
+    if value == "*":
+        sources = _referring(binder, types) if form.reverse else types
+        return [_include(binder, types, form, [source, "*"]) for source in sources]
+    return [_include(binder, types, form, value.split(":"))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The parameter as it is written."""
+
+    name: str
+    reverse: bool
+    iterate: bool
+
+
+def _referring(binder: Binder, types: Sequence[str]) -> list[str]:
+    """The types that can refer to one of these."""
+    return [
+        source
+        for source in sorted(resource_types())
+        if any(
+            each.type == "reference" and (not each.targets or not set(types).isdisjoint(each.targets))
+            for each in binder.definitions(source).values()
+        )
+    ]
+
+
+def _include(binder: Binder, types: Sequence[str], form: _Form, parts: list[str]) -> Include:
     if len(parts) not in (2, 3) or not all(parts):
         raise Invalid(
             "bad-include",
-            f"'{what}' takes [type]:[reference parameter], [type]:[parameter]:[target type] or [type]:*",
+            f"'{form.name}' takes [type]:[reference parameter], [type]:[parameter]:[target type], [type]:* "
+            "or *",
         )
     source, code, target = parts[0], parts[1], parts[2] if len(parts) == 3 else ""
     for each in filter(None, (source, target)):
         if each not in resource_types():
-            raise Invalid("unknown-type", f"'{what}': '{each}' is not a resource type")
-    if not modifier and not reverse and source != type:
+            raise Invalid("unknown-type", f"'{form.name}': '{each}' is not a resource type")
+    if not form.iterate and not form.reverse and source not in types:
         raise Invalid(
-            "bad-include", f"'_include' starts at {type}; from what comes along use _include:iterate"
+            "bad-include",
+            f"'_include' starts at {' or '.join(types[:5])}; from what comes along use _include:iterate",
         )
-    params, targets = _params(binder, what, source, code)
+    params, targets = _params(binder, form.name, source, code)
     if target and target not in targets:
         raise Invalid("bad-include", f"{source}:{code} does not refer to {target}")
-    if reverse and not modifier and type not in targets:
-        raise Invalid("bad-include", f"{source}:{code} does not refer to {type}")
-    return Include(source, params, frozenset({target}) if target else targets, reverse, bool(modifier))
+    if form.reverse and not form.iterate and targets.isdisjoint(types):
+        raise Invalid("bad-include", f"{source}:{code} does not refer to {' or '.join(types[:5])}")
+    return Include(source, params, frozenset({target}) if target else targets, form.reverse, form.iterate)
 
 
 def _params(binder: Binder, what: str, source: str, code: str) -> tuple[tuple[str, ...], frozenset[str]]:

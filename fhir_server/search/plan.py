@@ -20,7 +20,7 @@ from fhir_server.access import Access
 from fhir_server.search import include
 from fhir_server.search.bind import Binder, Definitions, Unknown
 from fhir_server.search.include import Include
-from fhir_server.search.nodes import And, Everything, Node, Select, Sort
+from fhir_server.search.nodes import And, Everything, Node, Nothing, Select, Sort
 from fhir_server.search.page import Cursor, bound_to, key_of, opened, sealed
 from fhir_server.search.rewrite import simplified
 from fhir_server.store.contract import Store, Version
@@ -82,18 +82,26 @@ def plan(
     now: int | None = None,
     definitions: Definitions = search_parameters,
 ) -> Plan:
-    """`pairs` are the decoded parameters in their order; `now` UTC microseconds. `lenient` passes over
-    unknown parameters; a wrong value or modifier is never passed over, since that would answer with more than
-    was asked for. Raises NotFound (no such type), Invalid."""
+    """A search of one type. `pairs` are the decoded parameters in their order; `now` UTC microseconds.
+    `lenient` passes over unknown parameters; a wrong value or modifier is never passed over, since that would
+    answer with more than was asked for. Raises NotFound (no such type), Invalid."""
     if type not in resource_types():
         raise NotFound("unknown-type", "there is no such resource type")
+    binder = Binder(access, fhir_base, zone, time.time_ns() // 1000 if now is None else now, definitions)
+    return plan_over({type: Everything()}, pairs, binder, lenient=lenient)
+
+
+def plan_over(
+    within: Mapping[str, Node], pairs: Sequence[tuple[str, str]], binder: Binder, *, lenient: bool = False
+) -> Plan:
+    """A search of several types, each narrowed by a condition of its own (a compartment's); what is asked
+    must have a meaning for every one of them. Raises Invalid."""
     if len(pairs) > MOST_PARAMETERS or sum(len(value) for _, value in pairs) > MOST_TEXT:
         raise Invalid(
             "search-too-long",
             f"a search takes at most {MOST_PARAMETERS} parameters and {MOST_TEXT} characters of values",
         )
-    binder = Binder(access, fhir_base, zone, time.time_ns() // 1000 if now is None else now, definitions)
-    reading = _Reading(type, binder)
+    reading = _Reading(tuple(within), binder)
     used, ignored = [], []
     for name, value in pairs:
         try:
@@ -105,8 +113,7 @@ def plan(
         else:
             if name != CURSOR:
                 used.append((name, value))
-    where = simplified(access.restrict(type, And(tuple(reading.nodes)) if reading.nodes else Everything()))
-    select = Select(type, where, reading.sort, reading.count)
+    select = _select(within, reading, binder.access)
     return Plan(
         select,
         tuple(reading.includes),
@@ -119,12 +126,23 @@ def plan(
     )
 
 
+def _select(within: Mapping[str, Node], reading: _Reading, access: Access) -> Select:
+    """Types of which nothing can be found are left out, as long as one remains."""
+    wheres: dict[str, Node] = {
+        type: simplified(access.restrict(type, And((narrowed, *reading.nodes[type]))))
+        for type, narrowed in within.items()
+    }
+    found = [(type, where) for type, where in wheres.items() if not isinstance(where, Nothing)]
+    (type, where), *beside = found or list(wheres.items())[:1]
+    return Select(type, where, reading.sort, reading.count, beside=tuple(beside))
+
+
 class _Reading:
     """The parameters of one search, taken one by one."""
 
-    def __init__(self, type: str, binder: Binder) -> None:
-        self.type, self.binder = type, binder
-        self.nodes: list[Node] = []
+    def __init__(self, types: tuple[str, ...], binder: Binder) -> None:
+        self.types, self.binder = types, binder
+        self.nodes: dict[str, list[Node]] = {type: [] for type in types}
         self.includes: list[Include] = []
         self.sort: tuple[Sort, ...] = ()
         self.count = COUNT
@@ -136,7 +154,7 @@ class _Reading:
         """Raises Unknown, Invalid."""
         match name.partition(":")[0]:
             case "_sort":
-                self.sort += self.binder.sort(self.type, value)
+                self.sort += self._sort(value)
             case "_count":
                 self.count = _count(value)
             case "_total":
@@ -150,13 +168,21 @@ class _Reading:
             case "_elements":
                 self.elements += tuple(part.strip() for part in value.split(",") if part.strip())
             case "_include" | "_revinclude":
-                self.includes.append(include.include(self.binder, self.type, name, value))
+                self.includes += include.includes(self.binder, self.types, name, value)
             case "_cursor":
                 self.cursor = value
             case code if code in IGNORED_HERE:
                 pass
             case _:
-                self.nodes.append(self.binder.bind(self.type, name, value))
+                for type in self.types:
+                    self.nodes[type].append(self.binder.bind(type, name, value))
+
+    def _sort(self, value: str) -> tuple[Sort, ...]:
+        """The keys, which must be of the same kind in every type."""
+        first, *others = (self.binder.sort(type, value) for type in self.types)
+        if any(other != first for other in others):
+            raise Invalid("bad-sort", "'_sort': a key is not of the same kind in all of the types searched")
+        return first
 
 
 def _count(value: str) -> int:
@@ -170,8 +196,8 @@ async def run(store: Store, plan: Plan, access: Access) -> Result:
     select = plan.select
     links = {"self": _query(plan.parameters)}
     if plan.counting:
-        return Result([], [], await store.count(select.type, select.where), links, plan.ignored)
-    bound = bound_to(select.type, plan.parameters)
+        return Result([], [], await _count_all(store, select), links, plan.ignored)
+    bound = bound_to("+".join(type for type, _ in select.searched), plan.parameters)
     cursor = opened(plan.cursor, await key_of(store), bound) if plan.cursor else None
     matches, before, after = await _page(store, select, cursor)
     if before or after:
@@ -184,7 +210,7 @@ async def run(store: Store, plan: Plan, access: Access) -> Result:
     total = None
     if plan.total != "none":
         whole = not (before or after or cursor)
-        total = len(matches) if whole else await store.count(select.type, select.where)
+        total = len(matches) if whole else await _count_all(store, select)
     included = (
         await include.gather(store, access, plan.includes, matches) if plan.includes else include.Included()
     )
@@ -199,6 +225,10 @@ async def run(store: Store, plan: Plan, access: Access) -> Result:
             ),
         )
     return Result(matches, list(included.versions.values()), total, links, issues)
+
+
+async def _count_all(store: Store, select: Select) -> int:
+    return sum([await store.count(type, where) for type, where in select.searched])
 
 
 async def _page(

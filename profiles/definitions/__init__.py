@@ -183,6 +183,12 @@ def search_parameter(url: str) -> SearchParameter | None:
 
 
 @cache
+def compartments() -> frozenset[str]:
+    """The names of the compartments, each a resource type."""
+    return frozenset(_table("compartments"))
+
+
+@cache
 def compartment(name: str) -> Mapping[str, tuple[str, ...]]:
     """Resource type → codes of the parameters that put it into that compartment. FHIR R4
     compartmentdefinition.html"""
