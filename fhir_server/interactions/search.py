@@ -44,6 +44,8 @@ async def search_listing(
 async def search_system(engine: Engine, access: Access, params: Params, *, lenient: bool = False) -> Listing:
     """One page of several types: those of `_type`, or all that the scopes allow to search. A parameter must
     have a meaning for each of them. Raises Invalid, Forbidden, NotFound. FHIR R4 http.html#search"""
+    if not params:
+        raise Invalid("empty-search", "a search over types takes _type, or a parameter that all types have")
     within: dict[str, Node] = dict.fromkeys(sorted(definitions.resource_types()), Everything())
     return await _search_over(engine, access, "", within, params, lenient=lenient)
 

@@ -151,11 +151,11 @@ REQUESTS: list[tuple[str, str, str, dict[str, Any], int, str]] = [
         "limit",
     ),
     ("JSON to _search", "POST", "/Patient/_search", {"json": {}}, 415, "form"),
-    ("system search", "GET", "", {}, 501, "name a type"),
+    ("system search of nothing", "GET", "", {}, 400, "_type"),
     ("system history, unknown parameter", "GET", "/_history?name=x", {}, 400, "_since"),
     ("type history, bad date", "GET", "/Patient/_history?_since=yesterday", {}, 400, "YYYY"),
     ("history, forged cursor", "GET", "/Patient/_history?_cursor=AAAA", {}, 400, "_cursor"),
-    ("compartment", "GET", "/Patient/a/Observation", {}, 501, "compartment"),
+    ("compartment of none", "GET", "/Organization/a/Observation", {}, 404, "compartment"),
     ("no bundle to the base", "POST", "", {"json": {"resourceType": "Patient"}}, 400, "Bundle"),
     ("bundle type", "POST", "", {"json": {"resourceType": "Bundle", "type": "message"}}, 400, "transaction"),
     (
