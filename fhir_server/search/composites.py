@@ -34,7 +34,7 @@ from fhir_server.store.contract import Value
 from profiles import definitions
 from profiles.definitions import SearchParameter
 from profiles.fhirpath import compiler, paths
-from profiles.fhirpath.nodes import Budget, Scope, resource_node
+from profiles.fhirpath.nodes import Environment
 from profiles.outcomes import Invalid
 
 Json = dict[str, Any]
@@ -154,11 +154,10 @@ def _component(search_type: str, expression: str, type: str) -> Component:
 
 
 def _computed(search_type: str, expression: str, type: str) -> Reach:
-    run = compiler.compile_expression(expression)
+    run = compiler.compile(expression)
 
     def reach(element: Json, resource: Json) -> Iterator[tuple[Any, Convert]]:
-        root = resource_node(resource)
-        for value, of_type, _ in run([(element, type, None)], Scope(resource, root, Budget())):
+        for value, of_type, _ in run((element, type, None), Environment(resource=resource)):
             convert = converter("", search_type, of_type.removeprefix("System."), "")
             if convert is not None and value is not None:
                 yield value, convert
