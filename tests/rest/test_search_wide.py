@@ -62,7 +62,7 @@ RESOURCES: list[dict[str, Any]] = [
         "mode": "working",
         "entry": [{"item": {"reference": "Patient/a"}}, {"item": {"reference": "Observation/o2"}}],
     },
-    {"resourceType": "Organization", "id": "out"},
+    {"resourceType": "Organization", "id": "out", "name": "Out"},
 ]
 
 
