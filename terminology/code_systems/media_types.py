@@ -14,7 +14,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&\-^_.+]{0,126}"
 _TYPES = (
     "application|audio|example|font|haptics|image|message|model|multipart|text|video|x-[A-Za-z0-9\\-]{1,60}"
 )
-_VALUE = r"(?:[!#$%&'*+\-.^_`|~A-Za-z0-9]+|\"[^\"\\]*\")"
+_VALUE = r"(?:[^\s;\"][^;\"\x00-\x1f]*|\"[^\"\\]*\")"
 _MEDIA_TYPE = re.compile(rf"(?:{_TYPES})/{_NAME}(?: ?; ?{_NAME}={_VALUE})*", re.ASCII | re.IGNORECASE)
 _SHORT = frozenset({"xml", "json", "ttl", "html"})
 _MOST = 255
