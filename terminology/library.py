@@ -16,16 +16,15 @@ from profiles.schema.packages import BUILT_IN, Package, built_in
 
 Json = dict[str, Any]
 Load = Callable[[], Json]
+Overlay = Mapping[tuple[str, str], Mapping[str, Load]]
+"""(resource type, URL) → version or "" → how to load it."""
 
 
 class Library:
-    """`overlay`: (resource type, URL) → how to load it, with its version or ""; it goes before the packages,
-    which are asked in their order. A version in a canonical URL is preferred, not insisted upon: the one that
-    is there answers for one that is not."""
+    """`overlay` goes before the packages, which are asked in their order. A version in a canonical URL is
+    preferred, not insisted upon: the one that is there answers for one that is not."""
 
-    def __init__(
-        self, packages: Iterable[Package], overlay: Mapping[tuple[str, str], Mapping[str, Load]] | None = None
-    ) -> None:
+    def __init__(self, packages: Iterable[Package], overlay: Overlay | None = None) -> None:
         self.packages = tuple(packages)
         self._overlay = overlay or {}
 
@@ -64,7 +63,11 @@ class Library:
                         _note(found, package.load(url))
         return found
 
-    def overlaid(self, overlay: Mapping[tuple[str, str], Mapping[str, Load]]) -> Library:
+    def overlays(self, type: str, canonical: str) -> bool:
+        """Whether the overlay has such a resource."""
+        return (type, canonical.partition("|")[0]) in self._overlay or (type, canonical) in self._overlay
+
+    def overlaid(self, overlay: Overlay) -> Library:
         """The same packages below another overlay."""
         return Library(self.packages, overlay)
 

@@ -31,9 +31,11 @@ _IMPLICIT = {"http://snomed.info/sct": "?fhir_vs", "http://loinc.org": "/vs"}
 
 @dataclass(frozen=True, slots=True)
 class Terminology:
-    """`Terminology(library)`. What it compiled is kept for as long as it lives."""
+    """`Terminology(library)`. What it compiled is kept for as long as it lives. `below`: the one whose code
+    systems it shares, all that its own library does not replace."""
 
     library: library.Library
+    below: Terminology | None = field(default=None, repr=False)
     _systems: dict[str, System | None] = field(default_factory=dict, repr=False)
     _value_sets: dict[str, ValueSet | None] = field(default_factory=dict, repr=False)
 
@@ -45,7 +47,13 @@ class Terminology:
             self._systems[canonical] = self._load_system(canonical)
         return self._systems[canonical]
 
+    def overlaid(self, overlay: library.Overlay) -> Terminology:
+        """The same, under more resources."""
+        return Terminology(self.library.overlaid(overlay), self)
+
     def _load_system(self, canonical: str) -> System | None:
+        if self.below is not None and not self.library.overlays("CodeSystem", canonical):
+            return self.below.system(canonical)
         resource = self.library.find("CodeSystem", canonical)
         if resource is None or resource.get("content") == "supplement":
             return builtin(canonical.partition("|")[0])

@@ -30,4 +30,6 @@ async def many(
     events: list[Put] = []
     if engine.trail is not None:
         events = engine.trail.of_writes(access, puts, olds or {})
-    return (await engine.store.commit([*puts, *events], unless))[: len(puts)]
+    written = await engine.store.commit([*puts, *events], unless)
+    await engine.held.noted(puts)
+    return written[: len(puts)]

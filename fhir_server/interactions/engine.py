@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fhir_server.access import Access
+from fhir_server.conformance.held import Held
 from fhir_server.operations.registry import Operations
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
@@ -26,7 +27,8 @@ télédossier."""
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The parts an interaction needs. `now` gives UTC microseconds; `write_rules` is by resource type;
-    `trail` writes the AuditEvents, None keeps none (a loader, a test); `validator` knows the packages."""
+    `trail` writes the AuditEvents, None keeps none (a loader, a test); `validator` knows the packages;
+    `held` the definitions that the store has."""
 
     store: Store
     files: Files
@@ -36,3 +38,7 @@ class Engine:
     operations: Operations = field(default_factory=Operations)
     trail: Trail | None = None
     validator: Validator = field(default_factory=validator)
+    held: Held = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "held", Held(self.store))

@@ -1,0 +1,1 @@
+"""What the definitions that this server stores mean for it: terminology and search parameters."""

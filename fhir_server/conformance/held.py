@@ -1,0 +1,158 @@
+"""The definitions that the server stores, current for every request of every process.
+
+A `Snapshot` is what they mean at one moment. `Held.current` gives the newest: a commit that touches a definition
+leaves a mark in the store, and a mark that is not the one last seen (one record read, microseconds) makes the
+next asker read what changed since, and no more. A process that dies between its commit and its mark is found
+out by looking all the same every `LONGEST` seconds.
+
+FHIR R4 conformance-module.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+from fhir_server.store.contract import Past, Put, Store, Version
+from profiles import codec
+from terminology import service
+from terminology.library import Load
+from terminology.service import Terminology
+
+Json = dict[str, Any]
+TYPES = ("CodeSystem", "ValueSet")
+LONGEST = 30.0
+"""Seconds after which a change without a mark is found."""
+_PAGE = 200
+_SMALL = 4_000
+"""Bytes of a body that are kept as they are; larger ones are compressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One stored definition: where it is, its canonical URL, and its body."""
+
+    type: str
+    id: str
+    seq: int
+    url: str
+    version: str
+    body: bytes
+
+    @classmethod
+    def of(cls, version: Version) -> Definition | None:
+        """None for one without a URL: nothing can name it."""
+        assert version.body is not None
+        resource = codec.parse(version.body)
+        url = resource.get("url")
+        if not isinstance(url, str):
+            return None
+        body = version.body if len(version.body) <= _SMALL else zlib.compress(version.body, 3)
+        said = resource.get("version")
+        named = said if isinstance(said, str) else ""
+        return cls(version.type, version.id, version.seq, url, named, body)
+
+    def load(self) -> Json:
+        """The resource."""
+        return codec.parse(self.body if self.body[:1] == b"{" else zlib.decompress(self.body))
+
+
+class Snapshot:
+    """What the stored definitions mean, all of one moment. Nothing in it changes; what it is asked for is
+    worked out once."""
+
+    def __init__(self, definitions: Iterable[Definition], base: Callable[[], Terminology]) -> None:
+        self.definitions = tuple(sorted(definitions, key=lambda each: -each.seq))
+        self._base = base
+
+    @cached_property
+    def terminology(self) -> Terminology:
+        """Stored code systems and value sets before those of the packages; of several with one URL and
+        version the newest."""
+        overlay: dict[tuple[str, str], dict[str, Load]] = {}
+        for each in self.definitions:
+            if each.type in ("CodeSystem", "ValueSet"):
+                overlay.setdefault((each.type, each.url), {}).setdefault(each.version, each.load)
+        return self._base().overlaid(overlay) if overlay else self._base()
+
+
+class Held:
+    """`Held(store)`, one for each process."""
+
+    def __init__(self, store: Store, base: Callable[[], Terminology] = service.standard) -> None:
+        self._store = store
+        self._base = base
+        self._lock = asyncio.Lock()
+        self._found: dict[tuple[str, str], Definition] = {}
+        self._read: int | None = None
+        self._mark: Mapping[str, Any] | None = None
+        self._at = 0.0
+        self._snapshot = Snapshot((), self._standard)
+        self._built: Terminology | None = None
+
+    def _standard(self) -> Terminology:
+        if self._built is None:
+            self._built = self._base()
+        return self._built
+
+    async def current(self) -> Snapshot:
+        """Everything committed before this was called is in it."""
+        mark = await self._store.get_record("definitions", "mark")
+        if not self._stale(mark):
+            return self._snapshot
+        async with self._lock:
+            mark = await self._store.get_record("definitions", "mark")
+            if self._stale(mark):
+                await self._refresh()
+                self._mark, self._at = mark, time.monotonic()
+        return self._snapshot
+
+    def _stale(self, mark: Mapping[str, Any] | None) -> bool:
+        return self._read is None or mark != self._mark or time.monotonic() - self._at > LONGEST
+
+    async def noted(self, puts: Iterable[Put]) -> None:
+        """After a commit: leave the mark if it touched a definition."""
+        if any(put.type in TYPES for put in puts):
+            await self._store.put_record("definitions", "mark", {"mark": uuid4().hex})
+
+    async def _refresh(self) -> None:
+        """Read what changed; make a new snapshot if anything did."""
+        latest = await self._store.latest()
+        changed = False
+        for type in TYPES:
+            if self._read is None:
+                async for version in self._store.scan(type):
+                    changed = self._take(version) or changed
+            else:
+                changed = await self._take_since(type, self._read) or changed
+        self._read = latest
+        if changed:
+            self._snapshot = Snapshot(self._found.values(), self._standard)
+
+    async def _take_since(self, type: str, read: int) -> bool:
+        """The newest version of each resource written after the seq `read`."""
+        newest: dict[str, Version] = {}
+        before: int | None = None
+        while True:
+            page = await self._store.history(Past((type,), count=_PAGE, before=before))
+            for version in page:
+                if version.seq > read:
+                    newest.setdefault(version.id, version)
+            if len(page) < _PAGE or page[-1].seq <= read:
+                break
+            before = page[-1].seq
+        return any([self._take(version) for version in newest.values()])
+
+    def _take(self, version: Version) -> bool:
+        key = (version.type, version.id)
+        made = Definition.of(version) if version.body is not None else None
+        if made is not None:
+            self._found[key] = made
+            return True
+        return self._found.pop(key, None) is not None
