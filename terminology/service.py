@@ -15,10 +15,11 @@ from itertools import islice
 from typing import Any, Literal
 
 from profiles.codes import Coding, Verdict
-from terminology import library
 from terminology.code_systems.builtin import builtin
 from terminology.code_systems.concept import Concept, System
 from terminology.code_systems.listed import Listed
+from terminology.library import Library, Overlay
+from terminology.library import standard as standard_library
 from terminology.value_sets.compile import Compiler
 from terminology.value_sets.filters import CannotJudge
 from terminology.value_sets.value_set import Member, ValueSet
@@ -34,7 +35,7 @@ class Terminology:
     """`Terminology(library)`. What it compiled is kept for as long as it lives. `below`: the one whose code
     systems it shares, all that its own library does not replace."""
 
-    library: library.Library
+    library: Library
     below: Terminology | None = field(default=None, repr=False)
     _systems: dict[str, System | None] = field(default_factory=dict, repr=False)
     _value_sets: dict[str, ValueSet | None] = field(default_factory=dict, repr=False)
@@ -47,7 +48,7 @@ class Terminology:
             self._systems[canonical] = self._load_system(canonical)
         return self._systems[canonical]
 
-    def overlaid(self, overlay: library.Overlay) -> Terminology:
+    def overlaid(self, overlay: Overlay) -> Terminology:
         """The same, under more resources."""
         return Terminology(self.library.overlaid(overlay), self)
 
@@ -189,4 +190,4 @@ def _plain(text: str) -> str:
 
 def standard() -> Terminology:
     """Over what is built in."""
-    return Terminology(library.standard())
+    return Terminology(standard_library())

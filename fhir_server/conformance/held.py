@@ -1,9 +1,9 @@
 """The definitions that the server stores, current for every request of every process.
 
-A `Snapshot` is what they mean at one moment. `Held.current` gives the newest: a commit that touches a definition
-leaves a mark in the store, and a mark that is not the one last seen (one record read, microseconds) makes the
-next asker read what changed since, and no more. A process that dies between its commit and its mark is found
-out by looking all the same every `LONGEST` seconds.
+A `Snapshot` is what they mean at one moment. `Held.current` gives the newest: a commit that touches a
+definition leaves a mark in the store, and a mark that is not the one last seen (one record read,
+microseconds) makes the next asker read what changed since, and no more. A process that dies between its
+commit and its mark is found out by looking all the same every `LONGEST` seconds.
 
 FHIR R4 conformance-module.html
 """
@@ -147,7 +147,8 @@ class Held:
             if len(page) < _PAGE or page[-1].seq <= read:
                 break
             before = page[-1].seq
-        return any([self._take(version) for version in newest.values()])
+        taken = [self._take(version) for version in newest.values()]
+        return any(taken)
 
     def _take(self, version: Version) -> bool:
         key = (version.type, version.id)

@@ -13,6 +13,8 @@ from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from fhir_server.store.files import Files
 from profiles.validation import Validator, validator
+from terminology import library
+from terminology.service import Terminology
 
 if TYPE_CHECKING:
     from fhir_server.audit import Trail
@@ -41,4 +43,8 @@ class Engine:
     held: Held = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "held", Held(self.store))
+        object.__setattr__(self, "held", Held(self.store, self._packaged))
+
+    def _packaged(self) -> Terminology:
+        """The terminology of what is built in and of the installed packages."""
+        return Terminology(library.installed(self.settings.packages_path))

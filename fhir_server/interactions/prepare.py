@@ -6,6 +6,7 @@ Nothing here writes: create, update, delete and the bundle commit what this prep
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from fhir_server.access import Access
@@ -17,6 +18,7 @@ from fhir_server.store.contract import Method, Put, Version
 from fhir_server.store.files import Stored
 from profiles import codec
 from profiles.outcomes import Invalid, Unprocessable
+from profiles.validation import Validator
 
 ATTEMPTS = 5
 """How often a write without If-Match is tried again after a lost race before the caller gets a 409."""
@@ -32,10 +34,15 @@ def type_of(resource: object) -> str:
     return type
 
 
-def check(engine: Engine, resource: Resource) -> None:
+async def judge(engine: Engine) -> Validator:
+    """The engine's validator, asking the terminology as it is now."""
+    return replace(engine.validator, codes=(await engine.held.current()).terminology)
+
+
+async def check(engine: Engine, resource: Resource) -> None:
     """Every error of the base and of the profiles that the resource declares, at once. Raises
     Unprocessable."""
-    issues = engine.validator.validate(resource)
+    issues = (await judge(engine)).validate(resource)
     errors = [issue for issue in issues if issue.severity in ("fatal", "error")]
     if errors:
         raise Unprocessable("invalid-resource", errors[0].diagnostics, issues=issues)
@@ -84,7 +91,7 @@ async def draft(
     place not checked yet. `stored` is the file that holds a Binary's bytes already. Raises Unprocessable,
     Invalid, and what the write rule raises."""
     type = type_of(resource)
-    check(engine, resource)
+    await check(engine, resource)
     if type == "Binary":
         resource = {**resource, "_data": pointer(stored)} if stored else await filed(engine, resource)
     rule = engine.write_rules.get(type)

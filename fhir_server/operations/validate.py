@@ -32,7 +32,7 @@ async def validate(engine: Engine, access: Access, request: OperationRequest) ->
         return _told(_deletion(access, request))
     if resource is None:
         raise Invalid("no-resource", "there is nothing to validate: send the resource, or name an instance")
-    strict = replace(engine.validator, strict=True)
+    strict = replace(await prepare.judge(engine), strict=True)
     issues = await asyncio.to_thread(strict.validate, resource, request.type, profiles)
     if request.id and sent is not None and sent.get("id") != request.id:
         text = "the id of the resource is not the id of the address"
