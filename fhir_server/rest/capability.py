@@ -7,6 +7,7 @@ FHIR R4 capabilitystatement.html; SMART App Launch 2.2 conformance.html
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,10 +15,11 @@ from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.prepare import instant
 from fhir_server.operations.registry import Operation
 from fhir_server.search.bind import offered
-from profiles import codec, definitions
+from profiles import codec, definitions, packages
 
 _OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_OURS = "https://teledossier.example/fhir"
 _INTERACTIONS = (
     "read",
     "vread",
@@ -54,10 +56,12 @@ def statement(engine: Engine, oauth_uris: Mapping[str, str] | None) -> bytes:
             "status": "active",
             "date": instant(engine.now()),
             "kind": "instance",
+            "instantiates": [f"{_OURS}/CapabilityStatement/teledossier"],
             "software": {"name": "Télédossier", "version": _version()},
             "implementation": {"description": "Télédossier", "url": engine.settings.fhir_base},
             "fhirVersion": definitions.FHIR_VERSION,
             "format": ["application/fhir+json", "json", "application/fhir+xml", "xml"],
+            "implementationGuide": [f"{_OURS}/ImplementationGuide/teledossier"],
             "rest": [rest],
         }
     )
@@ -88,6 +92,8 @@ def _resource(engine: Engine, type: str) -> dict[str, Any]:
             if offered(parameter)
         ],
     }
+    if profiles := _profiles().get(type):
+        resource["supportedProfile"] = list(profiles)
     includes = sorted(p.code for p in parameters if p.type == "reference")
     if includes:
         resource["searchInclude"] = [f"{type}:{code}" for code in includes]
@@ -95,6 +101,16 @@ def _resource(engine: Engine, type: str) -> dict[str, Any]:
     if operations:
         resource["operation"] = operations
     return resource
+
+
+@cache
+def _profiles() -> Mapping[str, tuple[str, ...]]:
+    """The guide's profiles by resource type."""
+    found: dict[str, tuple[str, ...]] = {}
+    for one in packages.resources():
+        if one["resourceType"] == "StructureDefinition" and one["type"] != "Extension":
+            found[one["type"]] = (*found.get(one["type"], ()), one["url"])
+    return found
 
 
 def _operations(offered: Any) -> list[dict[str, str]]:
@@ -106,7 +122,7 @@ def _operations(offered: Any) -> list[dict[str, str]]:
 
 
 def _definition(name: str) -> str:
-    return f"https://teledossier.example/fhir/OperationDefinition/{name}"
+    return f"{_OURS}/OperationDefinition/{name}"
 
 
 def _security(oauth_uris: Mapping[str, str] | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from profiles.packages.making import others, structures, vocabularies, workflows
+from profiles.packages.making import conformance, others, structures, vocabularies, workflows
 from profiles.packages.making.common import Json
 
 _MAKERS = (
@@ -16,10 +16,14 @@ _MAKERS = (
     workflows.questionnaires,
     workflows.plan_definitions,
     others.search_parameters,
+    others.operations,
+    others.topics,
+    conformance.capability_statement,
 )
 
 
 def definitions() -> Iterator[Json]:
-    """Every definition of the guide."""
-    for maker in _MAKERS:
-        yield from maker()
+    """Every definition of the guide, the guide's own resource last."""
+    made = [one for maker in _MAKERS for one in maker()]
+    yield from made
+    yield conformance.implementation_guide(made)

@@ -37,7 +37,15 @@ def test_what_is_committed_is_what_the_sources_say() -> None:
 
 @pytest.mark.parametrize("resource", packages.resources(), ids=name)
 def test_each_definition_is_valid_without_a_warning(resource: dict[str, Any], judge: Validator) -> None:
-    assert judge.validate(resource) == []
+    """A topic is written with extensions of later versions of FHIR, which no package here defines."""
+    issues = judge.validate(resource)
+    known_remarks = (
+        {f"Basic.extension[{place}]" for place, _ in enumerate(resource["extension"])}
+        if resource["resourceType"] == "Basic"
+        else set()
+    )
+    assert {one.expression for one in issues if one.slug == "unknown-extension"} == known_remarks
+    assert [one for one in issues if one.slug != "unknown-extension" or one.severity == "error"] == []
 
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=name)
