@@ -25,6 +25,7 @@ COMMANDS = {
     "client": "accounts of machines: add, list, remove",
     "dpi": "hospital records that may launch the portal: add, list, remove",
     "token": "an access token for scripts",
+    "package": "FHIR packages: install, list, remove",
     "check": "integrity of store and files",
 }
 

@@ -118,7 +118,9 @@ def standard() -> Packages:
 
 
 def installed(folder: Path) -> Packages:
-    """What is built in, and every package installed in `folder`, in the order of their names."""
+    """R4 core, then every package installed in `folder` in the order of their names, then FR Core: an
+    installed edition goes before the one that is built in, but nothing before the standard itself."""
     names = sorted(folder.glob("*.zip")) if folder.is_dir() else []
     more = [Package(path.stem, lambda path=path: path.open("rb")) for path in names]  # type: ignore[misc]
-    return Packages([built_in(name) for name in BUILT_IN] + more, own.resources())
+    core, *others = (built_in(name) for name in BUILT_IN)
+    return Packages([core, *more, *others], own.resources())
