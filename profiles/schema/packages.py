@@ -8,6 +8,7 @@ FHIR R4 references.html#canonical; profiling.html
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
@@ -33,7 +34,8 @@ class Package:
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
         try:
-            return zipfile.ZipFile(self._open())
+            with self._open() as file:
+                return zipfile.ZipFile(io.BytesIO(file.read()))  # no file stays open
         except (OSError, zipfile.BadZipFile):
             raise Invalid("bad-package", f"the installed package {self.name} cannot be read") from None
 
