@@ -48,8 +48,6 @@ from smart_launch.authorization.discovery import ENDPOINTS
 from smart_launch.guard import Guard
 from smart_launch.signin.local import SignIn
 from smart_launch.signin.session import Sessions
-from terminology import library
-from terminology.service import Terminology
 
 
 def now() -> int:
@@ -74,11 +72,7 @@ def make_engine(settings: Settings, store: Store, trail: Trail | None = None) ->
     """The FHIR engine with the télédossier's operations and write rules; the caller opens the store."""
     refused = TEST_SYSTEMS if settings.production else frozenset()
     return Engine(
-        validator=validator(
-            packages.installed(settings.packages_path),
-            Terminology(library.installed(settings.packages_path)),
-            refused_systems=refused,
-        ),
+        validator=validator(packages.installed(settings.packages_path), refused_systems=refused),
         store=store,
         files=Files(settings.files_path),
         settings=settings,
