@@ -10,12 +10,14 @@ from fhir_server.interactions.answers import answer_error, answer_version, as_en
 from fhir_server.interactions.create import create, create_unless
 from fhir_server.interactions.delete import delete, delete_matching
 from fhir_server.interactions.engine import Engine, Resource
-from fhir_server.interactions.entries import Item, check_offered, is_operation
+from fhir_server.interactions.entries import Item, is_operation
 from fhir_server.interactions.listing import Entry
+from fhir_server.interactions.patch import patch, patch_matching
 from fhir_server.interactions.update import update, update_matching
 from fhir_server.operations.registry import Level, OperationRequest, parameters_of
 from fhir_server.store.contract import Version
 from profiles.outcomes import NotFound, TeledossierError, Unavailable
+from profiles.patch import of_resource
 
 _TOGETHER = 16
 """Entries of one kind run side by side, so that their commits share the store's group commit."""
@@ -48,7 +50,6 @@ async def batch(
 async def _one(engine: Engine, access: Access, item: Item, returning: str) -> Entry:
     if is_operation(item):
         return await _operation(engine, access, item)
-    check_offered(item)
     if item.verb in ("GET", "HEAD"):
         return await do_read(engine, access, item)
     if item.verb == "DELETE":
@@ -64,6 +65,8 @@ async def _one(engine: Engine, access: Access, item: Item, returning: str) -> En
     assert item.resource is not None
     if item.verb == "PUT":
         return answer_version(engine, await _update(engine, access, item, item.resource), returning)
+    if item.verb == "PATCH":
+        return answer_version(engine, await _patch(engine, access, item, item.resource), returning)
     if item.if_none_exist is None:
         return answer_version(engine, await create(engine, access, item.resource), returning)
     version, made = await create_unless(engine, access, item.resource, item.if_none_exist)
@@ -74,6 +77,15 @@ async def _update(engine: Engine, access: Access, item: Item, resource: Resource
     if item.condition is not None:
         return await update_matching(engine, access, resource, item.condition, if_match=item.if_match)
     return await update(engine, access, {**resource, "id": item.id}, if_match=item.if_match)
+
+
+async def _patch(engine: Engine, access: Access, item: Item, resource: Resource) -> Version:
+    document = of_resource(resource)
+    if item.condition is not None:
+        return await patch_matching(
+            engine, access, item.type, item.condition, document, if_match=item.if_match
+        )
+    return await patch(engine, access, item.type, item.id, document, if_match=item.if_match)
 
 
 async def _operation(engine: Engine, access: Access, item: Item) -> Entry:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote
 from fhir_server.interactions.engine import Resource
 from fhir_server.interactions.visibility import ID
 from profiles import definitions
-from profiles.outcomes import Invalid, NotSupported
+from profiles.outcomes import Invalid
 
 VERBS = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
 _WRITES = ("DELETE", "PUT", "PATCH")
@@ -155,11 +155,16 @@ def _check(item: Item) -> None:
         raise Invalid("bad-url", f"{url} names neither an id nor a condition", expression=url)
     if item.verb in _WRITES and len(item.segments) == 2 and item.query:
         raise Invalid("bad-url", f"{url} names an id and a condition: one of them", expression=url)
-    if item.verb in ("POST", "PUT") and item.resource is None:
+    if item.verb in ("POST", "PUT", "PATCH") and item.resource is None:
         raise Invalid("no-resource", f"{item.place} has no resource", expression=item.place)
     if item.resource is None or is_operation(item):
         return
     type = item.resource.get("resourceType")
+    if item.verb == "PATCH":
+        if type not in ("Binary", "Parameters"):
+            text = f"{item.place}: a patch is a Parameters or a Binary resource"
+            raise Invalid("bad-patch", text, expression=item.place)
+        return
     if type != item.type:
         raise Invalid("wrong-type", f"{url} and the type of the resource differ", expression=url)
     if item.verb == "POST" and len(item.segments) != 1:
@@ -176,9 +181,3 @@ def _check(item: Item) -> None:
 def is_operation(item: Item) -> bool:
     """Whether the address ends in `$name`."""
     return bool(item.segments) and item.segments[-1].startswith("$")
-
-
-def check_offered(item: Item) -> None:
-    """Raises NotSupported for what the standard names and this server does not do inside a bundle."""
-    if item.verb == "PATCH":
-        raise NotSupported("no-patch", f"{item.place}: PATCH is not offered", expression=item.place)

@@ -18,12 +18,14 @@ from fhir_server.interactions import commit, prepare
 from fhir_server.interactions.answers import answer_error, answer_version, do_read
 from fhir_server.interactions.condition import the_one
 from fhir_server.interactions.engine import Engine, Resource
-from fhir_server.interactions.entries import Item, check_offered, is_operation, parse_query
+from fhir_server.interactions.entries import Item, is_operation, parse_query
 from fhir_server.interactions.links import conditional, relinked, resolver
 from fhir_server.interactions.listing import Entry
+from fhir_server.interactions.patch import changed, the_match
 from fhir_server.interactions.update import check_free, check_match, matched_id
-from fhir_server.interactions.visibility import check_place, find, require, sees_all, unknown
+from fhir_server.interactions.visibility import check_place, current, find, require, sees_all, unknown
 from fhir_server.store.contract import Put, RaceLost, Unless, Version
+from fhir_server.store.files import Stored
 from profiles.outcomes import (
     Conflict,
     Invalid,
@@ -33,7 +35,9 @@ from profiles.outcomes import (
     TeledossierError,
     Unprocessable,
 )
+from profiles.patch import of_resource
 
+_LETTERS = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}
 _BREATH = 50
 """After so many entries the event loop gets a turn: a large bundle must not stop the others' requests."""
 
@@ -58,7 +62,6 @@ async def transaction(
     """The answers in the order of the entries. Raises what the first failing step raises; nothing is written
     then."""
     for item in items:
-        check_offered(item)
         _check_scope(access, item)
     _check_urls(items)
     for _ in range(prepare.ATTEMPTS):
@@ -83,7 +86,7 @@ def _check_scope(access: Access, item: Item) -> None:
     if item.verb in ("GET", "HEAD"):
         require(access, item.type, "s" if len(item.segments) == 1 else "r")
     else:
-        require(access, item.type, {"POST": "c", "PUT": "u", "DELETE": "d"}[item.verb])
+        require(access, item.type, _LETTERS[item.verb])
 
 
 def _check_urls(items: Sequence[Item]) -> None:
@@ -119,9 +122,9 @@ async def _identify(engine: Engine, access: Access, items: Sequence[Item], plan:
                 raise _twice(item)
         elif item.verb == "POST":
             plan.ids[item.index] = str(uuid4())
-        elif item.verb in ("PUT", "DELETE"):
+        elif item.verb in ("PUT", "PATCH", "DELETE"):
             await _named(engine, access, item, plan)
-        if item.verb in ("PUT", "DELETE") and item.index in plan.ids:
+        if item.verb in ("PUT", "PATCH", "DELETE") and item.index in plan.ids:
             if (item.type, plan.ids[item.index]) in written:
                 raise _twice(item)
             written.add((item.type, plan.ids[item.index]))
@@ -134,7 +137,10 @@ def _twice(item: Item) -> Invalid:
 
 
 async def _named(engine: Engine, access: Access, item: Item, plan: _Plan) -> None:
-    old = await find(engine, access, item.type, item.id)
+    if item.verb == "PATCH":
+        old: Version | None = await current(engine, access, item.type, item.id)
+    else:
+        old = await find(engine, access, item.type, item.id)
     check_match(item.type, item.id, old, item.if_match)
     plan.ids[item.index] = item.id
     _keep(access, item, old, plan)
@@ -157,6 +163,8 @@ async def _condition(
         if old is None:
             return
         id = old.id
+    elif item.verb == "PATCH":
+        id = the_match(item.type, old).id
     else:
         assert item.resource is not None
         id = matched_id(item.resource, old)
@@ -210,12 +218,13 @@ async def _prepare(engine: Engine, access: Access, items: Sequence[Item], plan: 
             await asyncio.sleep(0)
         if item.verb == "DELETE" and (old := plan.found.get(item.index)) is not None and old.body is not None:
             plan.puts[item.index] = prepare.tombstone(old, at)
-        if item.verb not in ("POST", "PUT") or item.index in plan.matched:
+        if item.verb not in ("POST", "PUT", "PATCH") or item.index in plan.matched:
             continue
         try:
-            resource = _resolved(item, plan)
             old = plan.found.get(item.index)
-            put = await prepare.draft(engine, access, resource, plan.ids[item.index], old=old, at=at)
+            resource, stored = _resolved(item, plan) if item.verb != "PATCH" else _patched(item, plan)
+            id = plan.ids[item.index]
+            put = await prepare.draft(engine, access, resource, id, old=old, at=at, stored=stored)
         except Unprocessable as error:
             issues.extend(in_bundle(issue, item) for issue in error.issues)
             continue
@@ -233,7 +242,13 @@ async def _prepare(engine: Engine, access: Access, items: Sequence[Item], plan: 
         await check_place(engine, access, put, puts)
 
 
-def _resolved(item: Item, plan: _Plan) -> Resource:
+def _patched(item: Item, plan: _Plan) -> tuple[Resource, Stored | None]:
+    """The stored version as patched, its links to other entries resolved. A urn that it had already stays."""
+    resource, stored = changed(of_resource(item.resource), plan.found[item.index])
+    return relinked(resource, resolver(plan.known, ""))[0], stored
+
+
+def _resolved(item: Item, plan: _Plan) -> tuple[Resource, None]:
     assert item.resource is not None
     resource, lost = relinked(item.resource, resolver(plan.known, item.full_url))
     if lost:
@@ -251,7 +266,7 @@ def _resolved(item: Item, plan: _Plan) -> Resource:
                 for path in lost
             ],
         )
-    return resource
+    return resource, None
 
 
 def placed_in(path: str, item: Item) -> str:

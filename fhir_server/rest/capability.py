@@ -15,7 +15,7 @@ from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.prepare import instant
 from fhir_server.operations.registry import Operation
 from fhir_server.search.bind import offered
-from profiles import codec, definitions, packages
+from profiles import codec, definitions, packages, patch
 
 _OAUTH = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
@@ -24,6 +24,7 @@ _INTERACTIONS = (
     "read",
     "vread",
     "update",
+    "patch",
     "delete",
     "history-instance",
     "history-type",
@@ -61,6 +62,7 @@ def statement(engine: Engine, oauth_uris: Mapping[str, str] | None) -> bytes:
             "implementation": {"description": "Télédossier", "url": engine.settings.fhir_base},
             "fhirVersion": definitions.FHIR_VERSION,
             "format": ["application/fhir+json", "json", "application/fhir+xml", "xml"],
+            "patchFormat": list(patch.FORMATS),
             "implementationGuide": [f"{_OURS}/ImplementationGuide/teledossier"],
             "rest": [rest],
         }

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from fhir_server.rest.answer import Answer
 from fhir_server.store.contract import RaceLost
-from profiles import codec
+from profiles import codec, patch
 from profiles.outcomes import Conflict, Invalid, Issue, TeledossierError, operation_outcome
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ def _headers(error: TeledossierError) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     if error.status == 405:
         return {"Allow": str(getattr(error, "allow", ""))}
+    if error.slug == "patch-format":
+        return {"Accept-Patch": ", ".join(patch.FORMATS)}  # RFC 5789 §2.2
     if error.status == 503:
         return {"Retry-After": "1"}
     return {}

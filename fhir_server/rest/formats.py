@@ -16,8 +16,9 @@ from fhir_server.rest.answer import Answer, Call
 from fhir_server.rest.body import whole
 from fhir_server.rest.errors import outcome_of
 from fhir_server.rest.negotiation import Format, body_format, format_of, wants_pretty
-from profiles import codec, xml
+from profiles import codec, patch, xml
 from profiles.outcomes import Invalid, TeledossierError
+from profiles.patch import Patch
 
 FHIR_XML = "application/fhir+xml; charset=utf-8"
 _THREAD_FROM = 100_000
@@ -35,6 +36,12 @@ async def read(format: Format, body: bytes) -> Resource:
     if format == "xml" and len(body) >= _THREAD_FROM:
         return await asyncio.to_thread(xml.parse, body)
     return _PARSERS[format](body)
+
+
+async def patch_in(engine: Engine, call: Call) -> Patch:
+    """The body as a patch. Raises UnsupportedMedia, TooLarge, Invalid (with line and column)."""
+    body = await whole(call, engine.settings.max_body)
+    return patch.read(call.headers.get("content-type", ""), body)
 
 
 def pretty(call: Call, body: bytes) -> bytes:

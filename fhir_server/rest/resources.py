@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fhir_server import bundle
-from fhir_server.interactions import create, delete, history, read, update, vread
+from fhir_server.interactions import create, delete, history, patch, read, update, vread
 from fhir_server.interactions.engine import Engine, Resource
 from fhir_server.interactions.entries import parse_query
 from fhir_server.interactions.prepare import type_of
@@ -13,7 +13,7 @@ from fhir_server.interactions.visibility import check_id, unknown
 from fhir_server.rest import headers as http
 from fhir_server.rest.answer import Answer, Call
 from fhir_server.rest.body import whole
-from fhir_server.rest.formats import pretty, resource_in
+from fhir_server.rest.formats import patch_in, pretty, resource_in
 from fhir_server.rest.negotiation import check_form, check_format
 from fhir_server.store.contract import Version
 from profiles import codec
@@ -168,6 +168,27 @@ async def update_type(engine: Engine, call: Call) -> Answer:
     _check_type(resource, type)
     version = await update.update_matching(engine, call.access, resource, condition, if_match=demanded)
     return written_out(engine, call, version, made=version.method == "create")
+
+
+async def patch_instance(engine: Engine, call: Call) -> Answer:
+    """PATCH [type]/[id]"""
+    check_format(call)
+    _refuse_parameters(call)
+    type, id = call.segments
+    demanded = http.demanded(call.headers)
+    document = await patch_in(engine, call)
+    version = await patch.patch(engine, call.access, type, id, document, if_match=demanded)
+    return written_out(engine, call, version, made=False)
+
+
+async def patch_type(engine: Engine, call: Call) -> Answer:
+    """PATCH [type]?…: the one resource that matches."""
+    check_format(call)
+    type, condition = call.segments[0], _condition(call)
+    demanded = http.demanded(call.headers)
+    document = await patch_in(engine, call)
+    version = await patch.patch_matching(engine, call.access, type, condition, document, if_match=demanded)
+    return written_out(engine, call, version, made=False)
 
 
 async def delete_type(engine: Engine, call: Call) -> Answer:

@@ -30,12 +30,14 @@ _TYPE: Mapping[str, Handler] = {
     "HEAD": resources.search_type,
     "POST": resources.create_type,
     "PUT": resources.update_type,
+    "PATCH": resources.patch_type,
     "DELETE": resources.delete_type,
 }
 _INSTANCE: Mapping[str, Handler] = {
     "GET": resources.read_instance,
     "HEAD": resources.read_instance,
     "PUT": resources.update_instance,
+    "PATCH": resources.patch_instance,
     "DELETE": resources.delete_instance,
 }
 _BINARY_TYPE: Mapping[str, Handler] = {**_TYPE, "POST": binary.create_binary}

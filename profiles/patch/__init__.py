@@ -58,7 +58,7 @@ def read(content_type: str, body: bytes) -> Patch:
     """The patch in a body. Raises UnsupportedMedia naming what is read, Invalid for what is no patch."""
     reader = READERS.get(content_type.partition(";")[0].strip().lower())
     if reader is None:
-        raise UnsupportedMedia("content-type", f"this patch format is not read; send {', '.join(FORMATS)}")
+        raise UnsupportedMedia("patch-format", f"this patch format is not read; send {', '.join(FORMATS)}")
     return reader(body)
 
 

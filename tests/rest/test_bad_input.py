@@ -63,7 +63,7 @@ REQUESTS: list[tuple[str, str, str, dict[str, Any], int, str]] = [
     ("huge version", "GET", "/Patient/a/_history/" + "9" * 30, {}, 404, "not known"),
     ("unknown version", "GET", "/Patient/a/_history/9", {}, 404, "not known"),
     ("method on type", "DELETE", "/Patient", {}, 400, "neither an id nor a condition"),
-    ("method on instance", "PATCH", "/Patient/a", {}, 405, "PUT"),
+    ("method on instance", "POST", "/Patient/a", {}, 405, "PATCH"),
     ("method on metadata", "POST", "/metadata", {}, 405, "GET"),
     ("html out", "GET", "/Patient/a", {"headers": {"Accept": "text/html"}}, 406, "application/fhir+json"),
     (
