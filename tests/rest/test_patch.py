@@ -91,26 +91,114 @@ REFUSED: list[tuple[str, str, bytes, str, dict[str, str], int, str]] = [
     ("no such resource", "/Patient/none", BODIES[JSON_PATCH], JSON_PATCH, {}, 404, "no-such-resource"),
     ("no id", "/Patient/a_b", BODIES[JSON_PATCH], JSON_PATCH, {}, 404, "no-such-resource"),
     ("stale", "/Patient/a", BODIES[JSON_PATCH], JSON_PATCH, {"If_Match": 'W/"7"'}, 412, "stale-version"),
-    ("If-None-Match", "/Patient/a", BODIES[JSON_PATCH], JSON_PATCH, {"If_None_Match": "*"}, 412, "already-there"),
+    (
+        "If-None-Match",
+        "/Patient/a",
+        BODIES[JSON_PATCH],
+        JSON_PATCH,
+        {"If_None_Match": "*"},
+        412,
+        "already-there",
+    ),
     ("bad If-Match", "/Patient/a", BODIES[JSON_PATCH], JSON_PATCH, {"If_Match": "seven"}, 400, "bad-etag"),
     ("format", "/Patient/a", b"active=false", "text/plain", {}, 415, "patch-format"),
     ("no format", "/Patient/a", b"[]", "", {}, 415, "patch-format"),
-    ("a resource", "/Patient/a", json.dumps(PATIENT).encode(), "application/fhir+json", {}, 400, "bad-patch"),
+    (
+        "a resource",
+        "/Patient/a",
+        json.dumps(PATIENT).encode(),
+        "application/fhir+json",
+        {},
+        400,
+        "resource-type-mismatch",
+    ),
     ("no JSON", "/Patient/a", b"[{]", JSON_PATCH, {}, 400, "json-syntax"),
     ("no XML", "/Patient/a", b"<diff>", "application/xml-patch+xml", {}, 400, "xml-syntax"),
-    ("entities", "/Patient/a", b'<!DOCTYPE d [<!ENTITY a "b">]><diff/>', "application/xml-patch+xml", {}, 400, "xml-doctype"),
+    (
+        "entities",
+        "/Patient/a",
+        b'<!DOCTYPE d [<!ENTITY a "b">]><diff/>',
+        "application/xml-patch+xml",
+        {},
+        400,
+        "xml-doctype",
+    ),
     ("too large", "/Patient/a", b"[" + b" " * 1_000_001 + b"]", JSON_PATCH, {}, 413, "body-too-large"),
-    ("test fails", "/Patient/a", ops({"op": "test", "path": "/active", "value": False}), JSON_PATCH, {}, 422, "patch-failed"),
-    ("second fails", "/Patient/a", ops({"op": "remove", "path": "/active"}, {"op": "remove", "path": "/active"}), JSON_PATCH, {}, 422, "patch-failed"),
-    ("invalid then", "/Patient/a", ops({"op": "add", "path": "/active", "value": "perhaps"}), JSON_PATCH, {}, 422, "bad-format"),
-    ("unknown element then", "/Patient/a", ops({"op": "add", "path": "/colour", "value": "red"}), JSON_PATCH, {}, 422, "unknown-element"),
-    ("id", "/Patient/a", ops({"op": "replace", "path": "/id", "value": "b"}), JSON_PATCH, {}, 422, "patch-protected"),
-    ("type", "/Patient/a", ops({"op": "replace", "path": "/resourceType", "value": "Group"}), JSON_PATCH, {}, 422, "patch-protected"),
-    ("version", "/Patient/a", ops({"op": "replace", "path": "/meta/versionId", "value": "9"}), JSON_PATCH, {}, 422, "patch-protected"),
+    (
+        "test fails",
+        "/Patient/a",
+        ops({"op": "test", "path": "/active", "value": False}),
+        JSON_PATCH,
+        {},
+        422,
+        "patch-failed",
+    ),
+    (
+        "second fails",
+        "/Patient/a",
+        ops({"op": "remove", "path": "/active"}, {"op": "remove", "path": "/active"}),
+        JSON_PATCH,
+        {},
+        422,
+        "patch-failed",
+    ),
+    (
+        "invalid then",
+        "/Patient/a",
+        ops({"op": "add", "path": "/active", "value": "perhaps"}),
+        JSON_PATCH,
+        {},
+        422,
+        "bad-format",
+    ),
+    (
+        "unknown element then",
+        "/Patient/a",
+        ops({"op": "add", "path": "/colour", "value": "red"}),
+        JSON_PATCH,
+        {},
+        422,
+        "unknown-element",
+    ),
+    (
+        "id",
+        "/Patient/a",
+        ops({"op": "replace", "path": "/id", "value": "b"}),
+        JSON_PATCH,
+        {},
+        422,
+        "patch-protected",
+    ),
+    (
+        "type",
+        "/Patient/a",
+        ops({"op": "replace", "path": "/resourceType", "value": "Group"}),
+        JSON_PATCH,
+        {},
+        422,
+        "patch-protected",
+    ),
+    (
+        "version",
+        "/Patient/a",
+        ops({"op": "replace", "path": "/meta/versionId", "value": "9"}),
+        JSON_PATCH,
+        {},
+        422,
+        "patch-protected",
+    ),
     ("a parameter", "/Patient/a?active=true", BODIES[JSON_PATCH], JSON_PATCH, {}, 400, "id-and-condition"),
     ("no condition", "/Patient", BODIES[JSON_PATCH], JSON_PATCH, {}, 400, "no-condition"),
     ("no match", "/Patient?identifier=urn:x|9", BODIES[JSON_PATCH], JSON_PATCH, {}, 404, "no-match"),
-    ("several match", "/Patient?identifier=urn:y|1", BODIES[JSON_PATCH], JSON_PATCH, {}, 412, "several-match"),
+    (
+        "several match",
+        "/Patient?identifier=urn:y|1",
+        BODIES[JSON_PATCH],
+        JSON_PATCH,
+        {},
+        412,
+        "several-match",
+    ),
 ]
 
 
@@ -145,9 +233,7 @@ async def test_of_what_matches(stored: Served) -> None:
 async def test_with_a_version_one_of_several_wins_without_it_all_do(stored: Served) -> None:
     """http.html#concurrency"""
     add = ops({"op": "add", "path": "/name/0/given/-", "value": "X"})
-    raced = await asyncio.gather(
-        *(patch(stored, "/Patient/a", add, If_Match='W/"1"') for _ in range(4))
-    )
+    raced = await asyncio.gather(*(patch(stored, "/Patient/a", add, If_Match='W/"1"') for _ in range(4)))
     assert sorted(each.status_code for each in raced) == [200, 412, 412, 412]
     free = await asyncio.gather(*(patch(stored, "/Patient/a", add) for _ in range(3)))
     assert [each.status_code for each in free] == [200, 200, 200]
@@ -164,7 +250,9 @@ async def test_rights_are_those_of_update(stored: Served) -> None:
         for path in ("/Patient/a", "/Patient?identifier=urn:x|1"):
             response = await client.patch(path, content=BODIES[JSON_PATCH], headers=headers)
             assert response.status_code == status, response.text
-    changed = ops({"op": "replace", "path": "/extension/0/valueReference/reference", "value": "Practitioner/p2"})
+    changed = ops(
+        {"op": "replace", "path": "/extension/0/valueReference/reference", "value": "Practitioner/p2"}
+    )
     request = {
         "resourceType": "ServiceRequest",
         "id": "r",
@@ -182,7 +270,9 @@ async def test_rights_are_those_of_update(stored: Served) -> None:
     moved = await stored.client(person).patch("/ServiceRequest/r", content=changed, headers=headers)
     assert (moved.status_code, slugs(moved)) == (403, ["not-in-audience"])
     hold = ops({"op": "replace", "path": "/status", "value": "on-hold"})
-    assert (await stored.client(person).patch("/ServiceRequest/r", content=hold, headers=headers)).status_code == 200
+    assert (
+        await stored.client(person).patch("/ServiceRequest/r", content=hold, headers=headers)
+    ).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["batch", "transaction"])
@@ -194,7 +284,9 @@ async def test_in_a_bundle(stored: Served, kind: str, media_type: str) -> None:
     assert statuses(answer) == ["200", "200"], answer.text
     assert answer.json()["entry"][0]["response"]["etag"] == 'W/"2"'
     assert answer.json()["entry"][1]["resource"]["active"] is False
-    again = await post(stored, bundle(kind, entry("PATCH", "Patient?identifier=urn:x|1", parameters(DEACTIVATE))))
+    again = await post(
+        stored, bundle(kind, entry("PATCH", "Patient?identifier=urn:x|1", parameters(DEACTIVATE)))
+    )
     assert (statuses(again), again.json()["entry"][0]["response"]["etag"]) == (["200"], 'W/"3"')
 
 
@@ -202,10 +294,20 @@ IN_BUNDLES: list[tuple[str, dict[str, Any], int, str]] = [
     ("fails", in_bundle("Patient/a", ops({"op": "remove", "path": "/z"})), 422, "patch-failed"),
     ("no such resource", in_bundle("Patient/none", b"[]"), 404, "no-such-resource"),
     ("stale", in_bundle("Patient/a", b"[]", ifMatch='W/"7"'), 412, "stale-version"),
-    ("invalid then", in_bundle("Patient/a", ops({"op": "add", "path": "/active", "value": 1})), 422, "bad-format"),
+    (
+        "invalid then",
+        in_bundle("Patient/a", ops({"op": "add", "path": "/active", "value": 1})),
+        422,
+        "bad-format",
+    ),
     ("protected", in_bundle("Patient/a", ops({"op": "remove", "path": "/id"})), 422, "patch-protected"),
     ("format", in_bundle("Patient/a", b"[]", "text/plain"), 415, "patch-format"),
-    ("no base64", entry("PATCH", "Patient/a", {"resourceType": "Binary", "contentType": JSON_PATCH, "data": "*"}), 400, "bad-base64"),
+    (
+        "no base64",
+        entry("PATCH", "Patient/a", {"resourceType": "Binary", "contentType": JSON_PATCH, "data": "*"}),
+        400,
+        "bad-base64",
+    ),
     ("no patch", entry("PATCH", "Patient/a", PATIENT), 400, "bad-patch"),
     ("no resource", entry("PATCH", "Patient/a"), 400, "no-resource"),
     ("no match", in_bundle("Patient?identifier=urn:x|9", b"[]"), 404, "no-match"),
@@ -213,7 +315,9 @@ IN_BUNDLES: list[tuple[str, dict[str, Any], int, str]] = [
 
 
 @pytest.mark.parametrize("case", IN_BUNDLES, ids=[case[0] for case in IN_BUNDLES])
-async def test_what_is_refused_in_a_bundle(stored: Served, case: tuple[str, dict[str, Any], int, str]) -> None:
+async def test_what_is_refused_in_a_bundle(
+    stored: Served, case: tuple[str, dict[str, Any], int, str]
+) -> None:
     """http.html#trules: a transaction writes nothing then; a batch goes on."""
     _, wrong, status, slug = case
     good = entry("PUT", "Patient/b", {**PATIENT, "id": "b"})
@@ -227,12 +331,19 @@ async def test_what_is_refused_in_a_bundle(stored: Served, case: tuple[str, dict
 async def test_a_patch_may_refer_to_other_entries(stored: Served) -> None:
     """http.html#trules: links are resolved in what a patch brings, too; nothing is written twice."""
     urn = "urn:uuid:00000000-0000-4000-8000-000000000007"
-    organization = {**entry("POST", "Organization", {"resourceType": "Organization", "name": "O"}), "fullUrl": urn}
+    organization = {
+        **entry("POST", "Organization", {"resourceType": "Organization", "name": "O"}),
+        "fullUrl": urn,
+    }
     link = ops({"op": "add", "path": "/managingOrganization", "value": {"reference": urn}})
     value = {"valueReference": {"reference": urn}}
     ways = [
         in_bundle("Patient/a", link),
-        entry("PATCH", "Patient/a", parameters(operation("replace", "Patient.managingOrganization", value=value))),
+        entry(
+            "PATCH",
+            "Patient/a",
+            parameters(operation("replace", "Patient.managingOrganization", value=value)),
+        ),
     ]
     for way in ways:
         answer = await post(stored, bundle("transaction", organization, way))
@@ -240,7 +351,9 @@ async def test_a_patch_may_refer_to_other_entries(stored: Served) -> None:
         made = answer.json()["entry"][0]["response"]["location"].split("/")[-3]
         read = (await stored.client().get("/Patient/a")).json()
         assert read["managingOrganization"] == {"reference": f"Organization/{made}"}
-    twice = await post(stored, bundle("transaction", in_bundle("Patient/a", b"[]"), entry("DELETE", "Patient/a")))
+    twice = await post(
+        stored, bundle("transaction", in_bundle("Patient/a", b"[]"), entry("DELETE", "Patient/a"))
+    )
     assert (twice.status_code, slugs(twice)) == (400, ["duplicate-entry"])
 
 
