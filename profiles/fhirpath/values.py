@@ -125,6 +125,9 @@ def distinct(collection: Collection, evaluation: Evaluation) -> Collection:
     if len(collection) < 2:
         return collection
     evaluation.spend(len(collection))
+    outlines = [_outline(node, evaluation) for node in collection]
+    if len(set(outlines)) == len(outlines):
+        return collection
     seen: set[Hashable] = set()
     found: Collection = []
     for node in collection:
@@ -133,6 +136,19 @@ def distinct(collection: Collection, evaluation: Evaluation) -> Collection:
             seen.add(mark)
             found.append(node)
     return found
+
+
+def _outline(node: Node, evaluation: Evaluation) -> Hashable:
+    """Equal for nodes that are equal, and seldom for others: of an object only its own texts and lengths, so
+    that telling large elements apart does not mean to read them whole."""
+    value = node[0]
+    if not isinstance(value, dict) or value_of(node).kind:
+        return key(node, evaluation)
+    evaluation.spend(len(value))
+    return frozenset(
+        (name, of if isinstance(of, str) else len(of) if isinstance(of, list) else None)
+        for name, of in value.items()
+    )
 
 
 def equal(left: Collection, right: Collection, evaluation: Evaluation) -> bool | None:

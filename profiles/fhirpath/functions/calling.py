@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from profiles.fhirpath.nodes import Collection, Node, Scope, boolean, known_type
 from profiles.fhirpath.parser import type_name
-from profiles.fhirpath.syntax import Expression
-from profiles.fhirpath.values import Value, named, single, value_of
+from profiles.fhirpath.syntax import Constant, Expression
+from profiles.fhirpath.values import Value, is_text, named, single, value_of
 from profiles.outcomes import Invalid
 
 Run = Callable[[Collection, Scope], Collection]
@@ -89,14 +89,27 @@ def on_text(
     return valued(name, least, most, run)
 
 
-def test_on_text(name: str, least: int, most: int, function: Callable[[str, list[Any]], bool]) -> TestBuilder:
-    """As `on_text`, with a truth for its result."""
+def test_on_text(name: str, least: int, most: int, judge: Callable[[str, list[Any]], bool]) -> TestBuilder:
+    """As `on_text`, with a truth for its result, and a short way for arguments that are written as texts."""
 
-    def run(found: Collection, arguments: list[Collection], scope: Scope) -> bool | None:
-        given = _text_and_values(name, found, arguments, scope)
-        return None if given is None else function(given[0], given[1])
+    def builder(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Test:
+        count(name, arguments, least, most)
+        runs = [compile.run(argument) for argument in arguments]
+        written = [one.value for one in arguments if isinstance(one, Constant) and one.type == "String"]
+        is_written = len(written) == len(arguments)
 
-    return valued_test(name, least, most, run)
+        def test(focus: Collection, scope: Scope) -> bool | None:
+            found = of(focus, scope)
+            if is_written and len(found) == 1 and is_text(found[0]):
+                text: str = found[0][0]
+                scope.evaluation.spend(1 + len(text) // 64)
+                return judge(text, written)
+            given = _text_and_values(name, found, [run(focus, scope) for run in runs], scope)
+            return None if given is None else judge(*given)
+
+        return test
+
+    return builder
 
 
 def as_run(test: Test) -> Run:

@@ -56,11 +56,30 @@ def _replace(text: str, values: list[Any], scope: Scope) -> Collection:
 
 
 @lru_cache(maxsize=512)
-def _pattern(source: str) -> Any:
+def _test(source: str, method: str) -> Callable[[str], bool]:
+    """A pattern that is only asked whether it fits: on bytes and without groups, a tenth of the time."""
+    find = getattr(_pattern(source, captures=False), method)
+    return lambda text: find(_encoded(text)) is not None
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; a lone half of a surrogate pair, as JSON can hold, becomes bytes that fit no character."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _check_unicode(text: str) -> None:
+    """Raises Invalid for half a surrogate pair, which RE2 cannot be handed."""
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise Invalid("fhirpath-type", "a text with half a surrogate pair is no Unicode")
+
+
+@lru_cache(maxsize=512)
+def _pattern(source: str, *, captures: bool) -> Any:
     if len(source) > MAX_PATTERN:
         raise Invalid("fhirpath-regex", f"a regular expression has at most {MAX_PATTERN} characters here")
+    _check_unicode(source)
     options = re2.Options()
-    options.log_errors, options.dot_nl = False, True
+    options.log_errors, options.dot_nl, options.never_capture = False, True, not captures
     try:
         return re2.compile(_CODE_POINT.sub(r"\\x{\1}", source), options)
     except re2.error:
@@ -71,15 +90,13 @@ def _pattern(source: str) -> Any:
 
 def _matched(name: str, method: str) -> TestBuilder:
     """A pattern that is written in the expression is compiled with it."""
-    general = test_on_text(
-        name, 1, 1, lambda text, values: getattr(_pattern(words(values[0], name)), method)(text) is not None
-    )
+    general = test_on_text(name, 1, 1, lambda text, values: _test(words(values[0], name), method)(text))
 
     def builder(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Test:
         match arguments:
             case (Constant("String", str(source)),):
-                find = getattr(_pattern(source), method)
-                return test_on_text(name, 0, 0, lambda text, values: find(text) is not None)(of, (), compile)
+                fits = _test(source, method)
+                return test_on_text(name, 0, 0, lambda text, values: fits(text))(of, (), compile)
         return general(of, arguments, compile)
 
     return builder
@@ -89,8 +106,9 @@ def _replace_matches(text: str, values: list[Any], scope: Scope) -> Collection:
     source, new = words(values[0], "replaceMatches"), words(values[1], "replaceMatches")
     if not source:
         return text_node(text, scope.evaluation)
+    _check_unicode(text)
     pieces, at, length = [], 0, 0
-    for match in _pattern(source).finditer(text):
+    for match in _pattern(source, captures=True).finditer(text):
         piece = text[at : match.start()] + _expanded(new, match)
         length += len(piece)
         if length > MAX_TEXT:
@@ -114,7 +132,7 @@ def _expanded(template: str, match: Any) -> str:
 
 
 def _encode(text: str, values: list[Any], scope: Scope) -> Collection:
-    data = text.encode()
+    data = _encoded(text)
     match values[0]:
         case "base64":
             return text_node(base64.b64encode(data).decode(), scope.evaluation)
