@@ -110,7 +110,7 @@ class _Compiler:
     def run(self, tree: Expression) -> Run:
         """The closure of one tree."""
         if self.keeps and _is_work(tree) and _is_fixed(tree):
-            return _kept(self._run(tree))
+            return _kept(self._run(tree), _mark(tree))
         return self._run(tree)
 
     def _run(self, tree: Expression) -> Run:
@@ -119,6 +119,8 @@ class _Compiler:
                 return _constant(tree)
             case Member(of, name):
                 return _head(name) if of is None else _member(self._run(of), name)
+            case Call(_, "descendants", ()) if self.keeps and _is_fixed(tree):
+                return _kept(functions.build("descendants", self._run(tree.of), (), self), _mark(tree))
             case Call(of, name, arguments):
                 return self._call(of, name, arguments)
             case Item(of, index):
@@ -193,9 +195,13 @@ def _totals(tree: Expression) -> bool:
     return tree == Special("total") or any(map(_totals, parts(tree)))
 
 
-def _kept(run: Run) -> Run:
-    mark = id(run)
+@lru_cache(maxsize=4096)
+def _mark(tree: Expression) -> object:
+    """One for all trees that are equal: parts that an expression repeats are worked out once."""
+    return object()
 
+
+def _kept(run: Run, mark: object) -> Run:
     def kept(focus: Collection, scope: Scope) -> Collection:
         memory = scope.evaluation.memory
         if memory is None:

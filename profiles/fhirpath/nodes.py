@@ -73,7 +73,7 @@ class Evaluation:
         self.resource = resource
         self.root = resource if environment.root is None else environment.root
         self.moment: datetime | None = None
-        self.memory: dict[int, Collection] | None = None
+        self.memory: dict[object, Collection] | None = None
 
     def spend(self, items: int) -> None:
         """Raises Invalid (`fhirpath-too-costly`) when the work is over the limit."""

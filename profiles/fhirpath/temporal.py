@@ -27,6 +27,10 @@ _DATE = re.compile(
 _EARLIEST, _LATEST = 14 * 3600, 12 * 3600
 """How far a moment of unknown offset can lie before and after the same clock reading in UTC, in seconds."""
 
+_Instant = tuple[int, str]
+"""Whole seconds from a fixed origin and the digits after them, without zeros at the end: compared as such."""
+_LAST = "9" * 50
+
 _SECONDS: Mapping[str, int] = MappingProxyType({
     "week": 604_800, "wk": 604_800, "day": 86_400, "d": 86_400, "hour": 3600, "h": 3600,
     "minute": 60, "min": 60, "second": 1, "s": 1,
@@ -159,28 +163,25 @@ def _last_day(year: int, month: int) -> int:
     return (date(year, month + 1, 1) - timedelta(days=1)).day
 
 
-def _start(moment: Moment) -> Fraction:
-    """Seconds from a fixed origin to the start of what the moment stands for, in UTC when it has an
-    offset."""
+def _start(moment: Moment) -> _Instant:
+    """The start of what the moment stands for, in UTC when it has an offset."""
     if moment.kind == "Time":
         hour, minute, second = (*moment.parts, 0, 0)[:3]
         days = 0
     else:
         year, month, day, hour, minute, second = (*moment.parts, *_LOW[len(moment.parts) :])
         days = date(year, month, day).toordinal()
-    seconds = Fraction(days * 86_400 + hour * 3600 + minute * 60 + second)
-    if moment.fraction:
-        seconds += Fraction(int(moment.fraction[:40]), 10 ** len(moment.fraction[:40]))
+    seconds = days * 86_400 + hour * 3600 + minute * 60 + second
     if moment.zone not in ("", "Z"):
         offset = int(moment.zone[1:3]) * 3600 + int(moment.zone[4:6]) * 60
         seconds -= -offset if moment.zone[0] == "-" else offset
-    return seconds
+    return seconds, moment.fraction.rstrip("0")
 
 
-def _range(moment: Moment, other: Moment) -> tuple[Fraction, Fraction]:
+def _range(moment: Moment, other: Moment) -> tuple[_Instant, _Instant]:
     """First and last moment it can stand for, beside another that may have an offset where this has none."""
-    start = _start(moment)
-    end = start
+    start, fraction = _start(moment)
+    end, last = start, fraction
     if moment.kind == "Time":
         end += (3599, 59, 0)[len(moment.parts) - 1]
     elif len(moment.parts) < 6:
@@ -191,10 +192,10 @@ def _range(moment: Moment, other: Moment) -> tuple[Fraction, Fraction]:
         else:
             end += (86_399, 3599, 59)[len(moment.parts) - 3]
     if len(moment.parts) < (3 if moment.kind == "Time" else 6):
-        end += Fraction(999_999_999, 1_000_000_000)
+        last = _LAST
     if other.zone and not moment.zone:
-        return start - _EARLIEST, end + _LATEST
-    return start, end
+        start, end = start - _EARLIEST, end + _LATEST
+    return (start, fraction), (end, last)
 
 
 def _add_months(moment: Moment, months: int) -> Moment | None:
