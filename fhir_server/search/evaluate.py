@@ -18,6 +18,7 @@ from fhir_server.search.nodes import (
     Chain,
     Composite,
     Date,
+    Differs,
     EntryKind,
     Everything,
     Has,
@@ -102,6 +103,11 @@ def matches(node: Node, view: View, world: World) -> bool:
             return any(
                 name == param and not system and code.startswith(prefix)
                 for name, system, code in entries.tokens
+            )
+        case Differs(part):
+            return any(
+                entry[0] == part.param and not _holds(part, entry[1:])
+                for entry in _entries(entries, _KIND[type(part)])
             )
         case Composite(param, parts):
             return any(
@@ -236,6 +242,18 @@ def _within(start: float, end: float, any_of: Sequence[Bounds]) -> bool:
 
 
 def _reads(how: str, folded: str, written: str, value: str) -> bool:
-    if how == "exact":
-        return written == value
-    return folded.startswith(value) if how == "starts" else value in folded
+    match how:
+        case "exact":
+            return written == value
+        case "starts":
+            return folded.startswith(value)
+        case "ends":
+            return folded.endswith(value)
+        case "equals":
+            return folded == value
+        case "before":
+            return folded < value
+        case "after":
+            return folded > value
+        case _:
+            return value in folded

@@ -132,14 +132,27 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class String:
-    """`starts` and `contains` compare folded text (case, accents, spaces), `exact` the text as written."""
+    """`starts`, `contains`, `ends` and `equals` compare folded text (case, accents, spaces), `exact` the text
+    as written; `before` and `after` are true of a folded text that comes before or after the value, by code
+    points."""
 
     param: str
-    how: Literal["starts", "contains", "exact"]
+    how: Literal["starts", "contains", "ends", "equals", "before", "after", "exact"]
     values: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"(string {self.param} {self.how} {' '.join(repr(v) for v in self.values)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """An entry of the part's `param` and kind is there for which the part does not hold; other entries may.
+    (A Not of the part says that it holds for none.) FHIR R4 search_filter.html, `ne`"""
+
+    part: Part
+
+    def __str__(self) -> str:
+        return f"(differs {self.part})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +291,7 @@ Node = (
     | Date
     | Number
     | String
+    | Differs
     | Composite
     | Near
     | Text

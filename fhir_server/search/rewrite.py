@@ -11,6 +11,7 @@ from fhir_server.search.nodes import (
     Chain,
     Composite,
     Date,
+    Differs,
     Everything,
     Has,
     Ids,
@@ -55,6 +56,7 @@ def simplified(node: Node) -> Node:
             | Date()
             | Number()
             | String()
+            | Differs()
             | Composite()
             | Near()
             | Text()

@@ -19,6 +19,7 @@ from fhir_server.search.nodes import (
     Chain,
     Composite,
     Date,
+    Differs,
     Everything,
     Has,
     Ids,
@@ -101,6 +102,7 @@ SOME = st.one_of(st.none(), POINTS)
 BOUNDS = st.builds(Bounds, SOME, SOME, SOME, SOME)
 ANY_OF = st.lists(BOUNDS, min_size=1, max_size=2).map(tuple)
 PAIR = st.tuples(st.one_of(st.none(), SYSTEMS), st.one_of(st.none(), CODES))
+HOWS = st.sampled_from(("starts", "contains", "ends", "equals", "before", "after", "exact"))
 PARTS = {
     "token": st.builds(Token, st.just(""), st.lists(PAIR, min_size=1, max_size=2).map(tuple)),
     "reference": st.builds(Reference, st.just(""), st.lists(TARGETS, min_size=1, max_size=2).map(tuple)),
@@ -108,7 +110,7 @@ PARTS = {
     "string": st.builds(
         String,
         st.just(""),
-        st.sampled_from(("starts", "contains", "exact")),
+        HOWS,
         st.lists(TEXTS, min_size=1, max_size=2).map(tuple),
     ),
     "number": st.builds(Number, st.just(""), ANY_OF, PAIR),
@@ -124,7 +126,7 @@ LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.builds(
         String,
         NAMES,
-        st.sampled_from(("starts", "contains", "exact")),
+        HOWS,
         st.lists(TEXTS, min_size=1, max_size=2).map(tuple),
     ),
     st.integers(0, len(FORMS) - 1).flatmap(
@@ -136,6 +138,9 @@ LEAVES: st.SearchStrategy[Node] = st.one_of(
         st.sampled_from((-90.0, 43.6, 89.9)),
         st.sampled_from((1.44, 179.9)),
         st.sampled_from((0.0, 1000.0, 3e4, 2.1e7)),
+    ),
+    st.sampled_from(sorted(PARTS)).flatmap(
+        lambda kind: st.builds(lambda part, name: Differs(replace(part, param=name)), PARTS[kind], NAMES)
     ),
     st.builds(Below, NAMES, st.sampled_from(("", "x", "xy"))),
     st.builds(Text, st.sampled_from(("_text", "_content")), WORDS, st.booleans()),

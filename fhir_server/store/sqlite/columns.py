@@ -86,12 +86,19 @@ def starting(column: str, prefix: str) -> Sql:
 
 def text_condition(node: String, folded: str, written: str) -> Sql:
     """On the columns of the folded text and of the text as written."""
-    if node.how == "exact":
-        return within(written, node.values)
-    if node.how == "starts":
-        return joined("OR", [Sql(f"({part.text})", part.params) for part in _starts(node, folded)])
-    return joined("OR", [Sql(f"instr({folded}, ?)>0", (value,)) for value in node.values])
+    if node.how in ("exact", "equals"):
+        return within(written if node.how == "exact" else folded, node.values)
+    return joined("OR", [_reading(node.how, folded, value) for value in node.values])
 
 
-def _starts(node: String, folded: str) -> list[Sql]:
-    return [starting(folded, value) for value in node.values]
+def _reading(how: str, folded: str, value: str) -> Sql:
+    match how:
+        case "starts":
+            begins = starting(folded, value)
+            return Sql(f"({begins.text})", begins.params)
+        case "ends":
+            return Sql(f"substr({folded}, -?)=?", (len(value), value)) if value else TRUE
+        case "before" | "after":
+            return Sql(f"{folded}{'<' if how == 'before' else '>'}?", (value,))
+        case _:
+            return Sql(f"instr({folded}, ?)>0", (value,))

@@ -14,10 +14,10 @@ from typing import Any, assert_never
 from fhir_server.search.nodes import (
     And,
     Below,
-    Bounds,
     Chain,
     Composite,
     Date,
+    Differs,
     EntryKind,
     Everything,
     Has,
@@ -29,14 +29,21 @@ from fhir_server.search.nodes import (
     Nothing,
     Number,
     Or,
+    Part,
     Reference,
     String,
     Text,
     Token,
 )
-from fhir_server.store.sqlite.columns import FALSE, INLINE, TRUE, Sql, bounded, joined, text_condition, within
+from fhir_server.store.sqlite.columns import FALSE, INLINE, TRUE, Sql, joined, within
 from fhir_server.store.sqlite.names import Names
-from fhir_server.store.sqlite.special import below_condition, near_condition, parts_condition, text_rows
+from fhir_server.store.sqlite.special import (
+    below_condition,
+    near_condition,
+    part_condition,
+    parts_condition,
+    text_rows,
+)
 
 TABLE_OF: dict[EntryKind, str] = {
     "token": "tok",
@@ -45,6 +52,14 @@ TABLE_OF: dict[EntryKind, str] = {
     "string": "str",
     "number": "num",
 }
+HELD: dict[type[Part], tuple[str, tuple[str, ...]]] = {
+    Token: ("tok", ("vid",)),
+    Reference: ("ref", ("tgt",)),
+    Date: ("dat", ("s", "e")),
+    Number: ("num", ("s", "e", "uv")),
+    String: ("str", ("v", "x")),
+}
+"""Where the entries of a kind are, and the columns of their values."""
 NESTED = 3  # hops written inside one another; what lies deeper becomes a set of its own
 
 
@@ -117,29 +132,15 @@ class Compiler:
                 return self._token(node, type, rno)
             case Below():
                 return self._entry("tok", type, node.param, rno, lambda a: below_condition(node, a))
-            case Reference(param, targets):
-                eids = self.names.targets(targets)
+            case Reference():
+                by_value = len(node.targets) <= INLINE
+                return self._entry("ref", type, node.param, rno, self._holds(node), by_value=by_value)
+            case Date() | Number() | String():
+                return self._entry(HELD[node.__class__][0], type, node.param, rno, self._holds(node))
+            case Differs(part):
+                holds = self._holds(part)
                 return self._entry(
-                    "ref",
-                    type,
-                    param,
-                    rno,
-                    lambda a: within(f"{a}.tgt", eids) if eids else FALSE,
-                    by_value=len(eids) <= INLINE,
-                )
-            case Date(param, any_of):
-                return self._entry("dat", type, param, rno, lambda a: _bounds(any_of, a))
-            case Number(param, any_of, unit):
-                return self._entry(
-                    "num",
-                    type,
-                    param,
-                    rno,
-                    lambda a: joined("AND", [_bounds(any_of, a), self.unit(unit, a)]),
-                )
-            case String():
-                return self._entry(
-                    "str", type, node.param, rno, lambda a: text_condition(node, f"{a}.v", f"{a}.x")
+                    HELD[part.__class__][0], type, part.param, rno, lambda a: self._negated(holds(a))
                 )
             case Composite(param, parts):
                 return self._entry("cmp", type, param, rno, lambda a: parts_condition(self, parts, a))
@@ -157,11 +158,15 @@ class Compiler:
             case _:
                 assert_never(node)
 
+    def _holds(self, part: Part) -> Callable[[str], Sql]:
+        """The part's condition on a row of its table, by the row's alias."""
+        return lambda a: part_condition(self, part, a, HELD[part.__class__][1])
+
     @staticmethod
     def _negated(sql: Sql) -> Sql:
         if sql == TRUE:
             return FALSE
-        return TRUE if sql == FALSE else Sql(f"NOT {sql.text}", sql.params)
+        return TRUE if sql == FALSE else Sql(f"NOT ({sql.text})", sql.params)
 
     def _entry(
         self,
@@ -212,22 +217,8 @@ class Compiler:
 
     def _token(self, node: Token, type: str, rno: str) -> Sql:
         vids = self.exact_tokens(node)
-        if vids is not None:
-            return self._entry(
-                "tok",
-                type,
-                node.param,
-                rno,
-                lambda a: self.tokens(node, a, "vid"),
-                by_value=len(vids) <= INLINE,
-            )
-        return self._entry(
-            "tok",
-            type,
-            node.param,
-            rno,
-            lambda a: self.tokens(node, a, "vid"),
-        )
+        by_value = vids is not None and len(vids) <= INLINE
+        return self._entry("tok", type, node.param, rno, self._holds(node), by_value=by_value)
 
     def tokens(self, node: Token, a: str, column: str) -> Sql:
         """A token's alternatives, on a column of dictionary numbers."""
@@ -274,7 +265,3 @@ class Compiler:
             f"WHERE {r}.rno={rno} AND {inner.text})",
             (pid, *inner.params),
         )
-
-
-def _bounds(any_of: Sequence[Bounds], alias: str) -> Sql:
-    return joined("OR", [bounded(bounds, f"{alias}.s", f"{alias}.e") for bounds in any_of])

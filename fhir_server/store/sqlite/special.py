@@ -48,17 +48,19 @@ def columns(names: Writing, values: tuple[Value, ...]) -> list[object]:
 
 def parts_condition(compiler: Compiler, parts: Sequence[Part], alias: str) -> Sql:
     """A composite's conditions on a row of `cmp`."""
+    columns = [tuple(f"{letter}{n}" for n in (1, 2, 3)) for letter in LETTERS]
     return joined(
         "AND",
-        [_part(compiler, part, alias, letter) for part, letter in zip(parts, LETTERS, strict=False)],
+        [part_condition(compiler, part, alias, each) for part, each in zip(parts, columns, strict=False)],
     )
 
 
-def _part(compiler: Compiler, part: Part, alias: str, letter: str) -> Sql:
-    first, second, third = (f"{alias}.{letter}{n}" for n in (1, 2, 3))
+def part_condition(compiler: Compiler, part: Part, alias: str, columns: Sequence[str]) -> Sql:
+    """A condition on one entry, in the columns that hold it."""
+    first, second = f"{alias}.{columns[0]}", f"{alias}.{columns[min(1, len(columns) - 1)]}"
     match part:
         case Token():
-            return compiler.tokens(part, alias, f"{letter}1")
+            return compiler.tokens(part, alias, columns[0])
         case Reference(_, targets):
             eids = compiler.names.targets(targets)
             return within(first, eids) if eids else FALSE
@@ -66,7 +68,7 @@ def _part(compiler: Compiler, part: Part, alias: str, letter: str) -> Sql:
             return joined("OR", [bounded(each, first, second) for each in any_of])
         case Number(_, any_of, unit):
             between = joined("OR", [bounded(each, first, second) for each in any_of])
-            return joined("AND", [between, compiler.unit(unit, alias, third.partition(".")[2])])
+            return joined("AND", [between, compiler.unit(unit, alias, columns[2])])
         case String():
             return text_condition(part, first, second)
         case _:
