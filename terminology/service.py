@@ -139,27 +139,35 @@ class Terminology:
         source = self.system(system)
         if source is None:
             return Verdict("unknown", f"{system} is not loaded here", system, unknown_systems=(system,))
-        concept = source.find(code)
-        if concept is not None:
-            return _member(Member(system, concept.code, concept), display)
-        if not source.complete:
-            text = f"the code cannot be judged: not all of {system} is loaded here"
-            return Verdict("unknown", text, system, unknown_systems=(system,))
-        return Verdict("no", f"{system} has no such code", system)
+        return judge_in(source, code, display)
 
     def subsumes(self, system: str, code_a: str, code_b: str) -> Relation | None:
-        """None where the system or one of the codes is not known.
-
-        FHIR R4 codesystem-operation-subsumes.html"""
+        """None where the system or one of the codes is not known."""
         source = self.system(system)
-        a, b = (source.find(code_a), source.find(code_b)) if source is not None else (None, None)
-        if source is None or a is None or b is None:
-            return None
-        if a.code == b.code:
-            return "equivalent"
-        if b.code in source.descendants(a.code):
-            return "subsumes"
-        return "subsumed-by" if a.code in source.descendants(b.code) else "not-subsumed"
+        return None if source is None else relation_in(source, code_a, code_b)
+
+
+def judge_in(source: System, code: str, display: str | None) -> Verdict:
+    """Whether that code system has the code."""
+    concept = source.find(code)
+    if concept is not None:
+        return _member(Member(source.url, concept.code, concept), display)
+    if not source.complete:
+        text = f"the code cannot be judged: not all of {source.url} is loaded here"
+        return Verdict("unknown", text, source.url, unknown_systems=(source.url,))
+    return Verdict("no", f"{source.url} has no such code", source.url)
+
+
+def relation_in(source: System, code_a: str, code_b: str) -> Relation | None:
+    """None where a code is not known. FHIR R4 codesystem-operation-subsumes.html"""
+    a, b = source.find(code_a), source.find(code_b)
+    if a is None or b is None:
+        return None
+    if a.code == b.code:
+        return "equivalent"
+    if b.code in source.descendants(a.code):
+        return "subsumes"
+    return "subsumed-by" if a.code in source.descendants(b.code) else "not-subsumed"
 
 
 def _member(member: Member, display: str | None) -> Verdict:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from fhir_server.operations import meta, validate, versions
+from fhir_server.operations import meta, terminology, validate, versions
 from fhir_server.operations.registry import Operation
 
-STANDARD: tuple[Operation, ...] = (*meta.OPERATIONS, *validate.OPERATIONS, *versions.OPERATIONS)
+STANDARD: tuple[Operation, ...] = (
+    *meta.OPERATIONS,
+    *terminology.OPERATIONS,
+    *validate.OPERATIONS,
+    *versions.OPERATIONS,
+)
