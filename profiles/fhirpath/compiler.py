@@ -119,8 +119,8 @@ class _Compiler:
                 return _constant(tree)
             case Member(of, name):
                 return _head(name) if of is None else _member(self._run(of), name)
-            case Call(_, "descendants", ()) if self.keeps and _is_fixed(tree):
-                return _kept(functions.build("descendants", self._run(tree.of), (), self), _mark(tree))
+            case Call(of, "descendants", ()) if of is not None and self.keeps and _is_fixed(of):
+                return _kept(functions.build("descendants", self._run(of), (), self), _mark(tree))
             case Call(of, name, arguments):
                 return self._call(of, name, arguments)
             case Item(of, index):

@@ -38,8 +38,9 @@ class Environment:
 
     `resource` is `%resource` (the resource or contained resource that holds the focus; None: the focus's
     own), `root` is `%rootResource` (its container; None: the same). `resolve` gives the resource that a
-    reference text leads to, None when it is not to be had. `member_of` and `conforms_to` answer None for
-    "cannot be judged". `now` is the moment of the evaluation; without it, the clock is read.
+    reference text leads to, None when it is not to be had. `member_of`, `subsumes` (system, code above, code
+    below) and `conforms_to` answer None for "cannot be judged". `now` is the moment of the evaluation;
+    without it, the clock is read.
     """
 
     resource: dict[str, Any] | None = None
@@ -47,6 +48,7 @@ class Environment:
     constants: Mapping[str, Collection] = field(default_factory=lambda: MappingProxyType({}))
     resolve: Callable[[str], dict[str, Any] | None] | None = None
     member_of: Callable[[Node, str], bool | None] | None = None
+    subsumes: Callable[[str, str, str], bool | None] | None = None
     conforms_to: Callable[[dict[str, Any], str], bool | None] | None = None
     trace: Callable[[str, Collection], None] | None = None
     now: datetime | None = None

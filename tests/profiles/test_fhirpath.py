@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from profiles import definitions
 from profiles.fhirpath import compiler, paths
+from profiles.fhirpath.nodes import Environment, resource_node
 from profiles.fhirpath.parser import parse
 from profiles.fhirpath.syntax import Call, Constant, Item, Member, Operation, Sign, TypeTest
 from profiles.outcomes import Invalid
@@ -135,6 +136,63 @@ PATIENT: dict[str, Any] = {
 )  # fmt: skip
 def test_evaluate(expression: str, values: list[object]) -> None:
     assert [value for value, _type, _sibling in compiler.evaluate(expression, PATIENT)] == values
+
+
+ABOVE = {"animal": {"animal", "cat", "lion"}, "cat": {"cat", "lion"}}
+
+
+def _subsumes(system: str, above: str, below: str) -> bool | None:
+    return None if system == "unknown" or above not in ABOVE else below in ABOVE[above]
+
+
+def _concept(*codes: str, system: str = "s") -> dict[str, Any]:
+    return {"coding": [{"system": system, "code": code} for code in codes]}
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        ("code.subsumes(component[0].code)", True),
+        ("code.subsumedBy(component[0].code)", None),
+        ("component[0].code.subsumedBy(code)", True),
+        ("component[0].code.coding.subsumedBy(code)", True),
+        ("code.subsumes(code)", True),
+        ("code.subsumes(component[1].code)", False),
+        ("component[1].code.subsumes(component[2].code)", None),
+        ("code.subsumes(component[3].code)", False),
+        ("code.subsumes(component[9].code)", None),
+        ("code.memberOf('http://v')", True),
+        ("component[0].code.memberOf('http://v')", False),
+        ("code.memberOf('http://w')", None),
+        ("conformsTo('http://p')", True),
+        ("conformsTo('http://q')", False),
+        ("conformsTo('http://hl7.org/fhir/StructureDefinition/Observation')", True),
+        ("conformsTo('http://hl7.org/fhir/StructureDefinition/Patient')", False),
+        ("subject.resolve().active", True),
+        ("focus.resolve().active", None),
+        ("%limit > 3", True),
+        ("%context.code.coding.code = 'animal' and %resource.id = 'r' and %rootResource.id = 'root'", True),
+    ],
+)  # fmt: skip
+def test_questions_to_the_environment(expression: str, holds: bool | None) -> None:
+    observation = {
+        "resourceType": "Observation",
+        "code": _concept("animal"),
+        "component": [{"code": _concept("lion")}, {"code": _concept("cat", system="unknown")},
+                      {"code": _concept("lion", system="unknown")}, {"code": {"text": "lion"}}],
+        "subject": {"reference": "Patient/1"},
+        "focus": [{"reference": "Patient/2"}],
+    }  # fmt: skip
+    environment = Environment(
+        resource={"resourceType": "Observation", "id": "r"},
+        root={"resourceType": "Bundle", "id": "root"},
+        constants={"limit": [(4, "System.Integer", None)]},
+        resolve=lambda text: PATIENT if text == "Patient/1" else None,
+        member_of=lambda node, url: node[0] == observation["code"] if url == "http://v" else None,
+        subsumes=_subsumes,
+        conforms_to=lambda resource, url: {"http://p": True, "http://q": False}.get(url),
+    )
+    assert compiler.criterion(expression)(resource_node(observation), environment) is holds
 
 
 @pytest.mark.parametrize(

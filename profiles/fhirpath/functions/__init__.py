@@ -20,6 +20,7 @@ from profiles.fhirpath.functions import (
     navigation,
     strings,
     subsetting,
+    terminology,
 )
 from profiles.fhirpath.functions.calling import Builder, Compile, Run, Test, TestBuilder, as_run
 from profiles.fhirpath.nodes import Collection, Scope
@@ -47,6 +48,7 @@ TESTS: Mapping[str, TestBuilder] = MappingProxyType(
         **strings.TESTS,
         **boundaries.TESTS,
         **fhir.TESTS,
+        **terminology.TESTS,
     }
 )
 

@@ -92,14 +92,6 @@ def _looked_up(reference: Any, scope: Scope, look: Callable[[str], dict[str, Any
     return [] if found is None else [resource_node(found)]
 
 
-def _member_of(found: Collection, arguments: list[Collection], scope: Scope) -> bool | None:
-    node, url, ask = single(found), argument(arguments[0]).of, scope.evaluation.environment.member_of
-    if node is None or not isinstance(url, str) or ask is None:
-        return None
-    scope.evaluation.spend(10)
-    return ask(node, url)
-
-
 def _conforms_to(found: Collection, arguments: list[Collection], scope: Scope) -> bool | None:
     """By type for FHIR's own structures, else as the environment judges. Raises Invalid for a profile that
     nobody here knows."""
@@ -167,7 +159,6 @@ BUILDERS: Mapping[str, Builder] = {
 TESTS: Mapping[str, TestBuilder] = {
     "hasExtension": _has_extension,
     "hasValue": plain_test("hasValue", _has_value),
-    "memberOf": valued_test("memberOf", 1, 1, _member_of),
     "conformsTo": valued_test("conformsTo", 1, 1, _conforms_to),
     "htmlChecks": plain_test("htmlChecks", _html_checks),
 }
