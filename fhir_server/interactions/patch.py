@@ -5,6 +5,7 @@ FHIR R4 http.html#patch
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from fhir_server.access import Access
@@ -19,6 +20,9 @@ from fhir_server.store.files import Stored
 from profiles import codec
 from profiles.outcomes import Conflict, NotFound
 from profiles.patch import Patch, patched
+
+_THREAD_FROM = 30_000
+"""Bytes of a resource from which patching it would keep other requests waiting."""
 
 
 async def patch(
@@ -68,12 +72,15 @@ def the_match(type: str, found: Version | None) -> Version:
     return found
 
 
-def changed(document: Patch, old: Version) -> tuple[Resource, Stored | None]:
+async def changed(document: Patch, old: Version) -> tuple[Resource, Stored | None]:
     """What the patch makes of a stored version; of a Binary whose bytes are in a file, that file. Raises
     Unprocessable."""
     assert old.body is not None
     before = codec.parse(old.body)
-    after = patched(document, before)
+    if len(old.body) < _THREAD_FROM:
+        after = patched(document, before)
+    else:
+        after = await asyncio.to_thread(patched, document, before)
     if old.type != "Binary" or "_data" not in before or after.get("_data") != before["_data"]:
         return after, None
     content = content_of(before)
@@ -86,7 +93,7 @@ def changed(document: Patch, old: Version) -> tuple[Resource, Stored | None]:
 async def _stored(
     engine: Engine, access: Access, document: Patch, old: Version, unless: Sequence[Unless]
 ) -> Version:
-    resource, stored = changed(document, old)
+    resource, stored = await changed(document, old)
     at = prepare.moment(engine)
     put = await prepare.put(engine, access, resource, old.id, old=old, at=at, stored=stored)
     return await commit.one(engine, access, put, unless=unless)

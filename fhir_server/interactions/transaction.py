@@ -222,7 +222,7 @@ async def _prepare(engine: Engine, access: Access, items: Sequence[Item], plan: 
             continue
         try:
             old = plan.found.get(item.index)
-            resource, stored = _resolved(item, plan) if item.verb != "PATCH" else _patched(item, plan)
+            resource, stored = await _patched(item, plan) if item.verb == "PATCH" else _resolved(item, plan)
             id = plan.ids[item.index]
             put = await prepare.draft(engine, access, resource, id, old=old, at=at, stored=stored)
         except Unprocessable as error:
@@ -242,9 +242,9 @@ async def _prepare(engine: Engine, access: Access, items: Sequence[Item], plan: 
         await check_place(engine, access, put, puts)
 
 
-def _patched(item: Item, plan: _Plan) -> tuple[Resource, Stored | None]:
+async def _patched(item: Item, plan: _Plan) -> tuple[Resource, Stored | None]:
     """The stored version as patched, its links to other entries resolved. A urn that it had already stays."""
-    resource, stored = changed(of_resource(item.resource), plan.found[item.index])
+    resource, stored = await changed(of_resource(item.resource), plan.found[item.index])
     return relinked(resource, resolver(plan.known, ""))[0], stored
 
 

@@ -21,8 +21,11 @@ from profiles.validation import validate
 Json = dict[str, Any]
 MAX_OPERATIONS = 1000
 _WORK = 2_000_000
-"""Items that the paths of one patch may visit, together; each gets its share, and no less than the least."""
-_LEAST = 10_000
+"""Items that the functions of one patch's paths may visit, together; each path gets its share, and no less
+than the least."""
+MAX_VISITS = 10_000_000
+"""Operations times elements of the resource: each path may walk through all of it. A few seconds."""
+_LEAST = 2_000
 _PARTS: Mapping[str, str] = MappingProxyType(
     {
         "type": "valueCode",
@@ -67,6 +70,8 @@ class FhirPathPatch:
     def apply(self, document: Json) -> Json:
         """A patched copy. Raises Unprocessable at the first operation that fails."""
         work = _Work(Marked(document), max(_LEAST, _WORK // max(1, len(self.operations))))
+        if work.marked.size * len(self.operations) > MAX_VISITS:
+            _fail("so many operations on so large a resource take more work than is allowed; send fewer")
         for operation in self.operations:
             try:
                 _DO[operation.type](work, operation)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
@@ -19,6 +18,8 @@ from profiles.outcomes import Invalid, Unprocessable
 MAX_OPERATIONS = 10_000
 MAX_COPIED = 10_000_000
 """Characters and values that all `copy` of one patch may make: copying copies would double without end."""
+MAX_SHIFTED = 500_000_000
+"""Array items that all insertions and removals of one patch may shift: about a second."""
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 _BAD_ESCAPE = re.compile(r"~(?![01])")
 _NOTHING = object()
@@ -46,7 +47,7 @@ class JsonPatch:
     def apply(self, document: Any) -> Any:
         """A patched copy of any JSON document. Raises Unprocessable at the first operation that fails; the
         document is as it was then."""
-        work = _Work(deepcopy(document))
+        work = _Work(_copied(document))
         for operation in self.operations:
             _DO[operation.op](work, operation)
         codec.check_depth([work.document])
@@ -95,13 +96,14 @@ def _malformed(place: int, why: str) -> NoReturn:
 
 
 class _Work:
-    """The document as it is changed, and what is left of the room for copies."""
+    """The document as it is changed, and what is left of the room for copies and the shifts in arrays."""
 
-    __slots__ = ("document", "room")
+    __slots__ = ("document", "room", "shifts")
 
     def __init__(self, document: Any) -> None:
         self.document = document
         self.room = MAX_COPIED
+        self.shifts = MAX_SHIFTED
 
     def get(self, operation: Operation, path: Pointer) -> Any:
         """The value at a place. Raises Unprocessable when there is none."""
@@ -124,6 +126,7 @@ class _Work:
             at = len(parent) if step == "-" else _index(step)
             if at is None or at > len(parent):
                 _fail(operation, f"{_shown(path)} is no index from 0 to {len(parent)}")
+            self.shift(operation, parent, at)
             parent.insert(at, value)
         else:
             _fail(operation, f"{_shown(path[:-1])} is neither an object nor an array")
@@ -133,22 +136,38 @@ class _Work:
             _fail(operation, "the whole resource cannot be removed")
         parent = self.get(operation, path[:-1])
         self.get(operation, path)
-        return parent.pop(path[-1] if isinstance(parent, dict) else int(path[-1]))
+        if isinstance(parent, dict):
+            return parent.pop(path[-1])
+        self.shift(operation, parent, int(path[-1]))
+        return parent.pop(int(path[-1]))
+
+    def shift(self, operation: Operation, items: list[Any], at: int) -> None:
+        """Accounts for the items behind an index."""
+        self.shifts -= len(items) - at
+        if self.shifts < 0:
+            _fail(operation, "this patch takes more work than is allowed")
 
     def replace(self, operation: Operation) -> None:
         self.get(operation, operation.path)
         if operation.path:
             parent, step = self.get(operation, operation.path[:-1]), operation.path[-1]
-            parent[step if isinstance(parent, dict) else int(step)] = deepcopy(operation.value)
+            parent[step if isinstance(parent, dict) else int(step)] = _copied(operation.value)
         else:
-            self.document = deepcopy(operation.value)
+            self.document = _copied(operation.value)
 
     def copied(self, operation: Operation) -> Any:
         value = self.get(operation, operation.source)
         self.room -= _weight(operation, value, len(operation.path))
         if self.room < 0:
             _fail(operation, "the copies of this patch grow beyond what is allowed")
-        return deepcopy(value)
+        return _copied(value)
+
+
+def _copied(node: Any) -> Any:
+    """A deep copy of JSON; numbers and texts are shared, as nothing changes them."""
+    if isinstance(node, dict):
+        return {name: _copied(value) for name, value in node.items()}
+    return [_copied(value) for value in node] if isinstance(node, list) else node
 
 
 def _child(node: Any, step: str) -> Any:
@@ -197,7 +216,7 @@ def _test(work: _Work, operation: Operation) -> None:
 
 _DO: Mapping[str, Callable[[_Work, Operation], object]] = MappingProxyType(
     {
-        "add": lambda work, operation: work.add(operation, deepcopy(operation.value)),
+        "add": lambda work, operation: work.add(operation, _copied(operation.value)),
         "remove": lambda work, operation: work.remove(operation, operation.path),
         "replace": _Work.replace,
         "move": lambda work, operation: work.add(operation, work.remove(operation, operation.source)),

@@ -49,6 +49,11 @@ class Marked:
         self._places: dict[int, Place] = {}
         self.root: Json = self._object(resource)
 
+    @property
+    def size(self) -> int:
+        """How many elements there are, or were."""
+        return len(self._places)
+
     def find(self, node: Node) -> Place | None:
         """The place of a node; None for the resource itself. Raises Unprocessable for a value that is none of
         the resource's elements."""

@@ -14,16 +14,18 @@ them. Other axes, functions and operators are refused. RFC 5261 §4.1; XPath 1.0
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from profiles.outcomes import Invalid
+from profiles.outcomes import Invalid, Unprocessable
 from profiles.xml.members import FHIR, XHTML
 from profiles.xml.tree import XML, Child, Comment, Element, Instruction, Name, Text
 
 PREFIXES: Mapping[str, str] = {"": FHIR, "f": FHIR, "h": XHTML, "xml": XML}
 MAX_LENGTH = 2000
+MAX_VISITS = 3_000_000
+"""Nodes that the selectors of one patch may look at: a few seconds."""
 _TOKEN = re.compile(
     r"""\s*(?:(?P<literal>"[^"]*"|'[^']*')|(?P<number>[0-9]{1,9})(?![\w.])|(?P<sign>::|//|\.\.|[/\[\]()@=.*,|])"""
     r"""|(?P<name>[^\W\d][\w.-]*(?::(?!:)[^\W\d][\w.-]*)?))"""
@@ -225,19 +227,70 @@ class _Parser:
         return self.scope[prefix], local
 
 
-def select(path: Path, root: Element) -> list[Found]:
-    """What the path finds in a document, in its order, starting at the document."""
-    return _walk(path.steps, [Element(("", ""), children=[root])])
+class Selection:
+    """Selectors run on one document, with a bound on their work altogether: no patch can run without end."""
+
+    def __init__(self, root: Element) -> None:
+        self.left = MAX_VISITS
+        self.root = root
+
+    def find(self, path: Path) -> list[tuple[Found, Element | None]]:
+        """What the path finds, in the document's order, each with its parent; None for the root. Raises
+        Unprocessable beyond the bound."""
+        document = Element(("", ""), children=[self.root])
+        found: list[tuple[Found, Element | None]] = [(document, None)]
+        for step in path.steps:
+            further: list[tuple[Found, Element | None]] = []
+            for node, above in found:
+                inside = above if step.kind == "self" else node if isinstance(node, Element) else None
+                further += [(one, None if inside is document else inside) for one in self._step(step, node)]
+            found = further
+        return [(node, above) for node, above in found if node is not document]
+
+    def _walk(self, path: Path, start: Found) -> list[Found]:
+        found = [start]
+        for step in path.steps:
+            found = [node for one in found for node in self._step(step, one)]
+        return found
+
+    def _step(self, step: Step, node: Found) -> list[Found]:
+        nodes = _children(step, node)
+        self._spend(1 + (len(node.children) if isinstance(node, Element) else 0))
+        for predicate in step.predicates:
+            last = len(nodes)
+            nodes = [
+                one
+                for place, one in enumerate(nodes, 1)
+                if all(self._holds(test, one, place, last) for test in predicate)
+            ]
+        return nodes
+
+    def _holds(self, test: Test, node: Found, place: int, last: int) -> bool:
+        if test.position is not None:
+            return place == (test.position or last)
+        assert test.path is not None
+        found = self._walk(test.path, node)
+        return bool(found) if test.value is None else any(self._value(one) == test.value for one in found)
+
+    def _value(self, node: Found) -> str:
+        match node:
+            case Attribute():
+                return node.owner.attributes[node.name]
+            case Declaration():
+                return node.owner.declared[node.prefix]
+            case _:
+                text = node.text
+                self._spend(len(text) // 16 + 1)
+                return text
+
+    def _spend(self, visits: int) -> None:
+        self.left -= visits
+        if self.left < 0:
+            raise Unprocessable("patch-failed", "the selectors of this patch take more work than is allowed")
 
 
-def _walk(steps: Sequence[Step], start: list[Found]) -> list[Found]:
-    found = start
-    for step in steps:
-        found = [node for one in found for node in _filtered(step, _step(step, one))]
-    return found
-
-
-def _step(step: Step, node: Found) -> list[Found]:
+def _children(step: Step, node: Found) -> list[Found]:
+    """The nodes that a step leads to, before its predicates."""
     if step.kind == "self":
         return [node]
     if not isinstance(node, Element):
@@ -259,32 +312,3 @@ def _step(step: Step, node: Found) -> list[Found]:
             instructions = [child for child in node.children if isinstance(child, Instruction)]
             return [child for child in instructions if target in ("", child.target)]
     return list(node.children)
-
-
-def _filtered(step: Step, nodes: list[Found]) -> list[Found]:
-    for predicate in step.predicates:
-        last = len(nodes)
-        nodes = [
-            node
-            for place, node in enumerate(nodes, 1)
-            if all(_holds(test, node, place, last) for test in predicate)
-        ]
-    return nodes
-
-
-def _holds(test: Test, node: Found, place: int, last: int) -> bool:
-    if test.position is not None:
-        return place == (test.position or last)
-    assert test.path is not None
-    found = _walk(test.path.steps, [node])
-    return bool(found) if test.value is None else any(_value(one) == test.value for one in found)
-
-
-def _value(node: Found) -> str:
-    match node:
-        case Attribute():
-            return node.owner.attributes[node.name]
-        case Declaration():
-            return node.owner.declared[node.prefix]
-        case _:
-            return node.text

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from profiles import xml
 from profiles.outcomes import Invalid, NotAcceptable, Unprocessable
 from profiles.patch import selectors
-from profiles.patch.selectors import Attribute, Declaration, Found, Path
+from profiles.patch.selectors import Attribute, Declaration, Found, Path, Selection
 from profiles.xml import tree
 from profiles.xml.tree import Child, Element, Text
 
@@ -68,18 +68,18 @@ class XmlPatch:
 
     def change(self, root: Element) -> Element:
         """The document as changed by all operations, in place. Raises Unprocessable."""
+        selection = Selection(root)
         for operation in self.operations:
-            found = selectors.select(operation.path, root)
+            found = selection.find(operation.path)
             if len(found) != 1:
                 _fail(
                     operation,
                     f"the selector finds {'nothing' if not found else 'several nodes'}; one is meant",
                 )
-            above = _parents(root)
-            replaced = _DO[operation.op](operation, found[0], above)
-            if found[0] is root and replaced is not None:
-                root = replaced
-        return root
+            replaced = _DO[operation.op](operation, *found[0])
+            if replaced is not None:
+                selection.root = replaced
+        return selection.root
 
 
 def read(body: bytes) -> XmlPatch:
@@ -136,29 +136,15 @@ def _malformed(element: Element, why: str) -> NoReturn:
     raise Invalid("bad-patch", f"{element.place}: {why}")
 
 
-def _parents(root: Element) -> dict[int, Element]:
-    """The parent of each node, by the identity of the node."""
-    found: dict[int, Element] = {}
-    pending = [root]
-    while pending:
-        element = pending.pop()
-        for child in element.children:
-            found[id(child)] = element
-            if isinstance(child, Element):
-                pending.append(child)
-    return found
-
-
-def _add(operation: Operation, at: Found, above: dict[int, Element]) -> None:
+def _add(operation: Operation, at: Found, above: Element | None) -> None:
     if operation.type:
         _add_named(operation, at)
         return
     content = [tree.copy(child) for child in operation.content]
     if operation.position in ("before", "after"):
-        beside = above.get(id(at))
-        if beside is None or isinstance(at, Attribute | Declaration):
+        if above is None or isinstance(at, Attribute | Declaration):
             _fail(operation, "nothing stands beside the root, an attribute or a namespace")
-        parent, index = beside, _index(beside, at) + (operation.position == "after")
+        parent, index = above, _index(above, at) + (operation.position == "after")
     elif isinstance(at, Element):
         parent, index = at, 0 if operation.position == "prepend" else len(at.children)
     else:
@@ -187,7 +173,7 @@ def _add_named(operation: Operation, at: Found) -> None:
     at.declared[prefix] = operation.text
 
 
-def _replace(operation: Operation, at: Found, above: dict[int, Element]) -> Element | None:
+def _replace(operation: Operation, at: Found, above: Element | None) -> Element | None:
     """The new root, where that is what was replaced."""
     match at:
         case Attribute():
@@ -196,12 +182,12 @@ def _replace(operation: Operation, at: Found, above: dict[int, Element]) -> Elem
             at.owner.declared[at.prefix] = operation.text
         case Text():
             at.text = operation.text
-            tree.merge(above[id(at)])
+            assert above is not None  # text stands in an element
+            tree.merge(above)
         case _:
             new = tree.copy(_one(operation, type(at)))
-            parent = above.get(id(at))
-            if parent is not None:
-                parent.children[_index(parent, at)] = new
+            if above is not None:
+                above.children[_index(above, at)] = new
             elif isinstance(new, Element):
                 return new
     return None
@@ -215,23 +201,22 @@ def _one(operation: Operation, kind: type[Child]) -> Child:
     return content[0]
 
 
-def _remove(operation: Operation, at: Found, above: dict[int, Element]) -> None:
+def _remove(operation: Operation, at: Found, above: Element | None) -> None:
     match at:
         case Attribute():
             del at.owner.attributes[at.name]
         case Declaration():
             del at.owner.declared[at.prefix]
         case _:
-            parent = above.get(id(at))
-            if parent is None:
+            if above is None:
                 _fail(operation, "the root cannot be removed")
-            index = _index(parent, at)
-            del parent.children[index]
+            index = _index(above, at)
+            del above.children[index]
             if operation.space in ("after", "both"):
-                _remove_space(operation, parent, index)
+                _remove_space(operation, above, index)
             if operation.space in ("before", "both"):
-                _remove_space(operation, parent, index - 1)
-            tree.merge(parent)
+                _remove_space(operation, above, index - 1)
+            tree.merge(above)
 
 
 def _remove_space(operation: Operation, parent: Element, index: int) -> None:
@@ -249,7 +234,7 @@ def _fail(operation: Operation, why: str) -> NoReturn:
     raise Unprocessable("patch-failed", f"{operation.op} ({operation.place}): {why}")
 
 
-_DO: Mapping[str, Callable[[Operation, Found, dict[int, Element]], Element | None]] = MappingProxyType(
+_DO: Mapping[str, Callable[[Operation, Found, Element | None], Element | None]] = MappingProxyType(
     {"add": _add, "replace": _replace, "remove": _remove}
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,16 @@ from hypothesis import strategies as st
 
 from profiles import codec, xml
 from profiles.outcomes import Invalid, TeledossierError, Unprocessable, UnsupportedMedia
-from profiles.patch import FORMATS, fhirpath_patch, json_patch, of_resource, patched, read, xml_patch
+from profiles.patch import (
+    FORMATS,
+    fhirpath_patch,
+    json_patch,
+    of_resource,
+    patched,
+    read,
+    selectors,
+    xml_patch,
+)
 from profiles.xml import tree
 from tests.profiles import examples
 
@@ -170,6 +180,31 @@ def test_json_patch_keeps_the_digits() -> None:
 def test_copies_of_copies_are_bounded(operation: Json) -> None:
     with pytest.raises(Unprocessable, match=r"grow|deeper"):
         json_patch.of([operation] * 200).apply({"a": ["x" * 10_000]})
+
+
+def of_paths(path: str, count: int) -> Json:
+    part = [{"name": "type", "valueCode": "delete"}, {"name": "path", "valueString": path}]
+    return {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": part}] * count}
+
+
+BUSY = {"resourceType": "Patient", "id": "p", "name": [{"given": ["a", "b"]} for _ in range(2000)]}
+COSTLY: list[tuple[str, Any]] = [
+    ("JSON", json_patch.of([{"op": "add", "path": "/name/0", "value": {}}] * 10_000)),
+    ("FHIRPath, many", fhirpath_patch.of(of_paths("Patient.name[5].family", 1000))),
+    ("XML", xml_patch.read(b"<diff><remove sel='*/*[*[x]]'/></diff>")),
+]
+
+
+@pytest.mark.parametrize("case", COSTLY, ids=[case[0] for case in COSTLY])
+def test_work_is_bounded(case: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that a small body cannot reach here are lowered."""
+    monkeypatch.setattr(json_patch, "MAX_SHIFTED", 1_000_000)
+    monkeypatch.setattr(selectors, "MAX_VISITS", 10_000)
+    monkeypatch.setattr(fhirpath_patch, "MAX_VISITS", 1_000_000)
+    began = time.perf_counter()
+    with pytest.raises(Unprocessable, match="work"):
+        case[1].apply(BUSY)
+    assert time.perf_counter() - began < 20
 
 
 def operation(type: str, path: str, **parts: Any) -> Json:
