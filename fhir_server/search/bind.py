@@ -16,6 +16,7 @@ from datetime import tzinfo
 from fhir_server.access import Access
 from fhir_server.search import composites, values, words
 from fhir_server.search.entries import KIND_OF
+from fhir_server.search.filtered import filtered
 from fhir_server.search.nodes import (
     And,
     Chain,
@@ -30,7 +31,7 @@ from fhir_server.search.nodes import (
     Sort,
     Token,
 )
-from fhir_server.search.parse import ChainStep, HasStep, Leaf, Step, parse, unescaped
+from fhir_server.search.parse import MOST_CHAINS, MOST_WAYS, ChainStep, HasStep, Leaf, Step, parse, unescaped
 from profiles.definitions import SearchParameter, resource_types, search_parameters
 from profiles.outcomes import Invalid
 
@@ -47,9 +48,7 @@ MODIFIERS: Mapping[str, tuple[str, ...]] = {
     "composite": (),
     "special": (),
 }
-SPECIAL = frozenset({"near", "_text", "_content"})  # of type special, those that are offered
-MOST_CHAINS = 12  # types that an untyped chain may fan out to
-MOST_WAYS = 64  # … all of its hops taken together
+SPECIAL = frozenset({"near", "_text", "_content", "_filter"})  # of type special, those that are offered
 
 
 class Unknown(Invalid):
@@ -100,12 +99,14 @@ class Binder:
         match step:
             case Leaf("_list"):
                 return self._list(step)
+            case Leaf("_filter", ""):
+                return filtered(self, type, step.values[0])
             case Leaf():
-                return self._leaf(type, self.parameter(type, step.code), step)
+                return self.bind_leaf(type, step)
             case ChainStep():
                 return self._chain(type, step, ways)
             case HasStep():
-                return self._has(type, step, ways)
+                return self.has(type, step, lambda source: self._step(source, step.next, ways))
 
     def _list(self, leaf: Leaf) -> Node:
         """What a List that this reader may see has as an item. FHIR R4 search.html#list"""
@@ -118,7 +119,9 @@ class Binder:
             )
         return Has("List", "item", self.access.restrict("List", Ids(ids)))
 
-    def _leaf(self, type: str, parameter: SearchParameter, leaf: Leaf) -> Node:
+    def bind_leaf(self, type: str, leaf: Leaf) -> Node:
+        """A parameter with its modifier and values, without any hop. Raises Unknown, Invalid."""
+        parameter = self.parameter(type, leaf.code)
         code, modifier = leaf.code, leaf.modifier
         self._check_modifier(type, parameter, modifier)
         if modifier == "missing":
@@ -127,6 +130,12 @@ class Binder:
             ids = Ids(tuple(map(unescaped, leaf.values)))
             return Not(ids) if modifier == "not" else ids
         return self._value(parameter, modifier, leaf.values)
+
+    def leaf(self, parameter: SearchParameter, value: str) -> Node:
+        """One value of a parameter, without any modifier; `_id` too."""
+        if parameter.code == "_id":
+            return Ids((unescaped(value),))
+        return self._value(parameter, "", (value,))
 
     def _value(self, parameter: SearchParameter, modifier: str, written: Sequence[str]) -> Node:
         """What is written for a parameter, by the parameter's type."""
@@ -201,17 +210,8 @@ class Binder:
         return node if written[0] == "true" else Not(node)
 
     def _chain(self, type: str, step: ChainStep, ways: int) -> Node:
-        parameter = self.parameter(type, step.code)
-        if parameter.type != "reference":
-            raise Invalid("bad-chain", f"{type}.{step.code} is no reference, so nothing can follow it")
-        targets = self._targets(parameter)
+        targets = self.targets_of(type, self.parameter(type, step.code), step.type)
         if step.type:
-            if step.type not in targets:
-                raise Invalid(
-                    "bad-chain",
-                    f"{type}.{step.code} does not refer to '{step.type}', but to "
-                    f"{', '.join(targets[:MOST_CHAINS])}",
-                )
             return self._hop(step, step.type, ways)
         fitting = [target for target in targets if self._starts(target, step.next)]
         if not fitting:
@@ -228,10 +228,24 @@ class Binder:
         nodes = tuple(self._hop(step, target, ways // len(fitting)) for target in fitting)
         return nodes[0] if len(nodes) == 1 else Or(nodes)
 
+    def targets_of(self, type: str, parameter: SearchParameter, wanted: str) -> tuple[str, ...]:
+        """The types that a reference may lead to; `wanted` alone, when it is given and one of them."""
+        if parameter.type != "reference":
+            raise Invalid("bad-chain", f"{type}.{parameter.code} is no reference, so nothing can follow it")
+        targets = self._targets(parameter)
+        if wanted and wanted not in targets:
+            raise Invalid(
+                "bad-chain",
+                f"{type}.{parameter.code} does not refer to '{wanted}', but to "
+                f"{', '.join(targets[:MOST_CHAINS])}",
+            )
+        return (wanted,) if wanted else targets
+
     def _hop(self, step: ChainStep, target: str, ways: int) -> Chain:
         return Chain(step.code, target, self.access.restrict(target, self._step(target, step.next, ways)))
 
-    def _has(self, type: str, step: HasStep, ways: int) -> Node:
+    def has(self, type: str, step: HasStep, inner: Callable[[str], Node]) -> Has:
+        """`inner` gives what must hold for the resources that refer here."""
         if step.type not in resource_types():
             raise Invalid(
                 "unknown-type", f"'{step.type}' is not a resource type{_meant(step.type, resource_types())}"
@@ -239,15 +253,15 @@ class Binder:
         parameter = self.parameter(step.type, step.code)
         if parameter.type != "reference" or type not in self._targets(parameter):
             raise Invalid("bad-has", f"{step.type}.{step.code} does not refer to {type}")
-        return Has(
-            step.type, step.code, self.access.restrict(step.type, self._step(step.type, step.next, ways))
-        )
+        return Has(step.type, step.code, self.access.restrict(step.type, inner(step.type)))
 
     def _starts(self, type: str, step: Step) -> bool:
         """Whether `step` can begin on that type."""
         if isinstance(step, HasStep):
             found = self.definitions(step.type).get(step.code) if step.type in resource_types() else None
             return found is not None and found.type == "reference" and type in self._targets(found)
+        if step.code == "_list":
+            return True
         found = self.definitions(type).get(step.code)
         if found is None or not offered(found):
             return False

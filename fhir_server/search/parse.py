@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from profiles.outcomes import Invalid
 
 DEEPEST = 8  # hops of a chain or `_has`
+MOST_CHAINS = 12  # types that an untyped chain may fan out to
+MOST_WAYS = 64  # … all of its hops taken together
 MOST_VALUES = 2_000  # alternatives of one parameter
 _CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]{0,99}", re.ASCII)
 
@@ -77,6 +79,11 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\([,|$\\])", r"\1", text)
 
 
+def escaped(text: str) -> str:
+    r"""The opposite of `unescaped`: what is written so that it means `text`."""
+    return re.sub(r"([\\,|$])", r"\\\1", text)
+
+
 def _step(whole: str, name: str, value: str, left: int) -> Step:
     if left < 0:
         raise Invalid("chain-too-deep", f"'{_short(whole)}' goes through more than {DEEPEST} references")
@@ -93,7 +100,7 @@ def _step(whole: str, name: str, value: str, left: int) -> Step:
         raise Invalid("bad-parameter-name", f"'{_short(whole)}' is not the name of a search parameter")
     if dot:
         return ChainStep(code, qualifier, _step(whole, rest, value, left - 1))
-    return Leaf(code, qualifier, _values(whole, value))
+    return Leaf(code, qualifier, (value,) if code == "_filter" else _values(whole, value))
 
 
 def _values(whole: str, value: str) -> tuple[str, ...]:

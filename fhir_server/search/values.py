@@ -71,6 +71,11 @@ def uri(code: str, how: str, values: Sequence[str]) -> Node:
     return Or((itself, *(Below(code, base + "/") for base in bases)))
 
 
+def uri_starting(code: str, value: str) -> Below:
+    """An address with that beginning."""
+    return Below(code, value)
+
+
 def _above(value: str) -> list[str]:
     """`http://a/b/c` → it, `http://a/b`, `http://a`, each also with a final slash."""
     head, slashes, path = value.rstrip("/").partition("://")
@@ -117,12 +122,17 @@ def date(code: str, values: Sequence[str], zone: tzinfo, now: int) -> Date:
     bounds: list[Bounds] = []
     for value in map(unescaped, values):
         prefix, text = _prefix(code, value)
-        try:
-            start, end = dates.interval(text.replace(" ", "+"), zone)  # an offset's plus, decoded as a space
-        except Invalid as error:
-            raise Invalid("bad-date", f"'{code}': {error}") from error
+        start, end = moment(code, text, zone)
         bounds += _date_bounds(prefix, start, end, now)
     return Date(code, tuple(dict.fromkeys(bounds)))
+
+
+def moment(code: str, text: str, zone: tzinfo) -> tuple[int, int]:
+    """[start, end) of a date as written."""
+    try:
+        return dates.interval(text.replace(" ", "+"), zone)  # an offset's plus, decoded as a space
+    except Invalid as error:
+        raise Invalid("bad-date", f"'{code}': {error}") from error
 
 
 def number(code: str, values: Sequence[str]) -> Number:

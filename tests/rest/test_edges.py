@@ -146,6 +146,8 @@ VALUES = {
 
 def asked_with(parameter: Any) -> str:
     """A value that fits a search parameter; a composite's is one of each part."""
+    if parameter["name"] == "_filter":
+        return "_id eq x"
     if parameter["type"] != "composite":
         return VALUES.get(parameter["type"], "x")
     composite = definitions.search_parameter(parameter["definition"])

@@ -167,7 +167,7 @@ def test_a_query_means(query: str, tree: str) -> None:
 
 
 REFUSED = [
-    ("Patient?nmae=x", "unknown-parameter", "did you mean 'name'? Valid: _content, _id, "),
+    ("Patient?nmae=x", "unknown-parameter", "did you mean 'name'? Valid: _content, _filter, _id, "),
     ("Patient?_query=x", "unknown-parameter", "'_query' is not offered here. Valid:"),
     ("Patient?name:exakt=x", "unknown-modifier", "it takes :missing, :exact, :contains"),
     ("Patient?gender:exact=x", "unknown-modifier", "it takes :missing, :not, :text"),
