@@ -37,8 +37,10 @@ WORLD = {
     '"subject":{"reference":"Patient/q"},"component":['
     '{"code":{"coding":[{"code":"sys"}]},"valueQuantity":{"value":150}},'
     '{"code":{"coding":[{"code":"dia"}]},"valueQuantity":{"value":80}}],"effectiveDateTime":"2024-01-15"',
-    "RiskAssessment/m": '"status":"final","subject":{"reference":"Patient/p"},"prediction":[{"probabilityDecimal":0.5}]',
-    "RiskAssessment/n": '"status":"final","subject":{"reference":"Patient/p"},"prediction":[{"probabilityDecimal":0.9}]',
+    "RiskAssessment/m": '"status":"final","subject":{"reference":"Patient/p"},'
+    '"prediction":[{"probabilityDecimal":0.5}]',
+    "RiskAssessment/n": '"status":"final","subject":{"reference":"Patient/p"},'
+    '"prediction":[{"probabilityDecimal":0.9}]',
     "ValueSet/v": '"status":"draft","url":"http://a/b/c"',
 }
 
@@ -124,7 +126,11 @@ FOUND = [
     ("Observation", "subject:Patient.general-practitioner:Practitioner.gender eq female", "b"),
     ("Patient", "_has:Observation:patient:status eq final", "p"),
     ("Patient", "_has:Observation:patient:_has:Task:focus:status eq x", ""),
-    ("Observation", "component-code-value-quantity[component-code eq sys].component-value-quantity gt 100", "b"),
+    (
+        "Observation",
+        "component-code-value-quantity[component-code eq sys].component-value-quantity gt 100",
+        "b",
+    ),
     ("Observation", "component-code-value-quantity[code eq dia].quantity gt 100", ""),
     ("Observation", "component-code-value-quantity[code eq dia].quantity lt 100", "b"),
     ("Observation", "component-code-value-quantity eq sys$gt100", "b"),
