@@ -108,11 +108,10 @@ _CALCULATIONS: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
 def _quantities(operator: str, a: units.Quantity, b: units.Quantity) -> Collection:
     unit: str | None = a[1]
     if operator in "+-":
-        if a[1] != b[1]:
-            converted = units.convert(b, a[1])
-            if converted is None:
-                return []
-            b = (converted, a[1])
+        pair = units.in_finer(a, b)
+        if pair is None:
+            return []
+        a, b, unit = *pair, pair[0][1]
         amount = calculate(lambda: _CALCULATIONS[operator](a[0], b[0]))
     elif operator in "*/":
         unit = (units.product if operator == "*" else units.quotient)(a[1], b[1])

@@ -286,7 +286,11 @@ def _unescape(text: str) -> str:
         what = match[1]
         return chr(int(what[1:], 16)) if len(what) == 5 else _ESCAPED.get(what, what)
 
-    return _ESCAPE.sub(one, text[1:-1])
+    made = _ESCAPE.sub(one, text[1:-1])
+    if made.isascii():
+        return made
+    # two escapes of a surrogate pair are one character
+    return made.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _wrong(at: int, why: str) -> Invalid:

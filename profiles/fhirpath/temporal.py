@@ -99,14 +99,19 @@ def key(moment: Moment) -> tuple[object, ...]:
 
 
 def add(moment: Moment, amount: Fraction, unit: str) -> Moment | None:
-    """A moment plus a time-valued quantity; fractions of a unit are cut off, units finer than the moment's
-    precision count as whole ones of that precision. None when out of range, or the unit is none that a date
-    can be moved by (KeyError: the unit is unknown)."""
+    """A moment plus a time-valued quantity; fractions of a unit are cut off, but for `seconds` (HL7's suite
+    cuts the UCUM `s`); units finer than the moment's precision count as whole ones of that precision. None when out of range. Raises KeyError
+    for a unit that no such moment can be moved by."""
     if unit in _MONTHS:
         if moment.kind == "Time":
             raise KeyError(unit)
         return _add_months(moment, int(amount) * _MONTHS[unit])
-    seconds = Fraction(int(amount), 1000) if unit in _MILLISECONDS else int(amount) * Fraction(_SECONDS[unit])
+    if unit in _MILLISECONDS:
+        seconds = Fraction(int(amount), 1000)
+    elif unit == "second":
+        seconds = Fraction(int(amount * 1000), 1000)
+    else:
+        seconds = Fraction(int(amount) * _SECONDS[unit])
     if moment.kind != "Time" and len(moment.parts) == 1:
         return _add_months(moment, int(seconds / (365 * 86_400)) * 12)
     if moment.kind != "Time" and len(moment.parts) == 2:
@@ -200,6 +205,8 @@ def _range(moment: Moment, other: Moment) -> tuple[_Instant, _Instant]:
 
 def _add_months(moment: Moment, months: int) -> Moment | None:
     year, month = moment.parts[0], (*moment.parts, 1)[1]
+    if len(moment.parts) == 1:
+        months = int(Fraction(months, 12)) * 12
     years, month0 = divmod(year * 12 + month - 1 + months, 12)
     if not 1 <= years <= 9999:
         return None

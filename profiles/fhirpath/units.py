@@ -8,6 +8,7 @@ FHIRPath N1 §4.1.7 (time-valued quantities), §6.1
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal, DecimalException, localcontext
 from types import MappingProxyType
@@ -23,6 +24,8 @@ CALENDAR: Mapping[str, str] = MappingProxyType({
 MAX_UNIT = 200
 """Characters of a unit that is made by multiplying and dividing."""
 
+_FACTOR = re.compile(r"([./]?)([A-Za-z]+)(-?\d{1,3})?", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z]+(?:-?\d{1,3})?(?:[./][A-Za-z]+(?:-?\d{1,3})?)*", re.ASCII)
 _MONTHS: Mapping[str, int] = MappingProxyType({"year": 12, "month": 1})
 
 
@@ -43,6 +46,20 @@ def convert(quantity: Quantity, unit: str) -> Decimal | None:
     if quantity[1] in _MONTHS or unit in _MONTHS:
         return None
     return quantities.convert(quantity[0], CALENDAR.get(quantity[1], quantity[1]), CALENDAR.get(unit, unit))
+
+
+def in_finer(a: Quantity, b: Quantity) -> tuple[Quantity, Quantity] | None:
+    """Both in the finer of their units; None when they have no common dimension."""
+    if a[1] == b[1]:
+        return a, b
+    one, other = canonical(Decimal(1), a[1]), canonical(Decimal(1), b[1])
+    if one is None or other is None:
+        return None
+    if one[0] <= other[0]:
+        converted = convert(b, a[1])
+        return None if converted is None else (a, (converted, a[1]))
+    converted = convert(a, b[1])
+    return None if converted is None else ((converted, b[1]), b)
 
 
 def compare(a: Quantity, b: Quantity) -> int | None:
@@ -82,22 +99,45 @@ def same_rounded(a: Decimal, b: Decimal) -> bool:
 
 def product(one: str, other: str) -> str | None:
     """The unit of a product; None when it is too long to be one."""
-    return _joined(one, ".", other)
+    return _joined(CALENDAR.get(one, one), ".", CALENDAR.get(other, other))
 
 
 def quotient(one: str, other: str) -> str | None:
     """The unit of a quotient; None when it is too long to be one."""
-    return "1" if one == other else _joined(one, "/", other)
+    return _joined(CALENDAR.get(one, one), "/", CALENDAR.get(other, other))
 
 
 def _joined(one: str, sign: str, other: str) -> str | None:
-    one, other = CALENDAR.get(one, one), CALENDAR.get(other, other)
-    if other == "1":
-        return one
-    if one == "1" and sign == ".":
-        return other
-    made = f"({one}){sign}({other})"
+    left, right = _factors(one), _factors(other)
+    if left is None or right is None:
+        if other == "1":
+            return one
+        made = f"({one}){sign}({other})"
+    else:
+        for atom, exponent in right.items():
+            left[atom] = left.get(atom, 0) + (exponent if sign == "." else -exponent)
+        made = _written(left)
     return made if len(made) <= MAX_UNIT else None
+
+
+def _factors(unit: str) -> dict[str, int] | None:
+    """Atom → exponent of a plain unit ("g.m/s2"); None for one with brackets, numbers or annotations."""
+    if unit == "1":
+        return {}
+    if not _PLAIN.fullmatch(unit):
+        return None
+    found: dict[str, int] = {}
+    for sign, atom, exponent in _FACTOR.findall(unit):
+        found[atom] = found.get(atom, 0) + int(exponent or 1) * (-1 if sign == "/" else 1)
+    return found
+
+
+def _written(factors: Mapping[str, int]) -> str:
+    above = [atom + (str(n) if n != 1 else "") for atom, n in factors.items() if n > 0]
+    below = [(atom, -n) for atom, n in factors.items() if n < 0]
+    if not above:
+        return ".".join(f"{atom}-{n}" for atom, n in below) or "1"
+    return ".".join(above) + "".join(f"/{atom}{n if n != 1 else ''}" for atom, n in below)
 
 
 def _places(number: Decimal) -> int:

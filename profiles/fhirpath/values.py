@@ -113,8 +113,8 @@ def key(node: Node, evaluation: Evaluation) -> Hashable:
     if kind in _TEMPORAL:
         return temporal.key(of)
     if kind == "Quantity":
-        found = units.canonical(*of)
-        return ("quantity", *found) if found else ("quantity", *of)
+        amount, unit = units.canonical(*of) or of
+        return ("number", amount) if unit == "1" else ("quantity", amount, unit)
     if kind:
         return (kind, of)
     return _json_key(node[0], evaluation)
@@ -175,8 +175,11 @@ def _equal(a: Node, b: Node, evaluation: Evaluation) -> bool | None:
             return False
         order = temporal.compare(one, other)
         return None if order is None else order == 0
-    if kind == other_kind == "Quantity":
-        order = units.compare(one, other)
+    if "Quantity" in (kind, other_kind):
+        first, second = as_quantity(kind, one), as_quantity(other_kind, other)
+        if first is None or second is None:
+            return False
+        order = units.compare(first, second)
         return None if order is None else order == 0
     if not kind and not other_kind and (a[0] is None or b[0] is None):
         return None
@@ -244,8 +247,9 @@ def _alike(a: Node, b: Node, evaluation: Evaluation) -> bool:
     numbers = ("Integer", "Decimal")
     if kind in numbers and other_kind in numbers:
         return _rounded_alike(Decimal(one), Decimal(other))
-    if kind == other_kind == "Quantity":
-        return units.alike(one, other)
+    if "Quantity" in (kind, other_kind):
+        first, second = as_quantity(kind, one), as_quantity(other_kind, other)
+        return first is not None and second is not None and units.alike(first, second)
     if kind in _TEMPORAL and other_kind in _TEMPORAL:
         return temporal.key(one) == temporal.key(other)
     if kind == other_kind == "String":
@@ -330,4 +334,7 @@ def argument_unit(quantity: tuple[Decimal, str], unit: Collection) -> tuple[Deci
     if node is None or not isinstance(node[0], str):
         return None
     amount = units.convert(quantity, node[0])
+    if amount is None:
+        # asked for by name, a calendar year or month is UCUM's
+        amount = units.convert((quantity[0], units.CALENDAR.get(quantity[1], quantity[1])), node[0])
     return None if amount is None else (amount, node[0])

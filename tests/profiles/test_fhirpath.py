@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiles import definitions
-from profiles.fhirpath import compiler, paths
+from profiles.fhirpath import compiler, paths, values
+from profiles.fhirpath.functions import conversion
 from profiles.fhirpath.nodes import Environment, resource_node
 from profiles.fhirpath.parser import parse
 from profiles.fhirpath.syntax import Call, Constant, Item, Member, Operation, Sign, TypeTest
@@ -136,6 +137,59 @@ PATIENT: dict[str, Any] = {
 )  # fmt: skip
 def test_evaluate(expression: str, values: list[object]) -> None:
     assert [value for value, _type, _sibling in compiler.evaluate(expression, PATIENT)] == values
+
+
+@pytest.mark.parametrize(
+    ("expression", "written"),
+    [
+        ("12 'cm' * 3 'cm'", "36 'cm2'"),
+        ("12 'cm2' / 3 'cm'", "4 'cm'"),
+        ("10 'm/s' * 10 's'", "100 'm'"),
+        ("60 / 1 's'", "60 's-1'"),
+        ("4 'g' / 2 'mol.l' ", "2 'g/mol/l'"),
+        ("3 'mm[Hg]' * 2 'm'", "6 '(mm[Hg]).(m)'"),
+        ("3 'm' + 3 'cm'", "303 'cm'"),
+        ("3 'cm' - 3 'm'", "-297 'cm'"),
+        ("1 'm' + 1 'g'", ""),
+        ("2 minutes + 60 seconds", "180 second"),
+        ("23 = 23 '1'", "true"),
+        ("23 = 23 'm'", ""),
+        ("(23 | 23 '1').count()", "1"),
+        ("100 'cm' = 1 'm'", "true"),
+        ("1 year = 1 'a'", ""),
+        ("1 year ~ 1 'a'", "true"),
+        ("1 year.toQuantity('a')", "1 'a'"),
+        ("1 week = 7 'd'", "true"),
+        ("37 'Cel'.toQuantity('K')", "310.15 'K'"),
+        ("2 '1'.comparable(3)", "true"),
+        ("2 'm'.comparable(3)", "false"),
+        ("@2014 - 1 month", "2014"),
+        ("@2014 + 23 months", "2015"),
+        ("@2016 + 365 days", "2017"),
+        ("@2019-03-01 + 24 months", "2021-03-01"),
+        ("@2019-01-31 + 1 month", "2019-02-28"),
+        ("@2020-02-29 - 1 year", "2019-02-28"),
+        ("@1973-12-25T00:00:00.000+10:00 + 42.53 seconds", "1973-12-25T00:00:42.530+10:00"),
+        ("@1973-12-25T00:00:00.000+10:00 + 42.53 minutes", "1973-12-25T00:42:00.000+10:00"),
+        ("@T23:30 + 1 hour", "00:30"),
+        ("0.1 + 0.2", "0.3"),
+        ("0.1 + 0.2 = 0.3", "true"),
+        ("1 / 3", "0.3333333333333333333333333333"),
+        ("100.log(10)", "2"),
+        ("'\\uD83D\\uDD25'.length()", "1"),
+        ("@2024-01 < @2024-01-15", ""),
+        ("@2024-01 < @2024-02-15", "true"),
+        ("@2024-01-01T10:00+01:00 = @2024-01-01T09:00Z", "true"),
+        ("@2024-01-01T10:00 = @2024-01-01T09:00Z", ""),
+        ("@2024-01-01T10:00 < @2024-01-03T09:00Z", "true"),
+        ("@2024 = @2024-01", ""),
+        ("@2024 ~ @2024-01", "false"),
+    ],
+)  # fmt: skip
+def test_values(expression: str, written: str) -> None:
+    """FHIRPath N1 §6.1, §6.2, §6.6."""
+    found = compiler.evaluate(expression, PATIENT)
+    assert "|".join(conversion.text(values.value_of(node)) or "" for node in found) == written
 
 
 ABOVE = {"animal": {"animal", "cat", "lion"}, "cat": {"cat", "lion"}}

@@ -10,7 +10,7 @@ from typing import Any
 from profiles.fhirpath import temporal, units
 from profiles.fhirpath.functions.calling import Builder, TestBuilder, argument, valued, valued_test
 from profiles.fhirpath.nodes import Collection, Scope
-from profiles.fhirpath.values import calculate, named, number_node, single, value_of
+from profiles.fhirpath.values import as_quantity, calculate, named, number_node, single, value_of
 from profiles.outcomes import Invalid
 
 MAX_DIGITS = 28
@@ -64,11 +64,11 @@ def _precision(found: Collection, given: list[Collection], scope: Scope) -> Coll
 
 
 def _comparable(found: Collection, given: list[Collection], scope: Scope) -> bool | None:
-    values = [None if node is None else value_of(node) for node in (single(found), single(given[0]))]
-    if any(value is None for value in values):
+    one, other = single(found), single(given[0])
+    if one is None or other is None:
         return None
-    quantities = [value.of for value in values if value is not None and value.kind == "Quantity"]
-    return len(quantities) == 2 and units.comparable(quantities[0], quantities[1])
+    first, second = as_quantity(*value_of(one)), as_quantity(*value_of(other))
+    return first is not None and second is not None and units.comparable(first, second)
 
 
 BUILDERS: Mapping[str, Builder] = {

@@ -41,11 +41,10 @@ def _computed(name: str, compute: Callable[[Decimal, list[Decimal]], Decimal], a
 
 
 def _shortened(number: Decimal) -> Decimal:
-    digits = len(number.as_tuple().digits)
-    if digits <= MAX_DIGITS:
+    if len(number.as_tuple().digits) <= MAX_DIGITS:
         return number
     short = calculate(lambda: number.quantize(Decimal(1).scaleb(number.adjusted() - MAX_DIGITS + 1)))
-    return number if short is None else short
+    return number if short is None else short.normalize()
 
 
 def _to_integer(name: str, rounding: str) -> Builder:
