@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +23,10 @@ from dicomweb.mount import DicomWeb
 from fhir_server import settings as config
 from fhir_server.access import SYSTEM
 from fhir_server.audit import Trail
+from fhir_server.bulk.export import export
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
+from fhir_server.jobs.runner import Runner, Work
 from fhir_server.logs import log_to_stderr
 from fhir_server.operations.registry import Operations
 from fhir_server.operations.standard import STANDARD
@@ -48,6 +50,9 @@ from smart_launch.authorization.discovery import ENDPOINTS
 from smart_launch.guard import Guard
 from smart_launch.signin.local import SignIn
 from smart_launch.signin.session import Sessions
+
+WORKS: Mapping[str, Work] = {"export": export}
+"""What is done as a job, by kind."""
 
 
 def now() -> int:
@@ -109,6 +114,7 @@ def build(settings: Settings) -> ASGIApp:
     images = open_images(settings, store)
     dicomweb = DicomWeb(images)
     figures = middleware.Figures(trail)
+    runner = Runner(engine, WORKS)
     keys, sessions = Keys(store), Sessions(store, settings)
     http = outbound.client()
 
@@ -117,11 +123,13 @@ def build(settings: Settings) -> ASGIApp:
         await store.open()
         await keys.load()
         trail.start()
+        runner.start()
         warming = asyncio.create_task(dicomweb.warm())
         try:
             yield
         finally:
             await warming
+            await runner.stop()
             await trail.stop()
             await http.aclose()
             images.close()

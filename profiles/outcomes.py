@@ -132,6 +132,10 @@ class Unprocessable(TeledossierError):
     status, code = 422, "processing"
 
 
+class TooManyRequests(TeledossierError):
+    status, code = 429, "throttled"
+
+
 class NotSupported(TeledossierError):
     status, code = 501, "not-supported"
 

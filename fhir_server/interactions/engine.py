@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fhir_server.access import Access
 from fhir_server.conformance.held import Held
+from fhir_server.jobs.record import Jobs
 from fhir_server.operations.registry import Operations
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
@@ -30,7 +31,7 @@ télédossier."""
 class Engine:
     """The parts an interaction needs. `now` gives UTC microseconds; `write_rules` is by resource type;
     `trail` writes the AuditEvents, None keeps none (a loader, a test); `validator` knows the packages;
-    `held` the definitions that the store has."""
+    `held` the definitions that the store has, `jobs` takes the work that outlives a request."""
 
     store: Store
     files: Files
@@ -41,9 +42,11 @@ class Engine:
     trail: Trail | None = None
     validator: Validator = field(default_factory=validator)
     held: Held = field(init=False, repr=False, compare=False)
+    jobs: Jobs = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "held", Held(self.store, self._packaged))
+        object.__setattr__(self, "jobs", Jobs(self.store, self.now))
 
     def _packaged(self) -> Terminology:
         """The terminology of what is built in and of the installed packages."""

@@ -22,7 +22,8 @@ Level = Literal["system", "type", "instance"]
 class OperationRequest:
     """One call. `type` and `id` are empty above their level; `parameters` is the Parameters resource of the
     body, an empty one for GET; `query` the address's parameters in order; `accept` the request's Accept
-    header; `body` the bytes of a JSON body, for who tells lines and columns."""
+    header; `body` the bytes of a JSON body, for who tells lines and columns; `url` the whole address as
+    asked, `prefer` the Prefer header."""
 
     type: str = ""
     id: str = ""
@@ -30,6 +31,8 @@ class OperationRequest:
     query: list[tuple[str, str]] = field(default_factory=list)
     accept: str = ""
     body: bytes = b""
+    url: str = ""
+    prefer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

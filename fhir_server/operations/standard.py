@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fhir_server.operations import meta, terminology, validate, versions
+from fhir_server.operations import export, meta, terminology, validate, versions
 from fhir_server.operations.registry import Operation
 
 STANDARD: tuple[Operation, ...] = (
+    *export.OPERATIONS,
     *meta.OPERATIONS,
     *terminology.OPERATIONS,
     *validate.OPERATIONS,

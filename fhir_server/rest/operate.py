@@ -37,9 +37,18 @@ async def operate(engine: Engine, call: Call) -> Answer:
     parameters = parameters_of(await read(body_format(call), body) if body else None)
     accept = call.first("_format") or call.headers.get("accept", "")
     query = [(key, value) for key, value in call.query if key not in ("_format", "_pretty")]
-    result = await found.handler(engine, access, OperationRequest(type, id, parameters, query, accept, body))
+    request = OperationRequest(
+        type, id, parameters, query, accept, body, _url(engine, call), call.headers.get("prefer", "")
+    )
+    result = await found.handler(engine, access, request)
     if isinstance(result.resource, bytes):
         return Answer(result.status, result.resource, dict(result.headers))
     check_format(call)
     answer = codec.dump(result.resource) if result.resource is not None else b""
     return Answer(result.status, pretty(call, answer) if answer else b"", dict(result.headers))
+
+
+def _url(engine: Engine, call: Call) -> str:
+    query = call.scope["query_string"].decode("latin-1")
+    path = "/".join((engine.settings.fhir_base, *call.segments))
+    return f"{path}?{query}" if query else path

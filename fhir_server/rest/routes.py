@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.entries import parse_query
-from fhir_server.rest import binary, capability, operate, resources
+from fhir_server.rest import binary, capability, jobs, operate, resources
 from fhir_server.rest.answer import Answer, Call
 from fhir_server.rest.errors import outcome_of
 from fhir_server.rest.formats import pretty, rendered
@@ -49,6 +49,8 @@ _SEARCH: Mapping[str, Handler] = {"POST": resources.search_type}
 _SEARCH_ALL: Mapping[str, Handler] = {"POST": resources.search_all}
 _WITHIN: Mapping[str, Handler] = {"GET": resources.search_within, "HEAD": resources.search_within}
 _SEARCH_WITHIN: Mapping[str, Handler] = {"POST": resources.search_within}
+_JOB: Mapping[str, Handler] = {"GET": jobs.status, "DELETE": jobs.cancel}
+_JOB_FILE: Mapping[str, Handler] = {"GET": jobs.file, "HEAD": jobs.file}
 _BASE: Mapping[str, Handler] = {
     "GET": resources.search_all,
     "HEAD": resources.search_all,
@@ -128,6 +130,8 @@ def _find(call: Call) -> Mapping[str, Handler]:
         return dict.fromkeys(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), operate.operate)
     if not segments or segments[0] in ("_history", "_search"):
         return _system(call)
+    if segments[0] == "_job" and len(segments) in (2, 3):
+        return _JOB if len(segments) == 2 else _JOB_FILE
     _check_type(segments[0])
     raw = segments[0] == "Binary"
     match segments:
