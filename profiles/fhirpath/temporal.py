@@ -99,9 +99,12 @@ def key(moment: Moment) -> tuple[object, ...]:
 
 
 def add(moment: Moment, amount: Fraction, unit: str) -> Moment | None:
-    """A moment plus a time-valued quantity; fractions of a unit are cut off, but for `seconds` (HL7's suite
-    cuts the UCUM `s`); units finer than the moment's precision count as whole ones of that precision. None when out of range. Raises KeyError
-    for a unit that no such moment can be moved by."""
+    """A moment plus a time-valued quantity.
+
+    Fractions of a unit are cut off, but for `seconds` (HL7's suite cuts the UCUM `s`); units finer than the
+    moment's precision count as whole ones of that precision. None when out of range. Raises KeyError for a
+    unit that no such moment can be moved by.
+    """
     if unit in _MONTHS:
         if moment.kind == "Time":
             raise KeyError(unit)
