@@ -36,7 +36,7 @@ _SMALL = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One stored definition: where it is, its canonical URL, and its body."""
+    """One stored definition: where it is, its canonical URL or "", and its body."""
 
     type: str
     id: str
@@ -46,16 +46,12 @@ class Definition:
     body: bytes
 
     @classmethod
-    def of(cls, version: Version) -> Definition | None:
-        """None for one without a URL: nothing can name it."""
+    def of(cls, version: Version) -> Definition:
+        """Of a version that is no tombstone."""
         assert version.body is not None
         resource = codec.parse(version.body)
-        url = resource.get("url")
-        if not isinstance(url, str):
-            return None
         body = version.body if len(version.body) <= _SMALL else zlib.compress(version.body, 3)
-        said = resource.get("version")
-        named = said if isinstance(said, str) else ""
+        url, named = (resource.get(name) or "" for name in ("url", "version"))
         return cls(version.type, version.id, version.seq, url, named, body)
 
     def load(self) -> Json:
@@ -74,11 +70,14 @@ class Snapshot:
     @cached_property
     def terminology(self) -> Terminology:
         """Stored code systems and value sets before those of the packages; of several with one URL and
-        version the newest."""
+        version the newest. A value set is also found by its place, as `ValueSet/[id]`."""
         overlay: dict[tuple[str, str], dict[str, Load]] = {}
         for each in self.definitions:
             if each.type in ("CodeSystem", "ValueSet"):
-                overlay.setdefault((each.type, each.url), {}).setdefault(each.version, each.load)
+                names = [each.url] if each.url else []
+                names += [f"{each.type}/{each.id}"] if each.type == "ValueSet" else []
+                for name in names:
+                    overlay.setdefault((each.type, name), {}).setdefault(each.version, each.load)
         return self._base().overlaid(overlay) if overlay else self._base()
 
 
@@ -152,8 +151,7 @@ class Held:
 
     def _take(self, version: Version) -> bool:
         key = (version.type, version.id)
-        made = Definition.of(version) if version.body is not None else None
-        if made is not None:
-            self._found[key] = made
-            return True
-        return self._found.pop(key, None) is not None
+        if version.body is None:
+            return self._found.pop(key, None) is not None
+        self._found[key] = Definition.of(version)
+        return True

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fhir_server.access import Access
+from fhir_server.interactions.binding import binder
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.visibility import require
 from fhir_server.search.nodes import And, Ids, Node, Not, Select
-from fhir_server.search.plan import plan
+from fhir_server.search.plan import plan_of
 from fhir_server.store.contract import Unless, Version
 from profiles.outcomes import PreconditionFailed
 
@@ -39,7 +40,7 @@ async def the_one(
     """At most one resource that this reader may see. `place` names the condition in messages. Raises
     PreconditionFailed when several match or the condition narrows nothing; Invalid, Forbidden."""
     require(access, type, "s")
-    where = _where(engine, access, type, condition)
+    where = await _where(engine, access, type, condition)
     rows = await engine.store.search(Select(type, where, count=2))
     if len(rows) > 1:
         raise PreconditionFailed(
@@ -51,9 +52,8 @@ async def the_one(
     return Matched(found, Unless(type, And((where, Not(Ids((found.id,)))))))
 
 
-def _where(engine: Engine, access: Access, type: str, condition: Params) -> Node:
+async def _where(engine: Engine, access: Access, type: str, condition: Params) -> Node:
     narrowing = [pair for pair in condition if pair[1] and pair[0].partition(":")[0] not in _SHAPING]
     if not narrowing:
         raise PreconditionFailed("empty-condition", "the condition has no search parameter that narrows it")
-    settings = engine.settings
-    return plan(type, narrowing, access, fhir_base=settings.fhir_base, zone=settings.zone).select.where
+    return plan_of(type, narrowing, await binder(engine, access)).select.where

@@ -13,14 +13,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from fhir_server.access import Access
+from fhir_server.interactions.binding import binder
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.listing import Entry, Listing
 from fhir_server.interactions.subset import Subset, subset_of
 from fhir_server.interactions.visibility import check_id, current, require
 from fhir_server.search import compartments
-from fhir_server.search.bind import Binder
 from fhir_server.search.nodes import Everything, Node
-from fhir_server.search.plan import Plan, plan, plan_over, run
+from fhir_server.search.plan import Plan, plan_of, plan_over, run
 from fhir_server.store.contract import Version
 from profiles import codec, definitions
 from profiles.outcomes import Forbidden, Invalid, NotFound, operation_outcome
@@ -34,10 +34,7 @@ async def search_listing(
     """One page of a type as a searchset. `lenient` ignores unknown parameters and says so in an outcome
     entry. Raises Invalid naming the valid parameters, Forbidden, NotFound for an unknown type."""
     require(access, type, "s")
-    settings = engine.settings
-    planned = plan(
-        type, list(params), access, fhir_base=settings.fhir_base, zone=settings.zone, lenient=lenient
-    )
+    planned = plan_of(type, list(params), await binder(engine, access), lenient=lenient)
     return await _listing(engine, access, planned, type, params)
 
 
@@ -82,10 +79,8 @@ async def _search_over(
     }
     if not chosen:
         raise Forbidden("scope", "no granted scope allows to search any of the types")
-    settings = engine.settings
-    binder = Binder(access, settings.fhir_base, settings.zone, engine.now())
     rest = [(name, value) for name, value in params if name != "_type"]
-    planned = plan_over(chosen, rest, binder, lenient=lenient)
+    planned = plan_over(chosen, rest, await binder(engine, access), lenient=lenient)
     if asked:
         planned = replace(planned, parameters=(("_type", ",".join(types)), *planned.parameters))
     return await _listing(engine, access, planned, path, params)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from fhir_server.access import Access
-from fhir_server.search import composites, values, words
+from fhir_server.search import composites, concepts, hierarchies, values, words
 from fhir_server.search.entries import KIND_OF
 from fhir_server.search.filtered import filtered
 from fhir_server.search.nodes import (
@@ -28,19 +28,21 @@ from fhir_server.search.nodes import (
     Not,
     Nothing,
     Or,
+    Reference,
     Sort,
     Token,
 )
 from fhir_server.search.parse import MOST_CHAINS, MOST_WAYS, ChainStep, HasStep, Leaf, Step, parse, unescaped
+from profiles.codes import CodeChecker
 from profiles.definitions import SearchParameter, resource_types, search_parameters
 from profiles.outcomes import Invalid
 
 Definitions = Callable[[str], Mapping[str, SearchParameter]]
 
 MODIFIERS: Mapping[str, tuple[str, ...]] = {
-    "token": ("missing", "not", "text", "of-type"),
+    "token": ("missing", "not", "text", "of-type", *concepts.MODIFIERS),
     "uri": ("missing", "above", "below"),
-    "reference": ("missing", "identifier", "[type]"),
+    "reference": ("missing", "identifier", "above", "below", "[type]"),
     "date": ("missing",),
     "string": ("missing", "exact", "contains"),
     "number": ("missing",),
@@ -64,13 +66,15 @@ def offered(parameter: SearchParameter) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Binder:
-    """What binding needs to know. `now` is UTC microseconds; `fhir_base` has no final slash."""
+    """What binding needs to know. `now` is UTC microseconds; `fhir_base` has no final slash; `codes` is the
+    terminology that value sets and code hierarchies are asked of."""
 
     access: Access
     fhir_base: str
     zone: tzinfo
     now: int
     definitions: Definitions = search_parameters
+    codes: CodeChecker | None = None
 
     def bind(self, type: str, name: str, value: str) -> Node:
         """One parameter of a search on `type`. Raises Unknown, Invalid."""
@@ -129,6 +133,8 @@ class Binder:
         if code == "_id":
             ids = Ids(tuple(map(unescaped, leaf.values)))
             return Not(ids) if modifier == "not" else ids
+        if parameter.type == "reference" and modifier in ("above", "below"):
+            return self._hierarchy(type, parameter, modifier, leaf.values)
         return self._value(parameter, modifier, leaf.values)
 
     def leaf(self, parameter: SearchParameter, value: str) -> Node:
@@ -168,8 +174,18 @@ class Binder:
             case _:
                 return values.uri(code, modifier, written)
 
-    @staticmethod
-    def _token(code: str, modifier: str, written: Sequence[str]) -> Node:
+    def _hierarchy(
+        self, type: str, parameter: SearchParameter, modifier: str, written: Sequence[str]
+    ) -> Node:
+        def resolve(types: Sequence[str], values_: Sequence[str]) -> Reference:
+            return values.reference(parameter.code, types, values_, self.fhir_base)
+
+        targets = self._targets(parameter)
+        return hierarchies.asked(type, parameter.code, modifier, written, targets, self.access, resolve)
+
+    def _token(self, code: str, modifier: str, written: Sequence[str]) -> Node:
+        if modifier in concepts.MODIFIERS:
+            return concepts.asked(code, modifier, written, self.codes, self.fhir_base)
         if modifier == "text":
             return values.string(f"{code}:text", "", written)
         if modifier == "of-type":

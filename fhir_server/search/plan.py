@@ -24,6 +24,7 @@ from fhir_server.search.nodes import And, Everything, Node, Nothing, Select, Sor
 from fhir_server.search.page import Cursor, bound_to, key_of, opened, sealed
 from fhir_server.search.rewrite import simplified
 from fhir_server.store.contract import Store, Version
+from profiles.codes import CodeChecker
 from profiles.definitions import resource_types, search_parameters
 from profiles.outcomes import Invalid, Issue, NotFound
 
@@ -81,13 +82,19 @@ def plan(
     lenient: bool = False,
     now: int | None = None,
     definitions: Definitions = search_parameters,
+    codes: CodeChecker | None = None,
 ) -> Plan:
     """A search of one type. `pairs` are the decoded parameters in their order; `now` UTC microseconds.
     `lenient` passes over unknown parameters; a wrong value or modifier is never passed over, since that would
     answer with more than was asked for. Raises NotFound (no such type), Invalid."""
+    at = time.time_ns() // 1000 if now is None else now
+    return plan_of(type, pairs, Binder(access, fhir_base, zone, at, definitions, codes), lenient=lenient)
+
+
+def plan_of(type: str, pairs: Sequence[tuple[str, str]], binder: Binder, *, lenient: bool = False) -> Plan:
+    """As `plan`, with a Binder that is there. Raises NotFound, Invalid."""
     if type not in resource_types():
         raise NotFound("unknown-type", "there is no such resource type")
-    binder = Binder(access, fhir_base, zone, time.time_ns() // 1000 if now is None else now, definitions)
     return plan_over({type: Everything()}, pairs, binder, lenient=lenient)
 
 

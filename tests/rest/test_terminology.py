@@ -334,3 +334,47 @@ async def test_an_update_is_known_at_once(served: Served) -> None:
     assert codes(await client.get(f"/ValueSet/$expand?url={WARM['url']}&filter=sky")) == []
     await served.system.update({**WARM, "compose": {"include": [{"system": COLOURS}]}})
     assert codes(await client.get(f"/ValueSet/$expand?url={WARM['url']}&filter=sky")) == ["sky"]
+
+
+# search.html#modifiers, over what is stored
+
+
+async def found(client: Any, query: str) -> set[str]:
+    response = await client.get(f"/{query}")
+    assert response.status_code == 200, response.text
+    return {entry["resource"]["id"] for entry in response.json().get("entry", [])}
+
+
+async def test_searches_by_value_sets_and_hierarchies(served: Served) -> None:
+    client = served.client()
+    for code in ("red", "pink", "sky", "navy"):
+        coded = {"resourceType": "Observation", "id": code, "status": "final"}
+        coded["code"] = {"coding": [{"system": COLOURS, "code": code}]}
+        await served.system.update(coded)
+    await served.system.update(
+        {"resourceType": "Observation", "id": "none", "status": "final", "code": {"text": "Red"}}
+    )
+    assert await found(client, f"Observation?code:in={WARM['url']}") == {"red", "pink"}
+    assert await found(client, "Observation?code:in=ValueSet/warm") == {"red", "pink"}
+    assert await found(client, f"Observation?code:not-in={WARM['url']}") == {"sky", "navy", "none"}
+    assert await found(client, f"Observation?code:below={COLOURS}|blue") == {"sky", "navy"}
+    assert await found(client, f"Observation?code:above={COLOURS}|pink") == {"red", "pink"}
+    await served.system.update(
+        {**WARM, "compose": {"include": [{"system": COLOURS}], "exclude": WARM["compose"]["include"]}}
+    )
+    assert await found(client, f"Observation?code:in={WARM['url']}") == {"sky", "navy"}
+    response = await client.get("/Observation?code:in=http://hl7.org/fhir/ValueSet/observation-codes")
+    assert (response.status_code, slugs(response)) == (400, ["unknown-value-set"])
+
+
+async def test_searches_through_places(served: Served) -> None:
+    """Nine levels: eight steps down from the top reach all but the last."""
+    client = served.client()
+    for level in range(10):
+        place = {"resourceType": "Location", "id": f"l{level}"}
+        await served.system.update(
+            {**place, "partOf": {"reference": f"Location/l{level - 1}"}} if level else place
+        )
+    assert await found(client, "Location?partof:below=l7") == {"l8", "l9"}
+    assert await found(client, "Location?partof:below=l0") == {f"l{level}" for level in range(1, 10)}
+    assert await found(client, "Location?partof:above=l1") == {"l1", "l2"}

@@ -185,7 +185,11 @@ REFUSED = [
     ("Patient?_text=a AND", "bad-text", "a word is missing"),
     ("Patient?_text=---", "bad-text", "without any letter"),
     ("Patient?_id:text=x", "unknown-modifier", "it takes :missing, :not"),
-    ("Patient?organization:Patient=x", "unknown-modifier", "it takes :missing, :identifier, :Organization"),
+    (
+        "Patient?organization:Patient=x",
+        "unknown-modifier",
+        "it takes :missing, :identifier, :above, :below, :Organization",
+    ),
     ("Patient?name=", "empty-value", "empty value"),
     ("Patient?name=a,,b", "empty-value", "empty value"),
     ("Patient?name=\u0301", "empty-value", "without any letter"),
