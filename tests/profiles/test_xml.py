@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given
@@ -34,6 +36,14 @@ def patient(**members: Any) -> bytes:
 
 def narrative(div: str) -> bytes:
     return patient(text={"status": "generated", "div": div})
+
+
+LINES = (Path(__file__).parent / "r4_selection" / "resources.jsonl").read_bytes().splitlines()
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: json.loads(line.partition(b"\t")[0]))
+def test_hl7_examples_come_back(line: bytes) -> None:
+    assert_same(line.partition(b"\t")[2])
 
 
 @pytest.mark.parametrize("resource", examples.ALL, ids=lambda r: r["resourceType"])
@@ -273,6 +283,63 @@ def test_every_member_of_every_type_has_a_place() -> None:
     assert kinds == {"primitive", "complex", "resource"}
     assert members("Narrative")["div"].kind == "xhtml"
     assert {name for name, m in members("Extension").items() if m.kind == "attribute"} == {"id", "url"}
+
+
+TEXT = st.text(
+    st.characters(
+        exclude_categories=["Cs"],
+        exclude_characters=[*map(chr, {*range(32)} - {9, 10, 13}), "\ufffe", "\uffff"],
+    ),
+    max_size=6,
+)
+PRIMITIVES: dict[str, st.SearchStrategy[Any]] = {
+    "boolean": st.booleans(),
+    **dict.fromkeys(("integer", "unsignedInt", "positiveInt"), st.integers(-(2**31), 2**31)),
+    "decimal": st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,9})?([eE][+-]?[0-9])?", fullmatch=True).map(
+        codec.number
+    ),
+    "xhtml": TEXT.map(lambda text: f"<div {DIV}>x{escape(text)}<br /></div>"),
+}
+SOME_TYPES = (
+    "Patient",
+    "Observation",
+    "Bundle",
+    "Parameters",
+    "Questionnaire",
+    "Timing",
+    "Extension",
+    "Basic",
+)
+
+
+@st.composite
+def of_type(draw: st.DrawFn, type: str, depth: int) -> dict[str, Any]:
+    """Anything that has the shape of a type, sound or not."""
+    known = members(type)
+    names = draw(st.lists(st.sampled_from(sorted(known)), max_size=4, unique=True))
+    made: dict[str, Any] = {}
+    for member in (known[name] for name in names):
+        count = draw(st.integers(1, 3)) if member.repeats else 1
+        if member.kind in ("primitive", "xhtml", "attribute"):
+            values = draw(st.lists(PRIMITIVES.get(member.type, TEXT), min_size=count, max_size=count))
+            extras: list[Any] = [None] * count
+            if member.kind == "primitive" and draw(st.booleans()):
+                extras[draw(st.integers(0, count - 1))] = {"id": "e"}
+                values[0] = values[0] if extras[0] is None or draw(st.booleans()) else None
+            if any(value is not None for value in values):
+                made[member.name] = values if member.repeats else values[0]
+            if any(extras):
+                made["_" + member.name] = extras if member.repeats else extras[0]
+        elif depth:
+            of = draw(st.sampled_from(SOME_TYPES[:5])) if member.kind == "resource" else member.type
+            inner = [draw(of_type(of, depth - 1)) for _ in range(count)]
+            made[member.name] = inner if member.repeats else inner[0]
+    return {"resourceType": type, **made} if type in definitions.resource_types() else made
+
+
+@given(st.sampled_from(SOME_TYPES[:5]).flatmap(lambda type: of_type(type, 3)))
+def test_whatever_has_the_shape_of_its_type_comes_back(resource: dict[str, Any]) -> None:
+    assert_same(codec.dump(resource))
 
 
 VALUES = st.one_of(

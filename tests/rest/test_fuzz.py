@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
-from profiles import definitions
+from profiles import definitions, xml
 from tests.rest.serving import BASE, make_engine, serve
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -94,7 +94,9 @@ def asked(tmp_path: Path) -> Any:
 def check(response: httpx.Response) -> None:
     assert response.status_code != 500, response.text
     if response.status_code >= 400 and response.content:
-        assert response.json()["resourceType"] == "OperationOutcome"
+        is_xml = "xml" in response.headers["content-type"]
+        outcome = xml.parse(response.content) if is_xml else response.json()
+        assert outcome["resourceType"] == "OperationOutcome"
 
 
 def body_of(value: Any) -> dict[str, Any]:
@@ -114,6 +116,35 @@ def test_bytes(asked: Any, body: bytes) -> None:
     for path in ("/Patient", ""):
         headers = {"Content-Type": "application/fhir+json"}
         check(asked("POST", path or BASE, content=body, headers=headers))
+
+
+@FUZZ
+@given(
+    pieces=st.lists(
+        st.sampled_from(
+            [
+                "<name>",
+                "</name>",
+                '<given value="x"/>',
+                '<id value="a"/>',
+                "<contained>",
+                "<Patient>",
+                "&lt;",
+                "<!-- -->",
+            ]
+        )
+        | st.text(max_size=4),
+        max_size=8,
+    ),
+    accept=st.sampled_from(
+        ["application/fhir+xml", "text/xml;q=0.5, */*;q=0.1", "application/fhir+json", "*/*;q=0"]
+    ),
+)
+def test_xml(asked: Any, pieces: list[str], accept: str) -> None:
+    body = f'<Patient xmlns="http://hl7.org/fhir">{"".join(pieces)}</Patient>'.encode("utf-8", "replace")
+    headers = {"Content-Type": "application/fhir+xml", "Accept": accept}
+    for path in ("/Patient", "/Binary", BASE, "/Patient/$validate"):
+        check(asked("POST", path, content=body, headers=headers))
 
 
 @FUZZ
