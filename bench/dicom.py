@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dicomweb import frames, layout, qido, rendered, wado
+from dicomweb import frames, qido, rendered, showing, wado
 from dicomweb.images import open_images
 from fhir_server.store import open_store
 from simulators.modality import send
@@ -48,14 +48,9 @@ async def main() -> None:
         report("series metadata, 300 instances", lambda: b"".join(wado.metadata(images, study)))
         search = qido.parse("study", {}, [("PatientName", "LAB*")])
         report("QIDO studies", lambda: qido.answer(images.index, search, "http://x"))
-        file = next(images.index.files(making.STUDY))
-        where, asked = layout.load(file.layout), rendered.parse({}, "image/jpeg")
-        times = []
-        for _ in range(50):
-            start = time.perf_counter()
-            await frames.render(images, file, where, 1, asked)
-            times.append(time.perf_counter() - start)
-        print(f"512 x 512 CT rendered as JPEG: {statistics.median(times) * 1000:.1f} ms")
+        one = frames.framed(images, next(images.index.files(making.STUDY)))
+        asked = rendered.parse({}, "image/jpeg")
+        report("512 x 512 CT rendered as JPEG", lambda: showing.show(images, one, [1], asked))
         images.close()
 
 

@@ -18,8 +18,8 @@ from pydicom.uid import UID, ImplicitVRLittleEndian
 from dicomweb import reasons
 from dicomweb.attributes import Attributes, first
 from dicomweb.dataset import is_uid, syntax_flags
-from dicomweb.media import EXPLICIT_LITTLE, FRAME_MEDIA
 from dicomweb.reasons import Refused
+from dicomweb.syntaxes import ALIASES, EXPLICIT_LITTLE, FRAME_SYNTAXES
 
 PIXELS = ("7FE00010", "7FE00008", "7FE00009")
 SMALL = 4_000_000  # bytes of a bulk value below a sequence, which is loaded
@@ -82,9 +82,8 @@ def _syntax(attributes: Attributes, pixels: Sequence[Bulk]) -> str:
             return part.transfer_syntax
         if part.media == "image/jpeg":
             return _jpeg_syntax(part.path)
-        for syntax, media in reversed(FRAME_MEDIA.items()):
-            if part.media == media:
-                return syntax
+        if defaults := FRAME_SYNTAXES.get(ALIASES.get(part.media, part.media)):
+            return defaults[0]
         named = first(attributes, "00020010") or first(attributes, "00083002")
         if is_uid(named) and syntax_flags(named).encapsulated:
             return named

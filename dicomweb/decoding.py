@@ -1,26 +1,30 @@
-"""Decompressing frames in child processes: a codec that crashes on hostile data kills a child, nothing else.
+"""Work with native codecs in child processes: one that crashes on hostile data kills a child, nothing else.
 
-The pool is small, made at the first compressed frame, and made anew when a child dies or does not come back
-in time.
+The pool is small, made at the first need, and made anew when a child dies or does not come back in time.
+Calls block and are safe from several threads; endpoints call them in worker threads.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import multiprocessing
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as NotInTime
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from dicomweb.attributes import Attributes, integer
 from profiles.outcomes import NotAcceptable
 
 WORKERS = 2
 SECONDS = 20.0
+SECONDS_A_FRAME = 0.5
 MEMORY = 2_000_000_000  # bytes of address space that a child may use beyond what it starts with
-MAX_FRAME = 400_000_000  # bytes of one decoded frame
+_IMAGE = ("00280002", "00280004", "00280006", "00280008", "00280010", "00280011", "00280100", "00280101",
+"00280102", "00280103")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +45,41 @@ class Decoder:
         self._pool: ProcessPoolExecutor | None = None
         self._lock = threading.Lock()
 
-    async def decode(self, path: Path, frame: int, *, colours: bool) -> Pixels:
-        """Frame `frame` (1 is the first); `colours`: converted to RGB, else as the codec gives it. Raises
-        NotAcceptable when it cannot be decoded here."""
+    def decode(self, data: bytes, syntax: str, attributes: Attributes, *, colours: bool) -> Pixels:
+        """One compressed frame; `colours`: converted to RGB, else as the codec gives it. Raises
+        NotAcceptable."""
+        pixels: Pixels = self._call(SECONDS, "decode", data, syntax, _image(attributes), colours)
+        return pixels
+
+    def decode_file(self, path: Path, number: int, *, colours: bool) -> Pixels:
+        """The same for a frame that cannot be told apart in its file (deflated datasets). Raises
+        NotAcceptable."""
+        pixels: Pixels = self._call(SECONDS, "decode_file", str(path), number, colours)
+        return pixels
+
+    def recode(self, data: bytes, syntax: str, attributes: Attributes, target: str) -> bytes:
+        """One frame in another transfer syntax. Raises NotAcceptable."""
+        made: bytes = self._call(SECONDS, "recode", data, syntax, _image(attributes), target)
+        return made
+
+    def transcode(self, source: Path, where: bytes, attributes: Attributes, target: str, to: Path) -> None:
+        """A whole instance in another transfer syntax, written to `to`. Raises NotAcceptable."""
+        image = _image(attributes)
+        frames = integer(image, "00280008") or 1
+        seconds = SECONDS + SECONDS_A_FRAME * min(frames, 2000)
+        self._call(seconds, "transcode", str(source), where, image, target, str(to))
+
+    def _call(self, seconds: float, work: str, *arguments: object) -> Any:
         pool = self._get()
         try:
-            found = await asyncio.wait_for(
-                asyncio.get_running_loop().run_in_executor(pool, decode_frame, str(path), frame, colours),
-                SECONDS,
-            )
-        except (TimeoutError, BrokenProcessPool) as error:
+            found = pool.submit(_in_child, work, *arguments).result(seconds)
+        except (NotInTime, BrokenProcessPool, CancelledError) as error:
             self._drop(pool)
-            raise NotAcceptable("cannot-decode", "this frame cannot be decoded here") from error
-        if found is None:
-            raise NotAcceptable("cannot-decode", "this frame cannot be decoded here")
+            raise _cannot() from error
+        except RuntimeError as error:  # another thread has just dropped this pool
+            raise _cannot() from error
+        if not found:
+            raise _cannot()
         return found
 
     def _get(self) -> ProcessPoolExecutor:
@@ -80,6 +105,23 @@ class Decoder:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _in_child(work: str, *arguments: object) -> object:
+    """The codecs are imported by the children alone: a restarted web tier answers without waiting for
+    them."""
+    from dicomweb import codecs
+
+    return getattr(codecs, work)(*arguments)
+
+
+def _image(attributes: Attributes) -> dict[str, object]:
+    """What a codec needs to know: no patient data goes to a child."""
+    return {tag: attributes[tag] for tag in _IMAGE if tag in attributes}
+
+
+def _cannot() -> NotAcceptable:
+    return NotAcceptable("cannot-decode", "these pixels cannot be decoded or encoded here as asked")
+
+
 def limit_memory() -> None:
     """In the child: bounded address space, no core files."""
     import resource
@@ -88,28 +130,3 @@ def limit_memory() -> None:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def decode_frame(path: str, frame: int, colours: bool) -> Pixels | None:
-    """In the child. None when no codec here reads it; a crash is the parent's BrokenProcessPool."""
-    import warnings
-
-    import numpy
-    from pydicom import dcmread
-    from pydicom.pixels import pixel_array
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            head = dcmread(path, stop_before_pixels=True, defer_size=1_000_000)
-            samples = int(head.get("SamplesPerPixel", 1))
-            if int(head.Rows) * int(head.Columns) * samples * int(head.BitsAllocated) // 8 > MAX_FRAME:
-                return None
-            array = pixel_array(path, index=frame - 1, raw=not colours)
-        except Exception:
-            return None
-    photometric = str(head.get("PhotometricInterpretation", "MONOCHROME2"))
-    if colours and samples == 3:
-        photometric = "RGB"
-    array = numpy.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-    return Pixels(array.tobytes(), array.dtype.str, array.shape, photometric)

@@ -17,24 +17,7 @@ MULTIPART = "multipart/related"
 DICOM = "application/dicom"
 OCTETS = "application/octet-stream"
 JSON = "application/dicom+json"
-EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
-CHUNK = 1 << 18
-
-# transfer syntax → media type of its frames
-FRAME_MEDIA = {
-    "1.2.840.10008.1.2.4.50": "image/jpeg",
-    "1.2.840.10008.1.2.4.51": "image/jpeg",
-    "1.2.840.10008.1.2.4.57": "image/jpeg",
-    "1.2.840.10008.1.2.4.70": "image/jpeg",
-    "1.2.840.10008.1.2.4.80": "image/jls",
-    "1.2.840.10008.1.2.4.81": "image/jls",
-    "1.2.840.10008.1.2.4.90": "image/jp2",
-    "1.2.840.10008.1.2.4.91": "image/jp2",
-    "1.2.840.10008.1.2.4.201": "image/jphc",
-    "1.2.840.10008.1.2.4.202": "image/jphc",
-    "1.2.840.10008.1.2.4.203": "image/jphc",
-    "1.2.840.10008.1.2.5": "image/dicom-rle",
-}
+CHUNK = 1 << 20  # bytes; each costs a hop between threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +88,20 @@ def choose(accept: Sequence[Range], offered: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Passing:
+    """A file made for one answer: gone from its folder as soon as it is opened."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """One part to send: headers, and either bytes or a file."""
+    """One part to send: headers, and either bytes or a file. `location`: where it can be had by itself."""
 
     content_type: str
-    content: bytes | Path
+    content: bytes | Path | Passing
     length: int
+    location: str = ""
 
 
 def multipart_type(part_type: str, boundary: str) -> str:
@@ -126,8 +117,10 @@ def multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     study."""
     pending = bytearray()
     for part in parts:
+        place = f"Content-Location: {part.location}\r\n" if part.location else ""
         pending += (
-            f"--{boundary}\r\nContent-Type: {part.content_type}\r\nContent-Length: {part.length}\r\n\r\n"
+            f"--{boundary}\r\nContent-Type: {part.content_type}\r\nContent-Length: {part.length}\r\n"
+            f"{place}\r\n"
         ).encode()
         for piece in pieces(part.content):
             pending += piece
@@ -139,10 +132,19 @@ def multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     yield bytes(pending)
 
 
-def pieces(content: bytes | Path) -> Iterator[bytes]:
+def pieces(content: bytes | Path | Passing, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    """The content, or `length` bytes of it from `start`."""
     if isinstance(content, bytes):
-        yield content
+        yield content[start : None if length is None else start + length]
         return
-    with content.open("rb", buffering=0) as file:
-        while chunk := file.read(CHUNK):
+    path = content.path if isinstance(content, Passing) else content
+    with path.open("rb", buffering=0) as file:
+        if isinstance(content, Passing):
+            path.unlink(missing_ok=True)
+        file.seek(start)
+        while length is None or length > 0:
+            chunk = file.read(CHUNK if length is None else min(CHUNK, length))
+            if not chunk:
+                return
             yield chunk
+            length = None if length is None else length - len(chunk)

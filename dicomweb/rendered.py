@@ -1,4 +1,5 @@
-"""A frame as a picture: modality and window as one look-up table, colours, viewport, JPEG or PNG.
+"""A frame as a picture: modality and window as one look-up table, colours, viewport, then JPEG, PNG, WebP,
+GIF.
 
 stored value → (slope, intercept) → window → 0…255     one table per (encoding, rescale, window), kept
 PS3.3 §C.11.2.1.2 (window functions), §C.7.6.3 (pixels), PS3.18 §8.3.5.1 (rendering parameters)
@@ -8,13 +9,14 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageCms, ImageDraw, ImageFont
 
 from dicomweb.attributes import Attributes, first, integer, number, values
 from dicomweb.windows import Windows
@@ -22,7 +24,10 @@ from profiles.outcomes import Invalid, NotAcceptable
 
 Array = npt.NDArray[Any]
 Function = Literal["linear", "linear-exact", "sigmoid"]
+Picture: TypeAlias = Image.Image
 MAX_VIEWPORT = 8192
+_PATIENT = ("00100010", "00100020", "00100030", "00100040")
+_TECHNIQUE = ("00080060", "00081030", "0008103E", "00080020", "00200011", "00200013", "00180060", "00181151")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +61,29 @@ class Rendering:
     window: Window | None = None
     viewport: Viewport | None = None
     quality: int = 85
+    annotations: frozenset[str] = frozenset()
+    profile: bool = False
 
 
 def parse(params: Mapping[str, str], media: str) -> Rendering:
-    """The query's `window`, `viewport`, `quality`. Raises Invalid."""
+    """The query's `window`, `viewport`, `quality`, `annotation`, `iccprofile`. Raises Invalid."""
     try:
-        window = _window(params["window"]) if params.get("window") else None
-        viewport = _viewport(params["viewport"]) if params.get("viewport") else None
-        quality = int(params.get("quality") or 85)
+        window = _window(params["window"]) if "window" in params else None
+        viewport = _viewport(params["viewport"]) if "viewport" in params else None
+        quality = int(params.get("quality", "85"))
         if not 1 <= quality <= 100:
             raise ValueError("quality")
+        annotations = frozenset(filter(None, params.get("annotation", "").lower().split(",")))
+        profile = params.get("iccprofile", "no").lower()
+        if annotations - {"patient", "technique"} or profile not in ("no", "yes", "srgb"):
+            raise ValueError("annotation, iccprofile")
     except ValueError as error:
         raise Invalid(
             "bad-parameter",
-            "window=center,width[,function], viewport=width,height[,x,y,width,height], quality=1…100",
+            "window=center,width[,function], viewport=width,height[,x,y,width,height], quality=1…100, "
+            "annotation=patient,technique, iccprofile=no|yes|srgb",
         ) from error
-    return Rendering(media, window, viewport, quality)
+    return Rendering(media, window, viewport, quality, annotations, profile != "no")
 
 
 def _window(text: str) -> Window:
@@ -143,6 +155,9 @@ def native(data: bytes, attributes: Attributes, *, little_endian: bool) -> Array
     """An uncompressed frame as (rows, columns) or (rows, columns, samples). Raises NotAcceptable."""
     rows, columns = integer(attributes, "00280010") or 0, integer(attributes, "00280011") or 0
     samples, bits = integer(attributes, "00280002") or 1, integer(attributes, "00280100") or 0
+    if bits == 1 and samples == 1 and 0 < rows * columns <= len(data) * 8:
+        packed = np.frombuffer(data, np.uint8)
+        return np.unpackbits(packed, count=rows * columns, bitorder="little").reshape(rows, columns) * 255
     if bits not in (8, 16, 32) or rows <= 0 or columns <= 0 or samples not in (1, 3, 4):
         raise NotAcceptable("cannot-render", "this instance has no pixels that can be rendered here")
     kind = np.dtype(f"{'i' if integer(attributes, '00280103') == 1 else 'u'}{bits // 8}")
@@ -177,8 +192,8 @@ def picture(
     rendering: Rendering,
     windows: Windows,
     palette: Array | None = None,
-) -> bytes:
-    """The encoded picture. `palette` is (entries, 3) uint8 for PALETTE COLOR."""
+) -> Picture:
+    """Not yet encoded. `palette` is (entries, 3) uint8 for PALETTE COLOR."""
     if palette is not None and pixels.ndim == 2:
         start = _palette_start(attributes)
         image = Image.fromarray(palette[np.clip(pixels.astype(np.int64) - start, 0, len(palette) - 1)])
@@ -188,12 +203,49 @@ def picture(
         image = Image.fromarray(_grey(pixels, photometric, attributes, rendering.window, windows))
     if rendering.viewport:
         image = _fit(image, rendering.viewport)
-    out = io.BytesIO()
-    if rendering.media == "image/png":
-        image.save(out, "PNG", compress_level=3)
-    else:
-        image.save(out, "JPEG", quality=rendering.quality)
+    return annotated(image, attributes, rendering.annotations) if rendering.annotations else image
+
+
+def encode(pictures: Sequence[Picture], rendering: Rendering, milliseconds: int = 100) -> bytes:
+    """JPEG, PNG or WebP of one picture; GIF of one or several, `milliseconds` each."""
+    out, first_one = io.BytesIO(), pictures[0]
+    options: dict[str, Any] = {"icc_profile": srgb()} if rendering.profile else {}
+    match rendering.media:
+        case "image/png":
+            first_one.save(out, "PNG", compress_level=3, **options)
+        case "image/webp":
+            first_one.save(out, "WEBP", quality=rendering.quality, method=2, **options)
+        case "image/gif":
+            rest = list(pictures[1:])
+            cine = {"save_all": True, "append_images": rest, "duration": milliseconds, "loop": 0}
+            first_one.save(out, "GIF", **(cine if rest else {}))
+        case _:
+            first_one.save(out, "JPEG", quality=rendering.quality, **options)
     return out.getvalue()
+
+
+@lru_cache(maxsize=1)
+def srgb() -> bytes:
+    """The profile that a picture's colours are told to be in."""
+    made: bytes = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return made
+
+
+def annotated(image: Picture, attributes: Attributes, wanted: frozenset[str]) -> Picture:
+    """The patient or the technique written into the picture's corners. PS3.18 §8.3.5.1.1"""
+    image = image.convert("RGB") if image.mode not in ("L", "RGB") else image
+    size = max(9, min(28, image.height // 28))
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
+    bright: Any = 255 if image.mode == "L" else (255, 255, 255)
+    dark: Any = 0 if image.mode == "L" else (0, 0, 0)
+    for name, tags, x in (("patient", _PATIENT, 0.01), ("technique", _TECHNIQUE, 0.55)):
+        lines = [text for tag in tags if (text := first(attributes, tag).replace("^", " ").strip())]
+        if name in wanted and lines:
+            place = (x * image.width, 0.01 * image.height)
+            draw.multiline_text(
+                place, "\n".join(lines), bright, font, stroke_width=1, stroke_fill=dark, spacing=2
+            )
+    return image
 
 
 def _palette_start(attributes: Attributes) -> int:

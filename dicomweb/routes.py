@@ -6,7 +6,6 @@ change, so their ETag is the file's hash. PS3.18 §8.5 (status codes), §10.4, �
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,16 +13,16 @@ from typing import Any
 import anyio.to_thread
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dicomweb import dicom_xml, frames, layout, media, qido, rendered, stow, wado
+from dicomweb import bulk, dicom_xml, media, qido, retrieval, showing, stow
 from dicomweb.dataset import is_uid
 from dicomweb.dicom_xml import XML
 from dicomweb.images import Images
-from dicomweb.index.contract import File, Level
+from dicomweb.index.contract import Level
 from dicomweb.ingest import Arrival
-from dicomweb.media import DICOM, JSON, MULTIPART
+from dicomweb.media import JSON
 from dicomweb.visibility import visible
 from dicomweb.web import (
     BASE,
@@ -31,22 +30,20 @@ from dicomweb.web import (
     Endpoint,
     accept_of,
     access_of,
-    admit,
     answered,
     dataset_answer,
     dataset_type,
     multipart_answer,
     names_of,
 )
-from profiles.outcomes import Forbidden, Invalid, NotAcceptable
+from profiles.outcomes import Forbidden, Invalid
 
-KEPT = "private, max-age=3600"  # rendered pictures, so that scrolling back asks nothing
 JSON_TYPES = (JSON, "application/json")
 SEARCH_TYPES = (*JSON_TYPES, XML, "application/xml")
-PICTURES = ("image/jpeg", "image/png")
 STUDY = BASE + "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
+FRAMES = INSTANCE + "/frames/{frames}"
 
 
 def utc_microseconds() -> int:
@@ -66,14 +63,25 @@ def routes(images: Images) -> list[BaseRoute]:
     made: list[BaseRoute] = [
         Route(path, answered(_search(images, level)), methods=["GET"]) for path, level in searches
     ]
-    for path in (STUDY, SERIES, INSTANCE):
-        made.append(Route(path, answered(_retrieve(images)), methods=["GET"]))
-        made.append(Route(path + "/metadata", answered(_metadata(images)), methods=["GET"]))
     for path in (BASE + "/studies", STUDY):
         made.append(Route(path, answered(_store(images)), methods=["POST"]))
-    made.append(Route(INSTANCE + "/rendered", answered(_rendered(images)), methods=["GET"]))
-    made.append(Route(INSTANCE + "/frames/{frames}", answered(_frames(images)), methods=["GET"]))
-    made.append(Route(INSTANCE + "/frames/{frames}/rendered", answered(_rendered(images)), methods=["GET"]))
+    for path in (STUDY, SERIES, INSTANCE):
+        made += [
+            Route(path, answered(retrieval.retrieve(images)), methods=["GET"]),
+            Route(path + "/metadata", answered(retrieval.metadata(images)), methods=["GET"]),
+            Route(path + "/bulkdata", answered(retrieval.all_bulk(images, ())), methods=["GET"]),
+            Route(path + "/pixeldata", answered(retrieval.all_bulk(images, bulk.PIXELS)), methods=["GET"]),
+            Route(path + "/thumbnail", answered(showing.thumbnail(images)), methods=["GET"]),
+        ]
+    for path in (STUDY, SERIES):
+        made.append(Route(path + "/rendered", answered(showing.show_many(images)), methods=["GET"]))
+    for path in (INSTANCE, FRAMES):
+        made.append(Route(path + "/rendered", answered(showing.show_instance(images)), methods=["GET"]))
+    made += [
+        Route(FRAMES, answered(retrieval.retrieve_frames(images)), methods=["GET"]),
+        Route(FRAMES + "/thumbnail", answered(showing.thumbnail(images)), methods=["GET"]),
+        Route(INSTANCE + "/bulkdata/{path:path}", answered(retrieval.bulk_data(images)), methods=["GET"]),
+    ]
     return made
 
 
@@ -131,94 +139,3 @@ def _store(images: Images) -> Endpoint:
         return dataset_answer(stow.answer(receipts, images.base, study), media_type, stow.status_of(receipts))
 
     return store
-
-
-def _metadata(images: Images) -> Endpoint:
-    async def metadata(request: Request) -> Response:
-        path = await admit(images, request)
-        media_type = media.choose(accept_of(request), JSON_TYPES)
-        body = await anyio.to_thread.run_sync(wado.metadata, images, path)
-        return StreamingResponse(body, 200, {"Cache-Control": PRIVATE}, media_type)
-
-    return metadata
-
-
-def _retrieve(images: Images) -> Endpoint:
-    async def retrieve(request: Request) -> Response:
-        path = await admit(images, request)
-        accept = accept_of(request)
-        single = "instance" in path
-        chosen = wado.way(accept, single=single)
-        files = await anyio.to_thread.run_sync(wado.found, images, path)
-        headers = {"Cache-Control": PRIVATE}
-        if single:
-            file = next(files)
-            wado.check_syntax(accept, file.transfer_syntax)
-            headers["ETag"] = f'"{file.sha256}"'
-            if _unchanged(request, headers["ETag"]):
-                return Response(None, 304, headers)
-            if chosen == DICOM:
-                headers["Content-Length"] = str(file.size)
-                return StreamingResponse(
-                    media.pieces(images.files.path(file.path)),
-                    200,
-                    headers,
-                    f"{DICOM}; transfer-syntax={file.transfer_syntax}",
-                )
-            files = iter((file,))
-        return multipart_answer(wado.parts(images, files), DICOM, headers)
-
-    return retrieve
-
-
-async def _file(images: Images, path: Mapping[str, str]) -> tuple[File, layout.Layout]:
-    file = next(await anyio.to_thread.run_sync(wado.found, images, path))
-    return file, layout.load(file.layout)
-
-
-def _frames(images: Images) -> Endpoint:
-    async def retrieve(request: Request) -> Response:
-        path = await admit(images, request)
-        wanted = frames.numbers(path["frames"])
-        file, where = await _file(images, path)
-        outer, part_type = frames.form(accept_of(request), file.transfer_syntax, single=len(wanted) == 1)
-        headers = {"Cache-Control": PRIVATE, "ETag": _etag(file, path["frames"], part_type, outer)}
-        if _unchanged(request, headers["ETag"]):
-            return Response(None, 304, headers)
-        if outer != MULTIPART:
-            part = await frames.part(images, file, where, wanted[0], part_type)
-            return Response(part.content, 200, headers, part.content_type)
-        parts = [await frames.part(images, file, where, number, part_type) for number in wanted]
-        return multipart_answer(parts, part_type, headers)
-
-    return retrieve
-
-
-def _rendered(images: Images) -> Endpoint:
-    async def render(request: Request) -> Response:
-        path = await admit(images, request)
-        wanted = frames.numbers(path.get("frames", "1"))
-        if len(wanted) > 1:
-            raise NotAcceptable("not-acceptable", "one frame can be rendered at a time")
-        rendering = rendered.parse(request.query_params, media.choose(accept_of(request), PICTURES))
-        file, where = await _file(images, path)
-        headers = {
-            "Cache-Control": KEPT,
-            "Vary": "Accept, Cookie, Authorization",
-            "ETag": _etag(file, str(wanted[0]), repr(rendering)),
-        }
-        if _unchanged(request, headers["ETag"]):
-            return Response(None, 304, headers)
-        picture = await frames.render(images, file, where, wanted[0], rendering)
-        return Response(picture, 200, headers, rendering.media)
-
-    return render
-
-
-def _etag(file: File, *what: str) -> str:
-    return f'"{hashlib.sha256("|".join((file.sha256, *what)).encode()).hexdigest()[:32]}"'
-
-
-def _unchanged(request: Request, etag: str) -> bool:
-    asked = request.headers.get("if-none-match", "")
-    return asked.strip() == "*" or etag in [one.strip().removeprefix("W/") for one in asked.split(",")]

@@ -1,27 +1,45 @@
-"""WADO-RS: instances, series and studies as files, and their metadata; streamed, memory flat.
+"""WADO-RS: instances as files in the transfer syntax that is asked for, and their metadata; streamed,
+memory flat.
 
-Files are handed out in the transfer syntax they came in (a client that insists on another gets 406).
-PS3.18 §10.4 (Retrieve Transaction)
+Everything here blocks; endpoints call it in worker threads. PS3.18 §10.4 (Retrieve Transaction), §8.7.3.5
+(transfer syntax)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
+from uuid import uuid4
 
-from dicomweb import media
+import orjson
+
+from dicomweb import dicom_xml, media
 from dicomweb.dataset import BULK
+from dicomweb.dicom_xml import XML
+from dicomweb.files import SLOW_SPOOL
+from dicomweb.frames import attributes_of
 from dicomweb.images import Images
 from dicomweb.index.contract import Body, File
-from dicomweb.media import DICOM, MULTIPART, Part, Range
+from dicomweb.media import DICOM, MULTIPART, Part, Passing, Range
+from dicomweb.syntaxes import DECODED, EXPLICIT_LITTLE, LOSSY, MADE, UNCOMPRESSED
 from dicomweb.web import absent
 from profiles.outcomes import NotAcceptable
 
 _BULK = b'"BulkDataURI":"' + BULK.encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How files are answered: MULTIPART or DICOM (one bare file); the transfer syntax, "" for the default,
+    "*" for the stored one."""
+
+    outer: str
+    syntax: str
+
+
 def found(images: Images, path: Mapping[str, str]) -> Iterator[File]:
-    """The files of a route's study, series or instance; raises NotFound when there is none. Blocking."""
+    """The files of a route's study, series or instance; raises NotFound when there is none."""
     files = images.index.files(path["study"], path.get("series"), path.get("instance"))
     first = next(files, None)
     if first is None:
@@ -29,39 +47,93 @@ def found(images: Images, path: Mapping[str, str]) -> Iterator[File]:
     return chain((first,), files)
 
 
-def way(accept: list[Range], *, single: bool) -> str:
-    """MULTIPART or DICOM (one bare file); raises NotAcceptable. Without a transfer syntax, as stored."""
+def way(accept: Sequence[Range], stored: Sequence[str], *, single: bool) -> Way:
+    """`stored`: the transfer syntaxes there are. Raises NotAcceptable, naming what is possible."""
     for one in accept:
+        outer = ""
         if single and one.media == DICOM:
-            return DICOM
-        if one.media in (MULTIPART, "multipart/*", "*/*") and media.fits(one.part, DICOM):
-            return MULTIPART
-    offers = f'{MULTIPART}; type="{DICOM}"' + (f", {DICOM}" if single else "")
-    raise NotAcceptable("not-acceptable", f"available here: {offers}")
+            outer = DICOM
+        elif one.media in (MULTIPART, "multipart/*", "*/*") and media.fits(one.part, DICOM):
+            outer = MULTIPART
+        asked = one.transfer_syntax
+        if outer and (asked in ("", "*") or all(possible(kept, asked) for kept in stored)):
+            return Way(outer, asked)
+    bare = f", {DICOM}" if single else ""
+    syntaxes = sorted(set(stored) | (MADE if all(kept in DECODED for kept in stored) else set()))
+    raise NotAcceptable(
+        "not-acceptable",
+        f'available here: {MULTIPART}; type="{DICOM}"{bare}, with transfer-syntax * or {", ".join(syntaxes)}',
+    )
 
 
-def check_syntax(accept: list[Range], stored: str) -> None:
-    """An explicit wish for a transfer syntax must be what is stored: nothing is transcoded here."""
-    wishes = {one.transfer_syntax for one in accept}
-    if wishes and not wishes & {"", "*", stored}:
-        raise NotAcceptable("not-acceptable", f"available here: transfer-syntax={stored}")
+def possible(stored: str, asked: str) -> bool:
+    """Whether an instance can be had in that transfer syntax."""
+    return asked == stored or (stored in DECODED and asked in MADE)
 
 
-def parts(images: Images, files: Iterator[File]) -> Iterator[Part]:
+def target(stored: str, asked: str) -> str:
+    """The transfer syntax to send. Without a wish explicit little endian, unless there are only pixels that
+    were compressed with loss, or that cannot be decompressed here. PS3.18 §8.7.3.5.2"""
+    if asked not in ("", "*"):
+        return asked
+    if asked == "*" or stored in LOSSY or stored not in DECODED:
+        return stored
+    return EXPLICIT_LITTLE
+
+
+def part(images: Images, file: File, asked: str) -> Part:
+    """One instance. Raises NotAcceptable when it cannot be put into what is asked; with no wish it then
+    goes as it is stored."""
+    syntax = target(file.transfer_syntax, asked)
+    path = images.files.path(file.path)
+    if syntax == file.transfer_syntax:
+        return Part(f"{DICOM}; transfer-syntax={syntax}", path, file.size)
+    made = images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
+    attributes = attributes_of(images, file)
+    try:
+        images.decoder.transcode(path, file.layout, attributes, _pixelless(attributes, syntax), made)
+    except NotAcceptable:
+        if asked:
+            raise
+        return Part(f"{DICOM}; transfer-syntax={file.transfer_syntax}", path, file.size)
+    sent = _pixelless(attributes, syntax)
+    return Part(f"{DICOM}; transfer-syntax={sent}", Passing(made), made.stat().st_size)
+
+
+def _pixelless(attributes: Mapping[str, object], syntax: str) -> str:
+    """What has no pixels cannot be compressed: then it goes uncompressed."""
+    return syntax if syntax in UNCOMPRESSED or "7FE00010" in attributes else EXPLICIT_LITTLE
+
+
+def parts(images: Images, files: Iterator[File], asked: str) -> Iterator[Part]:
     for file in files:
-        yield Part(
-            f"{DICOM}; transfer-syntax={file.transfer_syntax}", images.files.path(file.path), file.size
-        )
+        yield part(images, file, asked)
 
 
 def metadata(images: Images, path: Mapping[str, str]) -> Iterator[bytes]:
-    """A JSON array, streamed in pieces of about a page; raises NotFound. Blocking."""
+    """A JSON array, streamed in pieces of about a page; raises NotFound."""
+    return _array(documents(images, path))
+
+
+def metadata_xml(images: Images, path: Mapping[str, str]) -> Iterator[Part]:
+    """One XML document an instance; raises NotFound."""
+    made = documents(images, path)
+    return (_xml(document) for document in made)
+
+
+def _xml(document: bytes) -> Part:
+    data = dicom_xml.dump(orjson.loads(document))
+    return Part(XML, data, len(data))
+
+
+def documents(images: Images, path: Mapping[str, str]) -> Iterator[bytes]:
+    """Each instance's JSON; raises NotFound."""
     bodies = images.index.metadata(path["study"], path.get("series"), path.get("instance"))
     first = next(bodies, None)
     if first is None:
         raise absent()
     study = f"{images.base}/studies/{path['study']}"
-    return _array(resolved(body, study) for body in chain((first,), bodies))
+    return (resolved(body, study) for body in chain((first,), bodies))
 
 
 def resolved(body: Body, study: str) -> bytes:

@@ -6,7 +6,10 @@ Errors are a status with a small JSON body; no patient data in them. PS3.18 §8.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -20,7 +23,7 @@ from dicomweb.images import Images
 from dicomweb.media import JSON
 from dicomweb.visibility import may_see
 from fhir_server.access import Access
-from profiles.outcomes import NotFound, TeledossierError, Unauthenticated
+from profiles.outcomes import NotFound, PreconditionFailed, TeledossierError, Unauthenticated
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 PRIVATE = "private, no-cache"
@@ -72,6 +75,77 @@ async def admit(images: Images, request: Request) -> dict[str, str]:
 def accept_of(request: Request) -> list[media.Range]:
     """The `accept` query parameter goes before the header. PS3.18 §8.3.3.1"""
     return media.parse_accept(request.query_params.get("accept") or request.headers.get("accept", ""))
+
+
+def etag_of(*what: str) -> str:
+    """A strong tag: the same words, the same bytes."""
+    return f'"{hashlib.sha256("|".join(what).encode()).hexdigest()[:32]}"'
+
+
+def unchanged(request: Request, etag: str) -> bool:
+    """Whether the client has it already. Raises PreconditionFailed when it wants another. RFC 9110 §13"""
+    wanted = request.headers.get("if-match", "")
+    if wanted and wanted.strip() != "*" and etag not in _tags(wanted):
+        raise PreconditionFailed("changed", "this is no longer what If-Match names")
+    asked = request.headers.get("if-none-match", "")
+    return asked.strip() == "*" or etag in _tags(asked)
+
+
+def _tags(header: str) -> list[str]:
+    return [one.strip().removeprefix("W/") for one in header.split(",")]
+
+
+def not_modified(headers: Mapping[str, str]) -> Response:
+    return Response(None, 304, headers)
+
+
+def single(request: Request, part: media.Part, headers: Mapping[str, str], start: int = 0) -> Response:
+    """One bare part, or the byte range of it that is asked for. `start`: where it begins in its content.
+    RFC 9110 §14 (one range; several are answered with the whole)"""
+    headers = {**headers, "Accept-Ranges": "bytes"}
+    if part.location:
+        headers["Content-Location"] = part.location
+    asked = request.headers.get("range", "")
+    if asked and request.headers.get("if-range", headers.get("ETag")) == headers.get("ETag"):
+        try:
+            wanted = _range(asked, part.length)
+        except ValueError:
+            headers["Content-Range"] = f"bytes */{part.length}"
+            return Response(None, 416, headers)
+        if wanted:
+            first, last = wanted
+            headers["Content-Range"] = f"bytes {first}-{last}/{part.length}"
+            headers["Content-Length"] = str(last - first + 1)
+            body = media.pieces(part.content, start + first, last - first + 1)
+            return StreamingResponse(body, 206, headers, part.content_type)
+    headers["Content-Length"] = str(part.length)
+    return StreamingResponse(media.pieces(part.content, start, part.length), 200, headers, part.content_type)
+
+
+def _range(header: str, size: int) -> tuple[int, int] | None:
+    """First and last byte; None for what is answered with the whole. Raises ValueError when there is no such
+    byte."""
+    found = re.fullmatch(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", header, re.ASCII | re.IGNORECASE)
+    if not found or not (found[1] or found[2]):
+        return None
+    if not found[1]:
+        first, last = max(0, size - int(found[2])), size - 1
+        if not int(found[2]):
+            raise ValueError("nothing")
+    else:
+        first, last = int(found[1]), min(int(found[2] or size), size - 1)
+        if found[2] and int(found[2]) < first:
+            return None
+    if first >= size:
+        raise ValueError("beyond the end")
+    return first, last
+
+
+def eager(parts: Iterator[media.Part]) -> Iterator[media.Part]:
+    """The same, its first part made already: what cannot be answered is said before the answer begins.
+    Blocking."""
+    first = next(parts, None)
+    return iter(()) if first is None else chain((first,), parts)
 
 
 def dataset_type(request: Request) -> str:

@@ -181,6 +181,9 @@ class Index(Protocol):
     def files(self, study: str, series: str | None = None, instance: str | None = None) -> Iterator[File]:
         """In display order, bounded memory."""
 
+    def syntaxes(self, study: str, series: str | None = None) -> list[str]:
+        """The transfer syntaxes that its instances have."""
+
     def file(self, instance: str) -> File | None:
         """By SOP Instance UID alone."""
 

@@ -269,6 +269,14 @@ class SqliteIndex:
         for row in self._pages(FILE, study, series, instance):
             yield File(*row)
 
+    def syntaxes(self, study: str, series: str | None = None) -> list[str]:
+        found = self._all(
+            "SELECT DISTINCT i.transfer_syntax FROM study st JOIN series s ON s.study = st.n "
+            "JOIN instance i ON i.series = s.n WHERE st.uid = ?1 AND (?2 IS NULL OR s.uid = ?2)",
+            (study, series),
+        )
+        return [row[0] for row in found]
+
     def file(self, instance: str) -> File | None:
         found = self._all(
             f"SELECT {FILE} FROM instance i JOIN series s ON s.n = i.series JOIN study st ON st.n = i.study "

@@ -73,7 +73,7 @@ async def test_study_as_multipart(client: Client, take: Take, tmp_path: Path, ac
 
 
 @pytest.mark.parametrize(
-    "accept", ["image/gif", "application/dicom+xml", 'multipart/related; type="text/plain"']
+    "accept", ["image/tiff", "application/dicom+xml", 'multipart/related; type="text/plain"']
 )
 async def test_other_media_are_406_naming_the_possible(
     client: Client, take: Take, tmp_path: Path, accept: str

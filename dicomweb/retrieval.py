@@ -1,0 +1,209 @@
+"""WADO-RS endpoints: instances, metadata, frames, bulk data, pixel data. PS3.18 §10.4"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from dicomweb import bulk, frames, media, wado
+from dicomweb.dicom_xml import XML
+from dicomweb.frames import Framed
+from dicomweb.images import Images
+from dicomweb.media import DICOM, JSON, MULTIPART, OCTETS, Part
+from dicomweb.syntaxes import FRAME_MEDIA
+from dicomweb.web import (
+    PRIVATE,
+    Endpoint,
+    absent,
+    accept_of,
+    admit,
+    eager,
+    etag_of,
+    multipart_answer,
+    not_modified,
+    single,
+    unchanged,
+)
+from profiles.outcomes import NotAcceptable
+
+METADATA_TYPES = (JSON, "application/json", XML, "application/xml")
+
+
+async def version_of(images: Images, path: Mapping[str, str]) -> str:
+    """What changes whenever something of the study does. Raises NotFound."""
+    study = await anyio.to_thread.run_sync(images.index.study, path["study"])
+    if study is None:
+        raise absent()
+    return f"{study.uid} {study.last_seq} {study.instance_count}"
+
+
+def metadata(images: Images) -> Endpoint:
+    """`…/metadata` at every level, JSON or XML."""
+
+    async def metadata(request: Request) -> Response:
+        path = await admit(images, request)
+        media_type = media.choose(accept_of(request), METADATA_TYPES)
+        version = await version_of(images, path)
+        place = (path.get("series", ""), path.get("instance", ""))
+        headers = {
+            "Cache-Control": PRIVATE,
+            "Vary": "Accept",
+            "ETag": etag_of("metadata", version, *place, media_type, images.base),
+        }
+        if unchanged(request, headers["ETag"]):
+            return not_modified(headers)
+        if media_type.endswith("xml"):
+            parts = await anyio.to_thread.run_sync(wado.metadata_xml, images, path)
+            return multipart_answer(parts, XML, headers)
+        body = await anyio.to_thread.run_sync(wado.metadata, images, path)
+        return StreamingResponse(body, 200, headers, media_type)
+
+    return metadata
+
+
+def retrieve(images: Images) -> Endpoint:
+    """A study, a series or an instance as DICOM files."""
+
+    async def retrieve(request: Request) -> Response:
+        path = await admit(images, request)
+        is_single = "instance" in path
+        files = await anyio.to_thread.run_sync(wado.found, images, path)
+        headers = {"Cache-Control": PRIVATE, "Vary": "Accept"}
+        if is_single:
+            file = next(files)
+            way = wado.way(accept_of(request), [file.transfer_syntax], single=True)
+            headers["ETag"] = etag_of(file.sha256, wado.target(file.transfer_syntax, way.syntax), way.outer)
+            if unchanged(request, headers["ETag"]):
+                return not_modified(headers)
+            part = await anyio.to_thread.run_sync(wado.part, images, file, way.syntax)
+            if way.outer == DICOM:
+                return single(request, part, headers)
+            return multipart_answer(iter((part,)), DICOM, headers)
+        stored = await anyio.to_thread.run_sync(images.index.syntaxes, path["study"], path.get("series"))
+        way = wado.way(accept_of(request), stored, single=False)
+        version = await version_of(images, path)
+        headers["ETag"] = etag_of("files", version, path.get("series", ""), way.syntax)
+        if unchanged(request, headers["ETag"]):
+            return not_modified(headers)
+        parts = await anyio.to_thread.run_sync(eager, wado.parts(images, files, way.syntax))
+        return multipart_answer(parts, DICOM, headers)
+
+    return retrieve
+
+
+async def framed(images: Images, path: Mapping[str, str]) -> Framed:
+    """The instance of the route. Raises NotFound."""
+
+    def work() -> Framed:
+        return frames.framed(images, next(wado.found(images, path)))
+
+    return await anyio.to_thread.run_sync(work)
+
+
+def retrieve_frames(images: Images) -> Endpoint:
+    """`…/frames/1,2` as stored, plain or transcoded."""
+
+    async def retrieve(request: Request) -> Response:
+        path = await admit(images, request)
+        wanted = frames.numbers(path["frames"])
+        one = await framed(images, path)
+        frames.check(one, wanted)
+        form = frames.form(accept_of(request), one.file.transfer_syntax, single=len(wanted) == 1)
+        return await _frames(images, request, one, wanted, form)
+
+    return retrieve
+
+
+async def _frames(
+    images: Images, request: Request, one: Framed, wanted: list[int], form: frames.Form
+) -> Response:
+    listed = ",".join(map(str, wanted))
+    headers = {
+        "Cache-Control": PRIVATE,
+        "Vary": "Accept",
+        "ETag": etag_of(one.file.sha256, listed, form.content_type, form.outer),
+    }
+    if unchanged(request, headers["ETag"]):
+        return not_modified(headers)
+    parts = await anyio.to_thread.run_sync(eager, frames.parts(images, one, wanted, form))
+    if form.outer == MULTIPART:
+        return multipart_answer(parts, form.media, headers)
+    return single(request, next(parts), headers)
+
+
+def bulk_data(images: Images) -> Endpoint:
+    """`…/bulkdata/7FE00010`: one value, with byte ranges; compressed pixels as their frames."""
+
+    async def bulk_data(request: Request) -> Response:
+        path = await admit(images, request)
+        if not bulk.is_path(path["path"]):
+            raise absent()
+        one = await framed(images, path)
+        if path["path"] in bulk.PIXELS and one.where.kind == "encapsulated":
+            wanted = list(range(1, one.frames + 1))
+            form = frames.form(accept_of(request), one.file.transfer_syntax, single=len(wanted) == 1)
+            return await _frames(images, request, one, wanted, form)
+        outer = _outer(request)
+        headers = {"Cache-Control": PRIVATE, "ETag": etag_of(one.file.sha256, path["path"], outer)}
+        if unchanged(request, headers["ETag"]):
+            return not_modified(headers)
+        value = await anyio.to_thread.run_sync(bulk.find, images, one, path["path"])
+        if outer:
+            return multipart_answer(iter((_part(images, one, path["path"], value),)), OCTETS, headers)
+        return single(request, Part(OCTETS, value.content, value.length), headers, value.start)
+
+    return bulk_data
+
+
+def _outer(request: Request) -> str:
+    """MULTIPART when that is what the client wants, "" for the bare value. Raises NotAcceptable."""
+    for one in accept_of(request):
+        if one.media in (MULTIPART, "multipart/*") and media.fits(one.part, OCTETS):
+            return MULTIPART
+        if media.fits(one.media, OCTETS):
+            return ""
+    raise NotAcceptable("not-acceptable", f"available here: {OCTETS}, bare or in {MULTIPART}")
+
+
+def _part(images: Images, one: Framed, path: str, value: bulk.Value) -> Part:
+    file = one.file
+    url = f"{images.base}/studies/{file.study}/series/{file.series}/instances/{file.uid}/bulkdata/{path}"
+    content = b"".join(media.pieces(value.content, value.start, value.length))
+    return Part(OCTETS, content, value.length, url)
+
+
+def all_bulk(images: Images, only: tuple[str, ...]) -> Endpoint:
+    """`…/bulkdata` and `…/pixeldata` of a study, series or instance: every value (`only` these, if any),
+    one part each, compressed pixels as they are stored."""
+
+    async def all_bulk(request: Request) -> Response:
+        path = await admit(images, request)
+        accept = accept_of(request)
+        if not any(one.media in (MULTIPART, "multipart/*", "*/*") for one in accept):
+            raise NotAcceptable("not-acceptable", f'available here: {MULTIPART}; type="{OCTETS}"')
+        version = await version_of(images, path)
+        place = (path.get("series", ""), path.get("instance", ""))
+        headers = {"Cache-Control": PRIVATE, "ETag": etag_of("bulk", version, *place, *only)}
+        if unchanged(request, headers["ETag"]):
+            return not_modified(headers)
+        files = await anyio.to_thread.run_sync(wado.found, images, path)
+        made = (part for file in files for part in _every(images, frames.framed(images, file), only))
+        parts = await anyio.to_thread.run_sync(eager, made)
+        return multipart_answer(parts, OCTETS, headers)
+
+    return all_bulk
+
+
+def _every(images: Images, one: Framed, only: tuple[str, ...]) -> Iterator[Part]:
+    for path in bulk.paths(one.attributes):
+        if only and path not in only:
+            continue
+        if path in bulk.PIXELS and one.where.kind == "encapsulated":
+            syntax = one.file.transfer_syntax
+            form = frames.Form(MULTIPART, FRAME_MEDIA.get(syntax, OCTETS), syntax)
+            yield from frames.parts(images, one, range(1, one.frames + 1), form)
+        else:
+            yield _part(images, one, path, bulk.find(images, one, path))
