@@ -146,11 +146,21 @@ class _Compiler:
 
     def test(self, tree: Expression) -> Test:
         """The closure of one tree's truth."""
+        judging = self.judging(tree)
+        if judging is not None:
+            return judging
+        run = self.run(tree)
+        return lambda focus, scope: truth(run(focus, scope))
+
+    def judging(self, tree: Expression) -> Test | None:
+        """As `test`, where the tree can give nothing but a Boolean; else None."""
         match tree:
             case Operation(operator, left, right) if operator in operators.LOGIC:
                 return operators.build_logic(operator, self.test(left), self.test(right))
             case Operation("=", left, Constant("String", str(text))):
                 return operators.equals_text(self.run(left), text)
+            case Operation("!=", left, Constant("String", str(text))):
+                return _not(operators.equals_text(self.run(left), text))
             case Operation(operator, left, right) if operator in operators.TESTS:
                 return operators.build_test(operator, self.run(left), self.run(right))
             case TypeTest("is", of, type):
@@ -160,8 +170,7 @@ class _Compiler:
             case Call(of, name, arguments) if name in functions.TESTS:
                 start = None if of is None else self.run(of)
                 return functions.build_test(name, start, arguments, self.within)
-        run = self.run(tree)
-        return lambda focus, scope: truth(run(focus, scope))
+        return None
 
 
 _PLAIN = _Compiler(_Compiler())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from profiles.fhirpath import arithmetic
 from profiles.fhirpath.nodes import Collection, Scope, is_type, kept_as
-from profiles.fhirpath.values import compare, distinct, equal, equivalent, is_text, key, single
+from profiles.fhirpath.values import compare, distinct, equal, equivalent, is_text, is_whole, key, single
 
 Run = Callable[[Collection, Scope], Collection]
 Test = Callable[[Collection, Scope], bool | None]
@@ -82,7 +82,10 @@ def sign(operator: str, of: Run) -> Run:
 
 def _ordered(left: Run, right: Run, judge: Callable[[int], bool]) -> Test:
     def test(focus: Collection, scope: Scope) -> bool | None:
-        order = compare(left(focus, scope), right(focus, scope))
+        one, other = left(focus, scope), right(focus, scope)
+        if len(one) == 1 and len(other) == 1 and is_whole(one[0]) and is_whole(other[0]):
+            return judge(one[0][0] - other[0][0])
+        order = compare(one, other)
         return None if order is None else judge(order)
 
     return test

@@ -55,6 +55,11 @@ def is_text(node: Node) -> bool:
     return _kinds().get(node[1]) == "String" and isinstance(node[0], str)
 
 
+def is_whole(node: Node) -> bool:
+    """Whether a node is a number without decimals."""
+    return type(node[0]) is int and _kinds().get(node[1]) in ("Integer", "Decimal")
+
+
 def value_of(node: Node) -> Value:
     """What a node is worth among FHIRPath's own types."""
     value, type, _sibling = node
@@ -169,6 +174,8 @@ def equal(left: Collection, right: Collection, evaluation: Evaluation) -> bool |
 
 
 def _equal(a: Node, b: Node, evaluation: Evaluation) -> bool | None:
+    if is_text(a) and is_text(b):
+        return bool(a[0] == b[0])
     (kind, one), (other_kind, other) = value_of(a), value_of(b)
     if kind in _TEMPORAL and other_kind in _TEMPORAL:
         if (kind == "Time") != (other_kind == "Time"):

@@ -25,6 +25,9 @@ class Compile(Protocol):
     def test(self, tree: Expression) -> Test:
         """The closure that gives a truth."""
 
+    def judging(self, tree: Expression) -> Test | None:
+        """As `test`, where the tree can give nothing but a Boolean; else None."""
+
 
 Builder = Callable[[Run, tuple[Expression, ...], Compile], Run]
 TestBuilder = Callable[[Run, tuple[Expression, ...], Compile], Test]

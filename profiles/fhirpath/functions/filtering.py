@@ -162,21 +162,31 @@ def _is(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Test:
 def _iif(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     """Only the branch that is chosen is evaluated. FHIRPath N1 §5.5.1"""
     count("iif", arguments, 2, 3)
-    criterion, *branches = (compile.run(tree) for tree in arguments)
+    criterion = compile.judging(arguments[0]) or _boolean(compile.run(arguments[0]))
+    branches = [compile.run(tree) for tree in arguments[1:]]
 
     def run(focus: Collection, scope: Scope) -> Collection:
         node = single(of(focus, scope))
         items = [] if node is None else [node]
         if node is not None:
             scope = Scope(scope.evaluation, node, scope.place, scope.total)
-        answer = single(criterion(items, scope))
-        if answer is not None and not isinstance(answer[0], bool):
-            raise Invalid("fhirpath-type", "FHIRPath iif() takes a Boolean criterion")
-        if answer is not None and answer[0]:
+        if criterion(items, scope):
             return branches[0](items, scope)
         return branches[1](items, scope) if len(branches) == 2 else []
 
     return run
+
+
+def _boolean(run: Run) -> Test:
+    """The truth of what may be none. Raises Invalid when it is none."""
+
+    def test(focus: Collection, scope: Scope) -> bool | None:
+        answer = single(run(focus, scope))
+        if answer is None or isinstance(answer[0], bool):
+            return None if answer is None else answer[0]
+        raise Invalid("fhirpath-type", "FHIRPath iif() takes a Boolean criterion")
+
+    return test
 
 
 BUILDERS: Mapping[str, Builder] = {
