@@ -16,6 +16,7 @@ from itertools import islice, product
 from types import MappingProxyType
 from typing import Any
 
+from fhir_server.search import units
 from fhir_server.search.entries import KIND_OF, Convert, Found, converter
 from fhir_server.search.nodes import (
     Composite,
@@ -39,6 +40,7 @@ from profiles.outcomes import Invalid
 
 Json = dict[str, Any]
 Reach = Callable[[Json, Json], Iterator[tuple[Any, Convert]]]
+Read = tuple[tuple[Value, ...], tuple[Value, ...]]
 LONGEST = 3  # components of one composite
 MOST = 500  # entries of one composite in one resource
 
@@ -61,12 +63,13 @@ class Component:
         """Whether a glance shows that the element has none."""
         return self.members is not None and self.members.isdisjoint(element)
 
-    def values(self, element: Json, resource: Json, found: Found) -> tuple[Value, ...]:
-        """What it finds, as entries without names."""
+    def values(self, element: Json, resource: Json, found: Found) -> Read:
+        """What it finds, as entries without names: as written, and of quantities also in base units."""
         scratch = Found(found.fhir_base, found.zone)
         for value, convert in self.reach(element, resource):
             convert(value, scratch)
-        return scratch.values(self.kind)
+        canonical = scratch.values("number", units.SUFFIX) if self.kind == "number" else ()
+        return scratch.values(self.kind), canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +91,19 @@ class Composed:
 
     def _extract(self, element: Json, resource: Json, found: Found) -> None:
         there = [not component.absent(element) for component in self.components]
-        read: dict[int, tuple[Value, ...]] = {}
+        read: dict[int, Read] = {}
         for code, places in self.composites:
             if not all(there[place] for place in places):
                 continue
             for place in places:
                 if place not in read:
                     read[place] = self.components[place].values(element, resource, found)
-            for values in islice(product(*[read[place] for place in places]), MOST):
+            for values in islice(product(*[read[place][0] for place in places]), MOST):
                 found.composites[code, values] = None
+            if any(read[place][1] for place in places):
+                canonical = [read[place][1] or read[place][0] for place in places]
+                for values in islice(product(*canonical), MOST):
+                    found.composites[code + units.SUFFIX, values] = None
 
 
 def composed(parameters: Iterable[SearchParameter], type: str) -> tuple[Composed, ...]:
@@ -181,8 +188,16 @@ def asked(
             )
         means = [_alternatives(bind(part, each)) for part, each in zip(parts, values, strict=True) if part]
         for several in product(*means):
-            nodes.append(Composite(parameter.code, several))
+            nodes.append(Composite(parameter.code + _scale(parameter.code, several), several))
     return nodes[0] if len(nodes) == 1 else Or(tuple(nodes))
+
+
+def _scale(code: str, parts: Sequence[Part]) -> str:
+    """In base units, or as written: an entry has all of its amounts in one way."""
+    amounts = {part.param.endswith(units.SUFFIX) for part in parts if isinstance(part, Number)}
+    if len(amounts) == 2:
+        raise Invalid("bad-composite", f"'{code}': give a UCUM unit with each amount, or with none")
+    return units.SUFFIX if True in amounts else ""
 
 
 def _alternatives(node: Node) -> tuple[Part, ...]:

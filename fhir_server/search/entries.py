@@ -18,6 +18,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from fhir_server.search import units
 from fhir_server.search.nodes import EntryKind
 from fhir_server.store.contract import Entries, Value
 from profiles import dates, definitions, references
@@ -74,8 +75,9 @@ class Found:
         """A date entry; a period written backwards still has its stretch of time."""
         self.dates[(name, start, end) if start < end else (name, end, start)] = None
 
-    def values(self, kind: EntryKind) -> tuple[Value, ...]:
-        """The entries of a kind that have no name, as a composite's component has them."""
+    def values(self, kind: EntryKind, name: str = "") -> tuple[Value, ...]:
+        """The entries of a kind that have no name (or one that a modifier gave them), as a composite's
+        component has them."""
         found: dict[EntryKind, Iterable[tuple[Any, ...]]] = {
             "token": self.tokens,
             "reference": self.references,
@@ -83,7 +85,7 @@ class Found:
             "string": self.strings,
             "number": self.numbers,
         }
-        return tuple((kind, *entry[1:]) for entry in found[kind] if not entry[0])
+        return tuple((kind, *entry[1:]) for entry in found[kind] if entry[0] == name)
 
     def entries(self, texts: Iterable[tuple[str, str]] = ()) -> Entries:
         return Entries(
@@ -98,6 +100,7 @@ class Found:
         )
 
 
+Ends = tuple[Decimal | None, Decimal | None]
 Convert = Callable[[Any, Found], None]
 Maker = Callable[[str], Convert]
 
@@ -355,43 +358,55 @@ def _concept_text(name: str) -> Convert:
 # numbers and quantities
 
 
-def number_of(number: Decimal | float) -> float | None:
+def exact(number: Decimal | float) -> Decimal | None:
     """The value itself: what it may be rounded from is the searched number's affair. None when no float can
     hold it. FHIR R4 search.html#number"""
     value = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or value.adjusted() > 300:
-        return None
-    return float(value)
+    return value if value.is_finite() and value.adjusted() <= 300 else None
+
+
+def number_of(number: Decimal | float) -> float | None:
+    """The same as a float."""
+    value = exact(number)
+    return None if value is None else float(value)
 
 
 def _number(name: str) -> Convert:
     def number(value: Any, found: Found) -> None:
-        point = number_of(value)
-        if point is not None:
+        amount = exact(value)
+        if amount is not None:
+            point = float(amount)
             found.numbers[name, point, point, "", ""] = None
 
     return number
 
 
-def _add(name: str, low: float, high: float, unit: Json, found: Found) -> None:
-    """A quantity's interval under each way its unit can be asked for."""
+def _add(name: str, ends: Ends, unit: Json, found: Found) -> None:
+    """A quantity's interval under each way its unit can be asked for; None is an open end."""
     system, code, text = unit.get("system", ""), unit.get("code", ""), unit.get("unit", "")
+    low, high = ends
+    between = (-FAR if low is None else float(low), FAR if high is None else float(high))
     if code:
-        found.numbers[name, low, high, system, code] = None
+        found.numbers[name, *between, system, code] = None
     if not code or (text and text != code):
-        found.numbers[name, low, high, "", text] = None
+        found.numbers[name, *between, "", text] = None
+    canonical = units.scale_of(system, code)
+    if canonical is not None:
+        least = -FAR if low is None else units.in_base_units(low, code)
+        most = FAR if high is None else units.in_base_units(high, code)
+        if least is not None and most is not None:
+            found.numbers[name + units.SUFFIX, least, most, "", canonical] = None
 
 
 def _quantity(name: str) -> Convert:
     def quantity(value: Any, found: Found) -> None:
-        point = number_of(value["value"]) if "value" in value else None
+        point = exact(value["value"]) if "value" in value else None
         if point is None:
             return
         comparator = value.get("comparator", "")
-        low = -FAR if comparator in ("<", "<=") else point
-        high = FAR if comparator in (">", ">=") else point
-        _add(name, low, high, value, found)
+        low = None if comparator in ("<", "<=") else point
+        high = None if comparator in (">", ">=") else point
+        _add(name, (low, high), value, found)
 
     return quantity
 
@@ -399,17 +414,18 @@ def _quantity(name: str) -> Convert:
 def _range(name: str) -> Convert:
     def range(value: Any, found: Found) -> None:
         ends = [value.get("low", {}), value.get("high", {})]
-        low, high = (number_of(end["value"]) if "value" in end else None for end in ends)
+        low, high = (exact(end["value"]) if "value" in end else None for end in ends)
         if low is not None or high is not None:
-            _add(name, -FAR if low is None else low, FAR if high is None else high, ends[0] or ends[1], found)
+            _add(name, (low, high), ends[0] or ends[1], found)
 
     return range
 
 
 def _money(name: str) -> Convert:
     def money(value: Any, found: Found) -> None:
-        point = number_of(value["value"]) if "value" in value else None
-        if point is not None:
+        amount = exact(value["value"]) if "value" in value else None
+        if amount is not None:
+            point = float(amount)
             found.numbers[name, point, point, CURRENCY, value.get("currency", "")] = None
 
     return money
@@ -432,9 +448,9 @@ def _sampled(name: str) -> Convert:
             ]
         except (ArithmeticError, TypeError):
             return
-        low, high = (number_of(end) for end in ends)
+        low, high = (exact(end) for end in ends)
         if low is not None and high is not None:
-            _add(name, low, high, origin, found)
+            _add(name, (low, high), origin, found)
 
     return sampled
 

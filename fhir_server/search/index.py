@@ -15,8 +15,10 @@ names, one for each modifier that looks at another face of the element:
     dates       code                a Timing by its outer limits
     numbers     code                the value as low and high, a Range by its ends; a quantity under
                                     (system, code) and, when it differs, under ("", unit)
+                code:canonical      a quantity in a UCUM unit, in base units: see `units`
 
     composites  code                for each element one entry per combination of its components' values
+                code:canonical      the same with quantities in base units
     positions   near                latitude and longitude
     texts       _text, _content     see `words`
 

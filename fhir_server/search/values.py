@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import tzinfo
 from decimal import Decimal, InvalidOperation
 
+from fhir_server.search import units
 from fhir_server.search.nodes import (
     And,
     Below,
@@ -38,7 +39,7 @@ _PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
 _LETTERS = re.compile(r"[A-Za-z]{2}(?=[\d+\-.])")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 NEAR = 50_000.0  # metres: `near` without a distance
-APART = 0.1  # `ap`: within a tenth of the value, or of the time between then and now
+APART = Decimal("0.1")  # `ap`: within a tenth of the value, or of the time between then and now
 
 
 def token(code: str, values: Sequence[str]) -> Token:
@@ -151,7 +152,12 @@ def quantity(code: str, values: Sequence[str]) -> Node:
                 "bad-quantity", f"'{code}' takes [number], [number]|[system]|[unit] or [number]||[unit]"
             )
         system, unit = (parts[1] or None, parts[2] or None) if len(parts) == 3 else (None, None)
-        nodes.append(Number(code, tuple(_number_bounds(code, parts[0])), (system, unit)))
+        canonical = units.scale_of(system, unit)
+        if canonical is None or unit is None:
+            nodes.append(Number(code, tuple(_number_bounds(code, parts[0])), (system, unit)))
+        else:
+            bounds = tuple(_number_bounds(code, parts[0], unit))
+            nodes.append(Number(code + units.SUFFIX, bounds, ("", canonical)))
     return nodes[0] if len(nodes) == 1 else Or(tuple(nodes))
 
 
@@ -165,7 +171,7 @@ def _circle(code: str, value: str) -> Near:
     parts = [unescaped(part) for part in pieces(value, "|")]
     if not 2 <= len(parts) <= 4:
         raise Invalid("bad-near", f"'{code}' takes [latitude]|[longitude]|[distance]|[unit]")
-    latitude, longitude = (_decimal(code, part)[0] for part in parts[:2])
+    latitude, longitude = (float(_decimal(code, part)[0]) for part in parts[:2])
     if abs(latitude) > 90 or abs(longitude) > 180:
         raise Invalid("bad-near", f"'{code}': latitude is -90 to 90 degrees, longitude -180 to 180")
     distance, unit = [*parts[2:], "", ""][:2]
@@ -222,13 +228,20 @@ def _date_bounds(prefix: str, start: int, end: int, now: int) -> list[Bounds]:
         case "eb":
             return [Bounds(end_until=start)]
         case _:
-            width = int(abs(now - start) * APART)
+            width = int(abs(now - start) * float(APART))
             return [Bounds(start_before=end + width, end_after=start - width)]
 
 
-def _number_bounds(code: str, value: str) -> list[Bounds]:
+def _number_bounds(code: str, value: str, unit: str = "") -> list[Bounds]:
+    """Of the number itself; with a UCUM `unit`, in base units."""
     prefix, text = _prefix(code, value)
-    exact, low, high = _decimal(code, text)
+    written, half = _decimal(code, text)
+    if prefix == "ap":
+        half = abs(written) * APART
+    found = [
+        units.in_base_units(n, unit) if unit else float(n) for n in (written, written - half, written + half)
+    ]
+    exact, low, high = (_in_measure(code, n) for n in found)
     above, below = math.nextafter(exact, math.inf), math.nextafter(exact, -math.inf)
     match prefix:
         case "eq":
@@ -248,17 +261,22 @@ def _number_bounds(code: str, value: str) -> list[Bounds]:
         case "eb":
             return [Bounds(end_until=below)]
         case _:
-            width = abs(exact) * APART
             return [
                 Bounds(
-                    start_before=math.nextafter(exact + width, math.inf),
-                    end_after=math.nextafter(exact - width, -math.inf),
+                    start_before=math.nextafter(high, math.inf),
+                    end_after=math.nextafter(low, -math.inf),
                 )
             ]
 
 
-def _decimal(code: str, text: str) -> tuple[float, float, float]:
-    """(value, low, high): [low, high) is what rounds to it at the precision written: 100 → [99.5, 100.5)."""
+def _in_measure(code: str, number: float | None) -> float:
+    if number is None:
+        raise Invalid("bad-number", f"'{code}' takes a decimal number, with a prefix if wished")
+    return number
+
+
+def _decimal(code: str, text: str) -> tuple[Decimal, Decimal]:
+    """The value, and half of the last digit written: 100 stands for [99.5, 100.5)."""
     try:
         value = Decimal(text)
     except InvalidOperation:
@@ -272,4 +290,4 @@ def _decimal(code: str, text: str) -> tuple[float, float, float]:
     ):
         raise Invalid("bad-number", f"'{code}' takes a decimal number, with a prefix if wished")
     half = Decimal(5).scaleb(exponent - 1) if abs(exponent) <= 300 else Decimal(0)
-    return float(value), float(value - half), float(value + half)
+    return value, half

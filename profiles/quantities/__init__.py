@@ -21,7 +21,7 @@ from fractions import Fraction
 from profiles.quantities.expression import Unit, parse
 from profiles.quantities.magnitude import exact, rounded
 
-__all__ = ["SYSTEM", "canonical", "convert", "valid"]
+__all__ = ["SYSTEM", "canonical", "convert", "in_base_units", "valid"]
 
 SYSTEM = "http://unitsofmeasure.org"
 
@@ -39,6 +39,11 @@ def canonical(value: Decimal, code: str) -> tuple[Decimal, str] | None:
     if unit is None or amount is None:
         return None
     return rounded(amount), unit.code
+
+
+def in_base_units(value: Decimal, code: str) -> Fraction | None:
+    """The exact value in base units; None as of `canonical`."""
+    return _amount(value, parse(code))
 
 
 def convert(value: Decimal, from_code: str, to_code: str) -> Decimal | None:

@@ -132,7 +132,7 @@ TREES = [
     ("RiskAssessment?probability=lt-0.8", "(number probability [s<-0.8] None|None)"),
     (
         "Observation?value-quantity=gt5.4|http://unitsofmeasure.org|mg",
-        "(number value-quantity [e>5.4] http://unitsofmeasure.org|mg)",
+        "(number value-quantity:canonical [e>0.0054] |g)",
     ),
     ("Observation?value-quantity=lt5||mg", "(number value-quantity [s<5.0] None|mg)"),
     # chains and _has

@@ -12,12 +12,13 @@ from fhir_server.search import evaluate
 from fhir_server.search.index import extract
 from fhir_server.search.plan import plan
 from profiles import codec
+from profiles.outcomes import Invalid
 
 BASE, PARIS = "https://here.example/fhir", ZoneInfo("Europe/Paris")
 
 
 def hits(type: str, query: str, *bodies: str) -> str:
-    """The indexes of those bodies that a query finds, as evaluated."""
+    """The indexes (hexadecimal digits) of those bodies that a query finds, as evaluated."""
     name, _, value = query.partition("=")
     where = plan(type, [(name, value)], SYSTEM, fhir_base=BASE, zone=PARIS).select.where
     world = evaluate.Memory()
@@ -25,7 +26,7 @@ def hits(type: str, query: str, *bodies: str) -> str:
     for n, body in enumerate(bodies):
         resource = codec.parse(b'{"resourceType":"%s",%s}' % (type.encode(), body.encode()))
         if evaluate.matches(where, evaluate.View(type, str(n), extract(resource, BASE, PARIS)), world):
-            found += str(n)
+            found += f"{n:x}"
     return found
 
 
@@ -104,6 +105,92 @@ QUANTITIES = [
 )
 def test_quantities(query: str, found: str) -> None:
     assert hits("Observation", f"value-quantity={query}", *QUANTITIES) == found
+
+
+UCUM = [
+    f'"status":"final","code":{{}},"valueQuantity":{{"value":{value},"system":"http://unitsofmeasure.org","code":"{unit}"}}'
+    for value, unit in (
+        ("1", "g"),
+        ("1000", "mg"),
+        ("0.0010", "kg"),
+        ("1000.4", "mg"),
+        ("37", "Cel"),
+        ("98.6", "[degF]"),
+        ("310.15", "K"),
+        ("7.4", "[pH]"),
+        ("5", "[IU]"),
+        ("5", "points"),
+        ("120", "mm[Hg]"),
+        ("1", "{tablet}"),
+        ("1e300", "kg"),
+    )
+]
+EXACTLY = "http://unitsofmeasure.org"
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (f"1|{EXACTLY}|g", {0, 1, 2, 3}),
+        (f"1.000|{EXACTLY}|g", {0, 1, 2, 3}),
+        (f"1.0000|{EXACTLY}|g", {0, 1, 2}),
+        (f"1000|{EXACTLY}|mg", {0, 1, 2, 3}),
+        (f"1000.0|{EXACTLY}|mg", {0, 1, 2}),
+        (f"ge1000|{EXACTLY}|mg", {0, 1, 2, 3, 12}),
+        (f"gt0.001|{EXACTLY}|kg", {3, 12}),
+        (f"le1|{EXACTLY}|g", {0, 1, 2}),
+        (f"lt1000.4|{EXACTLY}|mg", {0, 1, 2}),
+        (f"sa1|{EXACTLY}|g", {3, 12}),
+        (f"eb1000.4|{EXACTLY}|mg", {0, 1, 2}),
+        (f"ne1.0000|{EXACTLY}|g", {3, 12}),
+        (f"ap0.95|{EXACTLY}|g", {0, 1, 2, 3}),
+        (f"37.00|{EXACTLY}|Cel", {4, 5, 6}),
+        (f"gt98.6|{EXACTLY}|[degF]", set()),
+        (f"ge310.15|{EXACTLY}|K", {4, 5, 6}),
+        (f"16.0|{EXACTLY}|kPa", {10}),
+        (f"7.4|{EXACTLY}|[pH]", {7}),
+        (f"gt7|{EXACTLY}|[pH]", {7}),
+        (f"5|{EXACTLY}|[iU]", {8}),
+        (f"5|{EXACTLY}|points", {9}),
+        (f"1|{EXACTLY}|1", {11}),
+        (f"1|{EXACTLY}|{{piece}}", {11}),
+        ("1||g", {0}),
+        ("1000", {1, 3}),
+        ("1", {0, 11}),
+        (f"5|{EXACTLY}|g", set()),
+    ],
+)
+def test_quantities_of_one_dimension(query: str, found: set[int]) -> None:
+    """search.html#quantity: in whatever unit of UCUM. Without a system and code, the number as written."""
+    places = hits("Observation", f"value-quantity={query}", *UCUM)
+    assert {int(place, 16) for place in places} == found
+
+
+def test_a_quantity_out_of_measure_is_refused() -> None:
+    with pytest.raises(Invalid, match="decimal number"):
+        hits("Observation", f"value-quantity=1e300|{EXACTLY}|Ym", *UCUM)
+
+
+PAIRS = [
+    '"status":"final","code":{"coding":[{"system":"urn:l","code":"dose"}]},"valueQuantity":'
+    f'{{"value":{value},"system":"http://unitsofmeasure.org","code":"{unit}"}}'
+    for value, unit in (("1", "g"), ("1000", "mg"), ("2", "g"))
+]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (f"code-value-quantity=urn:l|dose$1|{EXACTLY}|g", "01"),
+        (f"code-value-quantity=urn:l|dose$gt1500|{EXACTLY}|mg", "2"),
+        (f"code-value-quantity=urn:l|other$1|{EXACTLY}|g", ""),
+        ("code-value-quantity=urn:l|dose$1000", "1"),
+        ("code-value-quantity=urn:l|dose$1||g", "0"),
+        (f"combo-code-value-quantity=urn:l|dose$1000|{EXACTLY}|mg", "01"),
+    ],
+)
+def test_composites_of_quantities(query: str, found: str) -> None:
+    assert hits("Observation", query, *PAIRS) == found
 
 
 NAMES = [
