@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+
+from tests.mongodb import FERRETDB, GIVEN, Server, built, given, running
 
 # What a peer is called in `@pytest.mark.peer(name)`, and where Debian puts it: in a virtual environment
 # pynetdicom's own storescu would shadow DCMTK's, so the full path counts.
@@ -24,10 +29,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         name = marker.args[0]
         if Path(PEERS[name]).exists() or shutil.which(Path(PEERS[name]).name):
             continue
-        message = f"the peer program {name} ({PEERS[name]}) is not installed"
-        if os.environ.get("REQUIRE_PEERS") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing(f"the peer program {name} ({PEERS[name]}) is not installed")
+
+
+def missing(message: str) -> NoReturn:
+    """Skip for want of a peer program; fail where none may be missing."""
+    if os.environ.get("REQUIRE_PEERS") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 @pytest.fixture
@@ -36,3 +45,35 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """The server behind an engine name of `tests.mongodb.ENGINES`; FerretDB is built and started once."""
+    with ExitStack() as stack:
+        started: dict[str, Server] = {}
+
+        def start(engine: str) -> Server:
+            if engine == GIVEN:
+                return given()
+            if FERRETDB not in started:
+                if shutil.which("go") is None:
+                    missing("Go is not installed: FerretDB, the MongoDB-protocol peer, cannot be built")
+                folder = tmp_path_factory.mktemp("ferretdb")
+                started[FERRETDB] = stack.enter_context(running(built(folder), folder))
+            return started[FERRETDB]
+
+        yield start
+
+
+@pytest.fixture
+def store_url(mongodb_server: Callable[[str], Server], tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """The TELEDOSSIER_STORE of a fresh, empty store of an engine; databases are dropped afterwards."""
+    with ExitStack() as stack:
+
+        def url(engine: str) -> str:
+            if engine == "sqlite":
+                return f"sqlite:///{tmp_path / 'store.db'}"
+            return stack.enter_context(mongodb_server(engine).database())
+
+        yield url

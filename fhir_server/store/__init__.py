@@ -3,17 +3,14 @@
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from fhir_server.store.sqlite import SqliteStore
-from profiles.outcomes import NotSupported
 
 __all__ = ["open_store"]
 
 
 def open_store(settings: Settings) -> Store:
-    """The store of `TELEDOSSIER_STORE`, not yet opened: `await store.open()`. Raises NotSupported."""
+    """The store of `TELEDOSSIER_STORE`, not yet opened: `await store.open()`."""
     if settings.store.startswith("sqlite:///"):
         return SqliteStore(settings.sqlite_path)
-    raise NotSupported(
-        "store-not-supported",
-        "this build has only the embedded engine: TELEDOSSIER_STORE must be "
-        "sqlite:///PATH; the MongoDB engine is not part of it yet",
-    )
+    from fhir_server.store.mongo import MongoStore  # the driver is loaded only where it is used
+
+    return MongoStore(settings.store)

@@ -120,6 +120,11 @@ class RaceLost(Exception):
 class Store(Protocol):
     """Durable means: when `commit` or a record call returns, the data survives `kill -9` of every process."""
 
+    @property
+    def atomic_commits(self) -> bool:
+        """Whether other readers see a commit of several Puts whole or not at all. Without it the commit is
+        still all or nothing in the end, but is seen in part for a moment. Known once the store is open."""
+
     async def open(self) -> None:
         """Connect; create an empty schema; refuse a schema version that is not ours (SchemaMismatch)."""
 

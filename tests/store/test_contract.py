@@ -10,7 +10,7 @@ from fhir_server.search.nodes import And, Everything, Ids, Not, Select, Token
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from fhir_server.store.contract import Past, RaceLost, SchemaMismatch, Store, Unless, Version
-from profiles.outcomes import NotSupported, Unavailable
+from profiles.outcomes import Unavailable
 from tests.store.making import AT, gone, put
 
 
@@ -229,11 +229,6 @@ async def test_a_closed_store_says_so(settings: Settings) -> None:
         with pytest.raises(Unavailable, match="not open"):
             await call
     await closed.close()
-
-
-def test_mongodb_is_named_as_not_there() -> None:
-    with pytest.raises(NotSupported, match="embedded engine"):
-        open_store(Settings(store="mongodb://localhost/x"))
 
 
 @pytest.mark.parametrize("spoil", ["version", "foreign", "no database"])

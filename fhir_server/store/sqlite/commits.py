@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fhir_server.search.nodes import Select
+from fhir_server.store.bodies import packed
 from fhir_server.store.contract import Entries, Put, RaceLost, Unless, Version
-from fhir_server.store.sqlite.bodies import packed
 from fhir_server.store.sqlite.names import Writing
 from fhir_server.store.sqlite.pages import page
 from fhir_server.store.sqlite.special import columns, text_row

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fhir_server.store.bodies import unpacked
 from fhir_server.store.contract import Version
-from fhir_server.store.sqlite.bodies import unpacked
 from fhir_server.store.sqlite.commits import INDEXES
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.schema import connect

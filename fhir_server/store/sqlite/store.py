@@ -31,6 +31,10 @@ class SqliteStore:
         self._readers: Readers | None = None
         self._writer: Writer | None = None
 
+    @property
+    def atomic_commits(self) -> bool:
+        return True
+
     async def open(self) -> None:
         await asyncio.to_thread(schema.prepare, self.path)
         self._readers = Readers(self.path)

@@ -1,0 +1,5 @@
+"""The engine for a region: MongoDB, by PyMongo's own asynchronous client."""
+
+from fhir_server.store.mongo.store import MongoStore
+
+__all__ = ["MongoStore"]

@@ -1,0 +1,127 @@
+"""The collections, their indexes and their version; what the server at the other end can do.
+
+`INDEXES` is the one list: `teledossier migrate` makes what is missing and notes the version, a start checks
+the version alone. Shard keys are the operator's choice; the room's README names those that fit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from fhir_server.store.contract import SchemaMismatch
+from fhir_server.store.mongo.documents import Document, field
+
+SCHEMA = 1
+APPLICATION = "teledossier"
+
+# Dates that people sort by and search ranges of; others are found by the other conditions of a search.
+RANGED = ("_lastUpdated", "authored", "authored-on", "birthdate", "date", "period", "recorded", "started")
+
+log = logging.getLogger(__name__)
+
+
+def _index(name: str, *keys: tuple[str, int], sparse: bool = False) -> IndexModel:
+    return IndexModel(list(keys), name=name, **({"sparse": True} if sparse else {}))
+
+
+INDEXES: Mapping[str, tuple[IndexModel, ...]] = {
+    "resources": (
+        _index("words", ("type", ASCENDING), ("x", ASCENDING), ("seq", DESCENDING)),
+        _index("listing", ("type", ASCENDING), ("live", ASCENDING), ("seq", DESCENDING)),
+        _index("order", ("seq", DESCENDING)),
+        _index("moment", ("at", DESCENDING)),
+        *(_index(f"from {name}", (f"k.d.{field(name)}.a", ASCENDING), sparse=True) for name in RANGED),
+        *(_index(f"to {name}", (f"k.d.{field(name)}.z", ASCENDING), sparse=True) for name in RANGED),
+    ),
+    "history": (
+        _index("versions", ("key", ASCENDING), ("seq", DESCENDING)),
+        _index("listing", ("type", ASCENDING), ("seq", DESCENDING)),
+        _index("order", ("seq", DESCENDING)),
+        _index("moment", ("at", DESCENDING)),
+    ),
+    "records": (
+        _index("kind", ("kind", ASCENDING), ("key", ASCENDING)),
+        _index("expiry", ("expires", ASCENDING), sparse=True),
+    ),
+}
+
+
+async def prepare(database: AsyncDatabase[Document]) -> None:
+    """Create the schema in an empty database, or check what is there. Raises SchemaMismatch."""
+    found = await _found(database)
+    if found is None:
+        await migrate(database)
+    elif found.get("version") != SCHEMA:
+        raise SchemaMismatch(
+            f"the database {database.name} has schema {found.get('version')}, this program needs schema {SCHEMA}"
+            ": run 'teledossier migrate' of the newer of the two"
+        )
+
+
+async def migrate(database: AsyncDatabase[Document]) -> list[str]:
+    """Bring the database to this program's schema; what was done, one line each. May be run again, and by
+    several at once. Raises SchemaMismatch for a newer schema, or for the database of another program."""
+    found = await _found(database, unfinished=True)
+    if found is not None and int(found.get("version", 0)) > SCHEMA:
+        raise SchemaMismatch(
+            f"the database {database.name} has schema {found['version']}, this program knows schema {SCHEMA}"
+        )
+    if found is None:
+        try:
+            await database.meta.insert_one({"_id": "schema", "application": APPLICATION, "version": 0})
+        except DuplicateKeyError:
+            log.debug("another process prepares the database too")
+    done = []
+    for collection, indexes in INDEXES.items():
+        there = await database[collection].index_information() if found is not None else {}
+        missing = [index for index in indexes if index.document["name"] not in there]
+        if missing:
+            await database[collection].create_indexes(missing)
+            done.append(f"{collection}: {len(missing)} indexes created")
+    await database.meta.replace_one(
+        {"_id": "schema"}, {"application": APPLICATION, "version": SCHEMA}, upsert=True
+    )
+    return [*done, f"schema {SCHEMA}"]
+
+
+async def missing_indexes(database: AsyncDatabase[Document]) -> list[str]:
+    """Names of the indexes that are not there."""
+    found = []
+    for collection, indexes in INDEXES.items():
+        there = await database[collection].index_information()
+        names = [str(index.document["name"]) for index in indexes]
+        found += [f"{collection}: the index '{name}' is missing" for name in names if name not in there]
+    return found
+
+
+async def _found(database: AsyncDatabase[Document], *, unfinished: bool = False) -> dict[str, Any] | None:
+    """The note of the schema, None in an empty database (or one whose making was cut short). Raises
+    SchemaMismatch."""
+    found = await database.meta.find_one({"_id": "schema"})
+    if found is None:
+        if await database.list_collection_names():
+            raise SchemaMismatch(
+                f"the database {database.name} is of another program, not a store of schema {SCHEMA}"
+            )
+        return None
+    return None if found.get("version") == 0 and not unfinished else dict(found)
+
+
+async def has_transactions(client: AsyncMongoClient[Document], database: AsyncDatabase[Document]) -> bool:
+    """Whether several documents can be written in one transaction: a replica set or a sharded cluster, and
+    one such transaction that works."""
+    hello = await client.admin.command("hello")
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        return False
+    try:
+        async with client.start_session() as session, await session.start_transaction():
+            await database.meta.find_one({"_id": "schema"}, session=session)
+    except OperationFailure:
+        return False
+    return True

@@ -1,0 +1,82 @@
+"""Servers that speak the MongoDB protocol, for the tests of the engine and of the platform on it.
+
+FerretDB is built from `tests/peers/ferretdb` (Go fetches what it needs, once) and serves from a folder of the
+run. TELEDOSSIER_TEST_MONGODB_URI names one more server, whose account may create and drop databases.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+from pymongo import MongoClient
+
+FERRETDB, GIVEN = "ferretdb", "mongodb"
+URI = os.environ.get("TELEDOSSIER_TEST_MONGODB_URI", "")
+ENGINES = ("sqlite", FERRETDB, *([GIVEN] if URI else []))
+SOURCE = Path(__file__).parent / "peers" / "ferretdb"
+
+
+@dataclass(frozen=True)
+class Server:
+    """`uri` is the address of the server, whatever database it names."""
+
+    uri: str
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The address of a new, empty database; dropped at the end."""
+        name = f"teledossier_test_{uuid4().hex[:12]}"
+        parts = urlsplit(self.uri)
+        try:
+            yield urlunsplit(parts._replace(path="/" + name))
+        finally:
+            client: MongoClient[dict[str, object]] = MongoClient(self.uri)
+            client.drop_database(name)
+            client.close()
+
+
+def given() -> Server:
+    """The server of TELEDOSSIER_TEST_MONGODB_URI."""
+    return Server(URI)
+
+
+def built(folder: Path) -> Path:
+    """The FerretDB program, built into that folder."""
+    program = folder / "ferretdb"
+    done = subprocess.run(
+        ["go", "build", "-o", str(program), "."], cwd=SOURCE, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, f"FerretDB cannot be built:\n{done.stderr}"
+    return program
+
+
+@contextmanager
+def running(program: Path, folder: Path) -> Iterator[Server]:
+    """FerretDB on a free port of the loopback interface, its data in that folder."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([str(program), address, str(data)], stdout=subprocess.PIPE, stderr=log)
+    try:
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], 30)
+        assert ready, (folder / "log").read_text()
+        assert process.stdout.readline(), (folder / "log").read_text()
+        yield Server(f"mongodb://{address}/")
+    finally:
+        process.terminate()
+        process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
