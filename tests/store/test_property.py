@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ from fhir_server.search.nodes import (
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from fhir_server.store.contract import Entries, Put, Row
+from tests.mongodb import ENGINES, Server
+from tests.store.ways import WAYS, go
 
 TYPES = ("Patient", "Observation")
 IDS = ("a", "b", "c", "d")
@@ -167,6 +170,10 @@ SORTS = st.lists(
     ),
     max_size=3,
 ).map(tuple)
+LENIENT: dict[str, Any] = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
 WRITES = st.lists(
     st.tuples(st.sampled_from(TYPES), st.sampled_from(IDS), st.one_of(ENTRIES, ENTRIES, ENTRIES, st.none())),
     min_size=1,
@@ -177,23 +184,33 @@ SEARCHES = st.lists(
 )
 
 
-@pytest.mark.parametrize("engine", ["sqlite"])
-@pytest.mark.parametrize("small", [True, False], ids=["small sources", "index walks"])
-@hypothesis_settings(
-    max_examples=120,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@pytest.mark.parametrize("way", ["small", "walk"])
+@hypothesis_settings(max_examples=120, **LENIENT)
 @given(writes=WRITES, searches=SEARCHES)
-def test_engine_answers_as_the_evaluator(
-    engine: str, small: bool, writes: Any, searches: Any, monkeypatch: pytest.MonkeyPatch
+def test_sqlite_answers_as_the_evaluator(
+    way: str, writes: Any, searches: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every way an engine has to a page must give the same: the second run forbids SQLite its small
-    sources."""
     with monkeypatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        if not small:
-            patch.setattr("fhir_server.store.sqlite.pages.SMALL", -1)
-        asyncio.run(_check(Settings(store=f"{engine}:///{Path(folder) / 'store.db'}"), writes, searches))
+        go(patch, way)
+        asyncio.run(_check(Settings(store=f"sqlite:///{Path(folder) / 'store.db'}"), writes, searches))
+
+
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != "sqlite"])
+@pytest.mark.parametrize("way", WAYS)
+@hypothesis_settings(max_examples=20, **LENIENT)
+@given(writes=WRITES, searches=SEARCHES)
+def test_mongodb_answers_as_the_evaluator(
+    engine: str,
+    way: str,
+    writes: Any,
+    searches: Any,
+    mongodb_server: Callable[[str], Server],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fewer examples than for a file: each makes and drops a database."""
+    with monkeypatch.context() as patch, mongodb_server(engine).database() as address:
+        go(patch, way)
+        asyncio.run(_check(Settings(store=address), writes, searches))
 
 
 async def _check(settings: Settings, writes: Any, searches: Any) -> None:

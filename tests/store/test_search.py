@@ -28,6 +28,7 @@ from fhir_server.search.nodes import (
 )
 from fhir_server.store.contract import Put, Store
 from tests.store.making import gone, put
+from tests.store.ways import WAYS, go
 
 PATIENTS = [
     put(
@@ -199,13 +200,12 @@ async def test_each_tree_finds_exactly(store: Store) -> None:
         assert "".join(sorted(view.id for view in by_evaluator)) == expected, f"the evaluator: {tree}"
 
 
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "small"])
 async def test_each_tree_finds_exactly_however_large_the_sources(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same table when no source counts as small, so that every condition is asked row by row."""
     await filled(store)
-    monkeypatch.setattr("fhir_server.store.sqlite.pages.SMALL", -1)
-    monkeypatch.setattr("fhir_server.store.sqlite.drive.SMALL", -1)
+    go(monkeypatch, way)
     for tree, expected in TREES:
         for sort in ((), (Sort("born", "date"),)):
             rows = await store.search(Select("Patient", tree, sort, count=50))
@@ -235,13 +235,12 @@ async def test_each_tree_finds_exactly_however_large_the_sources(
     ],
     ids=str,
 )
-@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("way", WAYS)
 async def test_orders_and_pages(
-    store: Store, sort: tuple[Sort, ...], order: str, small: bool, monkeypatch: pytest.MonkeyPatch
+    store: Store, sort: tuple[Sort, ...], order: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await filled(store)
-    if not small:
-        monkeypatch.setattr("fhir_server.store.sqlite.pages.SMALL", -1)
+    go(monkeypatch, way)
     for size in (1, 2, 3, 4):
         pages, after = "", None
         while rows := await store.search(Select("Patient", Everything(), sort, size, after)):
@@ -321,27 +320,22 @@ MANY = 2_000
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_search_may_name_thousands_of_values(
-    store: Store, node: Node, found: str, small: bool, monkeypatch: pytest.MonkeyPatch
+    store: Store, node: Node, found: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await filled(store)
-    if not small:
-        monkeypatch.setattr("fhir_server.store.sqlite.pages.SMALL", -1)
+    go(monkeypatch, way)
     rows = await store.search(Select("Patient", node))
     assert "".join(sorted(row.version.id for row in rows)) == found
     assert await store.count("Patient", node) == len(found)
 
 
-@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 8, 16])
-async def test_hops_of_any_depth(
-    store: Store, depth: int, small: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_hops_of_any_depth(store: Store, depth: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line of patients, each linked to the next and all owned; narrowed at every hop as an Access does."""
-    if not small:
-        monkeypatch.setattr("fhir_server.store.sqlite.pages.SMALL", -1)
-        monkeypatch.setattr("fhir_server.store.sqlite.drive.SMALL", -1)
+    go(monkeypatch, way)
     await store.commit(
         [
             put("Patient", str(n), references=[("link", f"Patient/{n + 1}"), ("audience", "Organization/o")])

@@ -3,11 +3,13 @@
 The current document `Type/id` carries what a search asks for, in forms that every server of the protocol
 compares alike, without correlating several fields of one array element:
 
-    x   words: one string for each way to ask for an entry by equality or by beginning, `kind ␟ name ␟ value`
-    k   by kind letter and entry name: the least and greatest start (`a`, `z`) and end (`b`, `y`) of its
-        values, and `h: 1` (has one); order and ranges are asked here
-    u   by entry name and unit: the same limits for the numbers of one unit
-    raw the dates and numbers of names with several different values, for which the limits are too wide
+    x     words: one string for each way to ask for an entry by equality or beginning, `kind ␟ name ␟ value`
+    k     by kind letter and entry name: the least and greatest start (`a`, `z`) and end (`b`, `y`) of its
+          values, and `h: 1` (has one); order and ranges are asked here
+    u     by entry name and unit: the same limits for the numbers of one unit
+    text  by name: the words of a text, with a space around
+    raw   the entries that words and limits say too little of: dates and numbers of names with several
+          different values, composites whose values do not pair freely, positions
 
 `␟` is U+001F; in a value it is escaped, as is NUL, which a pattern may not hold.
 MongoDB manual: https://www.mongodb.com/docs/manual/core/document/
@@ -15,6 +17,7 @@ MongoDB manual: https://www.mongodb.com/docs/manual/core/document/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +36,7 @@ LETTERS: Mapping[EntryKind, str] = {
     "string": "s",
     "number": "n",
 }
+ENTRIES = ("x", "raw", "text")  # what `view` reads
 VERSION = ("type", "id", "ver", "seq", "at", "method", "body")
 
 
@@ -43,8 +47,8 @@ def safe(text: str) -> str:
 
 def word(kind: str, *parts: str) -> str:
     """One element of `x`. Kinds: `t` token, `c` its code alone, `y` its system alone; `r` reference; `s`
-    folded text, `w` text as written; `p` + kind letter: has such an entry; `m` a path
-    of limits: several different values are there."""
+    folded text, `w` text as written; `f` word of a text; `p` + kind letter: has such an entry; `m` a path of
+    limits: several different values are there."""
     return SEPARATOR.join((kind, *map(safe, parts)))
 
 
@@ -56,6 +60,11 @@ def field(name: str) -> str:
 def unsafe(text: str) -> str:
     """The text that `safe` was given."""
     return text.replace("\x1a2", "\x00").replace("\x1a1", SEPARATOR).replace("\x1a0", "\x1a")
+
+
+def unfield(name: str) -> str:
+    """The entry name that `field` was given."""
+    return unsafe(name.replace("%24", "$").replace("%2E", ".").replace("%25", "%"))
 
 
 def key(type: str, id: str) -> str:
@@ -102,35 +111,9 @@ def version(document: Mapping[str, Any]) -> Version:
     )
 
 
-def _indexed(entries: Entries) -> Document:
-    words: dict[str, None] = {}
-    limits = _Limits()
-    for name, system, code in entries.tokens:
-        said = (word("t", name, system, code), word("c", name, code), word("y", name, system))
-        words |= dict.fromkeys((word("pt", name), *said))
-        limits.add(("k", "t", field(name)), code, code)
-    for name, target in entries.references:
-        words |= dict.fromkeys((word("pr", name), word("r", name, target)))
-        limits.add(("k", "r", field(name)), target, target)
-    for name, folded, written in entries.strings:
-        words |= dict.fromkeys((word("ps", name), word("s", name, folded), word("w", name, written)))
-        limits.add(("k", "s", field(name)), folded, folded)
-    for name, start, end in entries.dates:
-        words[word("pd", name)] = None
-        limits.add(("k", "d", field(name)), start, end)
-    for name, low, high, system, code in entries.numbers:
-        words[word("pn", name)] = None
-        for path in number_paths(name, system, code):
-            limits.add(path, low, high)
-    words |= dict.fromkeys(word("m", *path) for path in limits.several())
-    document = {"x": list(words), **limits.document()}
-    raw = _raw(entries, {path[-1] for path in limits.several() if path[0] == "k"})
-    return {**document, "raw": raw} if raw else document
-
-
-def number_paths(name: str, system: str | None, code: str | None) -> list[tuple[str, str, str]]:
-    """Where the limits of a number stand: of any unit, of its code, of its system, of exactly its unit."""
-    return [unit_path(name, *unit) for unit in ((None, None), (None, code), (system, None), (system, code))]
+def component(name: str, at: int) -> str:
+    """The entry name under which a composite's component is indexed like an entry of its own."""
+    return f"{name}{SEPARATOR}{at}"
 
 
 def unit_path(name: str, system: str | None, code: str | None) -> tuple[str, str, str]:
@@ -141,58 +124,130 @@ def unit_path(name: str, system: str | None, code: str | None) -> tuple[str, str
     return ("u", field(name), field("|".join(marks)))
 
 
-class _Limits:
-    """The limits of the values at each path."""
+def _indexed(entries: Entries) -> Document:
+    index = _Index()
+    for kind, rows in (
+        ("token", entries.tokens),
+        ("reference", entries.references),
+        ("date", entries.dates),
+        ("string", entries.strings),
+        ("number", entries.numbers),
+    ):
+        for name, *value in rows:
+            index.add(kind, name, *value)
+    for name, values in entries.composites:
+        for at, (kind, *value) in enumerate(values):
+            index.add(kind, component(name, at), *value)
+    for name, north, _ in entries.positions:
+        index.limit(("k", "p", field(name)), north, north)
+    for name, words in entries.texts:
+        index.words |= dict.fromkeys(word("f", name, each) for each in words.split(" "))
+    return index.document(entries)
+
+
+class _Index:
+    """The words and the limits of a resource, gathered."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str, str], set[tuple[Any, Any]]] = {}
+        self.words: dict[str, None] = {}
+        self._limits: dict[tuple[str, str, str], set[tuple[Any, Any]]] = {}
 
-    def add(self, path: tuple[str, str, str], start: Any, end: Any) -> None:
-        self._found.setdefault(path, set()).add((start, end))
+    def add(self, kind: str, name: str, *value: Any) -> None:
+        """An entry of one of the five kinds."""
+        letter = LETTERS[kind]  # type: ignore[index]
+        said = [word("p" + letter, name)]
+        if kind == "token":
+            system, code = value
+            said += [word("t", name, system, code), word("c", name, code), word("y", name, system)]
+            self.limit(("k", letter, field(name)), code, code)
+        elif kind == "number":
+            low, high, system, code = value
+            for unit in ((None, None), (None, code), (system, None), (system, code)):
+                self.limit(unit_path(name, *unit), low, high)
+        elif kind == "date":
+            self.limit(("k", letter, field(name)), *value)
+        else:
+            forms = ("r",) if kind == "reference" else ("s", "w")
+            said += [word(form, name, text) for form, text in zip(forms, value, strict=True)]
+            self.limit(("k", letter, field(name)), value[0], value[0])
+        self.words |= dict.fromkeys(said)
 
-    def several(self) -> list[tuple[str, str, str]]:
-        """The intervals' paths with more than one value: there the limits say too little."""
-        return [
+    def limit(self, path: tuple[str, str, str], start: Any, end: Any) -> None:
+        self._limits.setdefault(path, set()).add((start, end))
+
+    def document(self, entries: Entries) -> Document:
+        several = [
             path
-            for path, values in self._found.items()
-            if len(values) > 1 and path[:2] not in (("k", "t"), ("k", "r"), ("k", "s"))
+            for path, values in self._limits.items()
+            if len(values) > 1 and path[:2] not in (("k", "t"), ("k", "r"), ("k", "s"), ("k", "p"))
         ]
-
-    def document(self) -> Document:
-        made: Document = {}
-        for (top, middle, last), values in self._found.items():
+        paired = _paired(entries)
+        self.words |= dict.fromkeys(word("m", *path) for path in [*several, *map(pairs_path, paired)])
+        made: Document = {"x": list(self.words)}
+        for (top, middle, last), values in self._limits.items():
             starts, ends = [start for start, _ in values], [end for _, end in values]
             limits = {"h": 1, "a": min(starts), "z": max(starts), "b": min(ends), "y": max(ends)}
-            if top == "k" and middle in "trs":
-                del limits["b"], limits["y"]
             made.setdefault(top, {}).setdefault(middle, {})[last] = limits
-        return made
+        if entries.texts:
+            made["text"] = {field(name): f" {words} " for name, words in entries.texts}
+        raw = _raw(entries, {path[-1] for path in several if path[0] == "k"})
+        return {**made, "raw": raw} if raw else made
+
+
+def pairs_path(name: str) -> tuple[str, str, str]:
+    """Marked as several where a composite's values do not pair freely."""
+    return ("k", "c", field(name))
+
+
+def _paired(entries: Entries) -> list[str]:
+    """The composites of which not every combination of their components' values is an entry."""
+    found: dict[str, set[tuple[Any, ...]]] = {}
+    for name, values in entries.composites:
+        found.setdefault(name, set()).add(values)
+    return [
+        name
+        for name, rows in found.items()
+        if len(rows) < math.prod(len(set(each)) for each in zip(*rows, strict=True))
+    ]
 
 
 def _raw(entries: Entries, names: set[str]) -> Document:
-    """The dates and numbers of those (escaped) names."""
+    """The dates and numbers of those (escaped) names, and what is always judged on itself."""
     raw = {
         "dates": [{"n": n, "s": s, "e": e} for n, s, e in entries.dates if field(n) in names],
         "numbers": [
             {"n": n, "s": s, "e": e, "y": y, "c": c} for n, s, e, y, c in entries.numbers if field(n) in names
         ],
+        "composites": [
+            {"n": name, "v": [{"k": kind, "v": value} for kind, *value in values]}
+            for name, values in entries.composites
+        ],
+        "positions": [{"n": name, "lat": north, "lon": east} for name, north, east in entries.positions],
     }
     return {kind: rows for kind, rows in raw.items() if rows}
 
 
 def view(document: Mapping[str, Any]) -> View:
-    """What a doubtful condition is judged on: the raw dates and numbers, and the folded texts."""
+    """What a doubtful condition is judged on."""
     raw = document.get("raw", {})
-    texts = (each.split(SEPARATOR) for each in document.get("x", ()) if each.startswith("s" + SEPARATOR))
+    said = [each.split(SEPARATOR) for each in document.get("x", ())]
+    tokens = (parts[1:] for parts in said if parts[0] == "t")
     return View(
         document["type"],
         document["id"],
         Entries(
+            tokens=tuple((unsafe(n), unsafe(y), unsafe(c)) for n, y, c in tokens),
             dates=tuple((each["n"], each["s"], each["e"]) for each in raw.get("dates", ())),
             numbers=tuple(
                 (each["n"], each["s"], each["e"], each["y"], each["c"]) for each in raw.get("numbers", ())
             ),
-            strings=tuple((unsafe(name), unsafe(folded), "") for _, name, folded in texts),
+            strings=tuple((unsafe(s[1]), unsafe(s[2]), "") for s in said if s[0] == "s"),
+            composites=tuple(
+                (each["n"], tuple((part["k"], *part["v"]) for part in each["v"]))
+                for each in raw.get("composites", ())
+            ),
+            positions=tuple((each["n"], each["lat"], each["lon"]) for each in raw.get("positions", ())),
+            texts=tuple((unfield(name), text[1:-1]) for name, text in document.get("text", {}).items()),
         ),
     )
 

@@ -1,9 +1,10 @@
 """A search tree → a filter, made only of comparisons that every server of the protocol judges alike.
 
-Some nodes a filter cannot say: hops to other resources, and conditions on both ends of an interval where a
-resource has several of them. Those are `unknowns`; whoever runs the search finds out which resources match
-them and passes that in `known`. While one is not known, the tree still has two filters: one that holds
-wherever the tree may hold (MOST), one that holds only where it must (LEAST).
+Some nodes a filter cannot say: hops to other resources, circles, and conditions on both ends of an interval
+or on both parts of a composite where a resource has several of them. Those are `unknowns`; whoever runs the
+search finds out which resources match them and passes that in `known`. While one is not known, the tree
+still has two filters: one that holds wherever the tree may hold (MOST), one that holds only where it must
+(LEAST).
 https://www.mongodb.com/docs/manual/reference/operator/query/
 """
 
@@ -11,18 +12,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, assert_never
 
 from fhir_server.search.nodes import (
     And,
+    Below,
     Bounds,
     Chain,
+    Composite,
     Date,
     Everything,
     Has,
     Ids,
     Missing,
+    Near,
     Node,
     Not,
     Nothing,
@@ -30,16 +34,30 @@ from fhir_server.search.nodes import (
     Or,
     Reference,
     String,
+    Text,
     Token,
 )
-from fhir_server.store.mongo.documents import LETTERS, SEPARATOR, field, key, safe, unit_path, word
+from fhir_server.store.mongo.documents import (
+    LETTERS,
+    SEPARATOR,
+    component,
+    field,
+    key,
+    pairs_path,
+    safe,
+    unit_path,
+    word,
+)
 
 Filter = dict[str, Any]
 Known = Mapping[Node, Filter]
 Side = Literal["MOST", "LEAST"]
 
+Condition = Token | Reference | Date | Number | String | Missing | Below | Composite | Near | Text
+
 NONE: Filter = {"_id": {"$in": []}}
 PATTERN = 2_000  # characters of a searched text that go into a pattern; the server's limit is 32,764 bytes
+WORDS = 50  # of a searched text that are looked up each; the rest is left to its pattern
 PATTERNS = 8_000  # characters of one pattern of alternatives
 _LARGEST = 2**63 - 1
 
@@ -71,7 +89,7 @@ def unknowns(node: Node) -> Iterator[Node]:
                 yield from unknowns(each)
         case Not(inner):
             yield from unknowns(inner)
-        case Date() | Number() | String():
+        case Date() | Number() | String() | Below() | Composite() | Near() | Text():
             if leaf(node).doubt is not None:
                 yield node
         case _:
@@ -97,16 +115,14 @@ def compiled(type: str, node: Node, known: Known, side: Side = "MOST") -> Filter
             return {"$nor": [compiled(type, inner, known, "LEAST" if side == "MOST" else "MOST")]}
         case Chain() | Has():
             return known.get(node, {} if side == "MOST" else NONE)
-        case Token() | Reference() | Date() | Number() | String() | Missing():
+        case _:
             said = leaf(node)
             if said.doubt is None:
                 return said.sure
             return {"$or": [said.sure, known.get(node, said.doubt if side == "MOST" else NONE)]}
-        case _:
-            assert_never(node)
 
 
-def leaf(node: Token | Reference | Date | Number | String | Missing) -> Leaf:
+def leaf(node: Condition) -> Leaf:
     """The filter of a condition on the resource itself."""
     match node:
         case Token(param, values):
@@ -121,8 +137,40 @@ def leaf(node: Token | Reference | Date | Number | String | Missing) -> Leaf:
             return _string(node)
         case Missing(param, kind):
             return Leaf({"x": {"$ne": word("p" + LETTERS[kind], param)}})
+        case Below(param, prefix):
+            said: Filter = {"x": {"$regex": "^" + re.escape(word("t", param, "", prefix[:PATTERN]))}}
+            return Leaf(NONE, said) if len(prefix) > PATTERN else Leaf(said)
+        case Composite():
+            return _composite(node)
+        case Near(param):
+            path, (south, north) = f"k.p.{field(param)}", node.band
+            return Leaf(NONE, {f"{path}.z": {"$gte": south}, f"{path}.a": {"$lte": north}})
+        case Text():
+            return _text(node)
         case _:
             assert_never(node)
+
+
+def _composite(node: Composite) -> Leaf:
+    """Where all values of the components pair freely, each part can be asked for itself."""
+    parts = [leaf(replace(part, param=component(node.param, at))) for at, part in enumerate(node.parts)]
+    paired = {"x": word("m", *pairs_path(node.param))}
+    doubts = [part.doubt for part in parts if part.doubt is not None]
+    most = [{"$or": [part.sure, part.doubt]} if part.doubt else part.sure for part in parts]
+    return Leaf(
+        {"$and": [*(part.sure for part in parts), {"$nor": [paired]}]},
+        {"$and": [*most, {"$or": [paired, *doubts]}]},
+    )
+
+
+def _text(node: Text) -> Leaf:
+    """Its words are all there, and, in the text, one after the other."""
+    words = node.words.split(" ")
+    whole = words[:-1] if node.starts else words
+    pattern = re.escape(node.sought[:PATTERN])
+    said: list[Filter] = [{"x": word("f", node.param, each)} for each in whole[:WORDS]]
+    said.append({f"text.{field(node.param)}": {"$regex": pattern}})
+    return Leaf(NONE, {"$and": said}) if len(node.sought) > PATTERN else Leaf({"$and": said})
 
 
 def _token(param: str, system: str | None, code: str | None) -> str:

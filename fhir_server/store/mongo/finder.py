@@ -20,6 +20,7 @@ from fhir_server.search.evaluate import Memory, matches
 from fhir_server.search.nodes import And, Chain, Has, Ids, Node, Reference, Select
 from fhir_server.store.contract import Row
 from fhir_server.store.mongo.documents import (
+    ENTRIES,
     VERSION,
     Document,
     key,
@@ -63,11 +64,11 @@ class Finder:
     async def page(self, select: Select) -> list[Row]:
         """At most `count` rows in the select's order."""
         order = order_of(select)
-        settled = await self._settle(select.type, select.where)
-        if not settled.open:
-            found = await self._candidates(settled, order, select.after, select.count)
+        searched = [await self._settle(type, where) for type, where in select.searched]
+        if not any(each.open for each in searched):
+            found = await self._candidates(searched, order, select.after, select.count)
         else:
-            found = await self._judged(settled, order, select)
+            found = await self._judged(searched, order, select)
         rows = [Row(version(each), order.position(each)) for each in found]
         return rows[::-1] if select.backwards else rows
 
@@ -83,23 +84,30 @@ class Finder:
         return await self._resources.count_documents(filter, session=self._session, **most)
 
     async def _candidates(
-        self, settled: _Settled, order: Order, after: tuple[object, ...] | None, wanted: int
+        self, searched: Sequence[_Settled], order: Order, after: tuple[object, ...] | None, wanted: int
     ) -> list[Document]:
+        """In order, what matches or, with open nodes, may match."""
         beyond = order.beyond(after)
-        filter = live(settled.type, settled.filter, *([beyond] if beyond else []))
+        also = [beyond] if beyond else []
+        filters = [live(each.type, each.filter, *also) for each in searched]
         names = dict.fromkeys((*VERSION, *(path for path, _ in order.fields)), 1)
-        found = self._resources.find(filter, names, session=self._session)
+        found = self._resources.find(
+            filters[0] if len(filters) == 1 else {"$or": filters}, names, session=self._session
+        )
         return await found.sort(order.fields).limit(wanted).to_list()
 
-    async def _judged(self, settled: _Settled, order: Order, select: Select) -> list[Document]:
+    async def _judged(self, searched: Sequence[_Settled], order: Order, select: Select) -> list[Document]:
         """Candidates in order, a batch at a time, until enough of them match."""
         found: list[Document] = []
         after = select.after
         size = min(BATCH, max(50, 2 * select.count))
         while len(found) < select.count:
-            candidates = await self._candidates(settled, order, after, size)
-            matching = await self._matching(settled, [each["_id"] for each in candidates])
-            found += [each for each in candidates if each["_id"] in matching]
+            candidates = await self._candidates(searched, order, after, size)
+            matching: set[str] = set()
+            for each in searched:
+                keys = [document["_id"] for document in candidates if document["type"] == each.type]
+                matching |= await self._matching(each, keys)
+            found += [document for document in candidates if document["_id"] in matching]
             if len(candidates) < size:
                 break
             after, size = order.position(candidates[-1]), BATCH
@@ -164,7 +172,7 @@ class Finder:
         doubt = leaf(node).doubt  # type: ignore[arg-type]
         assert doubt is not None
         filter = live(type, doubt, *([among] if among else []))
-        async for document in self._resources.find(filter, ["type", "id", "x", "raw"], session=self._session):
+        async for document in self._resources.find(filter, ["type", "id", *ENTRIES], session=self._session):
             if matches(node, view(document), Memory()):
                 yield document
 

@@ -16,9 +16,12 @@ async def findings(database: AsyncDatabase[Document]) -> list[str]:
     if await database.journal.find_one({"_id": "mark"}) is not None:
         found.append("a commit is being finished, or waits for the next writer to finish it")
     last = ""
-    while batch := await database.resources.find({"_id": {"$gt": last}}, ["ver", "live", "x", "body"]).sort(
-        "_id", 1
-    ).limit(BATCH).to_list():
+    while (
+        batch := await database.resources.find({"_id": {"$gt": last}}, ["ver", "live", "x", "body"])
+        .sort("_id", 1)
+        .limit(BATCH)
+        .to_list()
+    ):
         last = batch[-1]["_id"]
         found += [f"{each['_id']}: {line}" for each in batch for line in _of_one(each)]
         found += await _lost(database, {each["_id"]: each["ver"] for each in batch})

@@ -115,9 +115,12 @@ class Journal:
             await journal.delete_many({})
             return
         last = ""
-        while entries := await journal.find({"_id": {"$gt": last, "$lt": MARK}}).sort("_id", 1).limit(
-            PIECE
-        ).to_list():
+        while (
+            entries := await journal.find({"_id": {"$gt": last, "$lt": MARK}})
+            .sort("_id", 1)
+            .limit(PIECE)
+            .to_list()
+        ):
             await self._sign_of_life()
             await self._place(
                 [each["document"] for each in entries if each["to"] == "history"],

@@ -1,8 +1,8 @@
 """The order of a page: what the server sorts by, what a position is, and what comes after one.
 
 A key's values stand under `k` as least (`a`) and greatest (`z`); resources without any come last, by `h`.
-The last key is always `seq`, in the direction of the first key; `_lastUpdated` is `seq` itself, and `_id`
-has no ties, so both end the keys.
+The last key is always `seq`, in the direction of the first key; `_lastUpdated` is `seq` itself, so it
+ends the keys.
 """
 
 from __future__ import annotations
@@ -71,8 +71,6 @@ def order_of(select: Select) -> Order:
             newest_first = key.descending
             break
         keys.append(key)
-        if key.param == "_id":
-            break
     return Order(tuple(keys), newest_first, select.backwards)
 
 

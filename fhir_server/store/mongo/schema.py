@@ -59,8 +59,8 @@ async def prepare(database: AsyncDatabase[Document]) -> None:
         await migrate(database)
     elif found.get("version") != SCHEMA:
         raise SchemaMismatch(
-            f"the database {database.name} has schema {found.get('version')}, this program needs schema {SCHEMA}"
-            ": run 'teledossier migrate' of the newer of the two"
+            f"the database {database.name} has schema {found.get('version')}, "
+            f"this program needs schema {SCHEMA}: run 'teledossier migrate' of the newer of the two"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from fhir_server.search.nodes import Node, Select
 from fhir_server.store.contract import Past, Put, Row, Unless, Version
 from fhir_server.store.mongo import past as history
 from fhir_server.store.mongo import records, schema
-from fhir_server.store.mongo.documents import VERSION, Document, key, version
+from fhir_server.store.mongo.documents import SEPARATOR, VERSION, Document, key, unsafe, version, word
 from fhir_server.store.mongo.finder import Finder
 from fhir_server.store.mongo.integrity import findings
 from fhir_server.store.mongo.journal import Journal
@@ -126,6 +127,23 @@ class MongoStore:
     async def count(self, type: str, where: Node) -> int:
         with _answering():
             return await (await self._settled()).count(type, where)
+
+    async def tokens(self, type: str, name: str) -> list[tuple[str, str]]:
+        beginning = word("t", name) + SEPARATOR
+        said = {"x": {"$regex": "^" + re.escape(beginning)}}
+        with _answering():
+            asked = await self._here.resources.aggregate(
+                [
+                    {"$match": {**({"type": type} if type else {}), "live": True, **said}},
+                    {"$project": {"x": 1}},
+                    {"$unwind": "$x"},
+                    {"$match": said},
+                    {"$group": {"_id": "$x"}},
+                ]
+            )
+            found = [str(each["_id"]).removeprefix(beginning) async for each in asked]
+        pairs = (text.split(SEPARATOR) for text in found)
+        return sorted((unsafe(system), unsafe(code)) for system, code in pairs)
 
     async def latest(self) -> int:
         with _answering():
