@@ -29,6 +29,7 @@ from fhir_server.store.contract import Entries, Put, Version
 Document = dict[str, Any]
 
 SEPARATOR = "\x1f"
+DUPLICATE = 11000  # the server's code for a second document of one id
 LETTERS: Mapping[EntryKind, str] = {
     "token": "t",
     "reference": "r",

@@ -22,12 +22,12 @@ from uuid import uuid4
 
 from pymongo import ReplaceOne
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from fhir_server.search.nodes import Select
 from fhir_server.store.contract import Put, RaceLost, Unless, Version
 from fhir_server.store.mongo.commits import Plan, check, plan
-from fhir_server.store.mongo.documents import VERSION, Document, key
+from fhir_server.store.mongo.documents import DUPLICATE, VERSION, Document, key
 from fhir_server.store.mongo.finder import Finder
 from profiles.outcomes import Unavailable
 
@@ -36,6 +36,7 @@ PATIENCE = 30.0  # seconds that a commit waits for the lock
 PIECE = 200  # documents between two signs of life
 GLANCE = 1_000_000  # microseconds between a reader's looks at what others left half done
 MARK = "mark"
+HISTORY, CHANGED, MADE = "history", "resources", "made"  # where a journal's entry goes; made: a new resource
 
 
 class Journal:
@@ -68,7 +69,7 @@ class Journal:
                 await self._journalled(planned)
                 await self._finish()
             else:
-                await self._place(planned.earlier, [*planned.made, *(new for _, new in planned.replaced)])
+                await self._place(_placed(planned))
             return list(planned.versions)
 
     async def number(self, name: str) -> int:
@@ -95,9 +96,7 @@ class Journal:
 
     async def _journalled(self, planned: Plan) -> None:
         journal = self._database.journal
-        entries = [{"to": "history", "document": each} for each in planned.earlier]
-        entries += [{"to": "resources", "document": each} for each in planned.made]
-        entries += [{"to": "resources", "document": new} for _, new in planned.replaced]
+        entries = _placed(planned)
         for start in range(0, len(entries), PIECE):
             await self._sign_of_life()
             some = entries[start : start + PIECE]
@@ -122,20 +121,27 @@ class Journal:
             .to_list()
         ):
             await self._sign_of_life()
-            await self._place(
-                [each["document"] for each in entries if each["to"] == "history"],
-                [each["document"] for each in entries if each["to"] == "resources"],
-            )
+            await self._place(entries)
             last = entries[-1]["_id"]
         await journal.delete_many({"_id": {"$lt": MARK}})
         await journal.delete_one({"_id": MARK})
 
-    async def _place(self, earlier: Sequence[Document], now: Sequence[Document]) -> None:
-        """History first: a version is never missing from both."""
-        for name, documents in (("history", earlier), ("resources", now)):
-            if documents:
-                swaps = [ReplaceOne({"_id": each["_id"]}, each, upsert=True) for each in documents]
-                await self._database[name].bulk_write(swaps)
+    async def _place(self, entries: Sequence[Document]) -> None:
+        """History first: a version is never missing from both. May be done again."""
+        for place in (HISTORY, CHANGED):
+            swaps = [
+                ReplaceOne({"_id": each["document"]["_id"]}, each["document"], upsert=True)
+                for each in entries
+                if each["place"] == place
+            ]
+            if swaps:
+                await self._database[place].bulk_write(swaps)
+        made = [each["document"] for each in entries if each["place"] == MADE]
+        if made:
+            try:
+                await self._database[CHANGED].insert_many(made, ordered=False)
+            except BulkWriteError as error:
+                _only_again(error)
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
@@ -181,3 +187,19 @@ class Journal:
             raise Unavailable(
                 "store-slow", "the store is slow; whether this write was kept shows on reading it"
             )
+
+
+def _placed(planned: Plan) -> list[Document]:
+    """The entries of the journal: each document and its place."""
+    return [
+        *({"place": HISTORY, "document": each} for each in planned.earlier),
+        *({"place": CHANGED, "document": new} for _, new in planned.replaced),
+        *({"place": MADE, "document": each} for each in planned.made),
+    ]
+
+
+def _only_again(error: BulkWriteError) -> None:
+    """New documents that are there already have been placed before. Raises what else went wrong."""
+    for each in (error.details or {}).get("writeErrors", ()):
+        if each.get("code") != DUPLICATE:
+            raise error

@@ -20,10 +20,8 @@ from pymongo.read_concern import ReadConcern
 from fhir_server.search.nodes import Select
 from fhir_server.store.contract import Put, RaceLost, Unless, Version
 from fhir_server.store.mongo.commits import check, plan
-from fhir_server.store.mongo.documents import VERSION, Document, current, key
+from fhir_server.store.mongo.documents import DUPLICATE, VERSION, Document, current, key
 from fhir_server.store.mongo.finder import Finder
-
-_DUPLICATE = 11000
 
 
 class Transactions:
@@ -118,7 +116,7 @@ class Transactions:
 def _lost(error: BulkWriteError) -> Exception:
     """A new id that another commit has taken meanwhile; anything else is passed on as it is."""
     for each in (error.details or {}).get("writeErrors", ()):
-        if each.get("code") == _DUPLICATE:
+        if each.get("code") == DUPLICATE:
             type, _, id = str(each["op"]["_id"]).partition("/")
             return RaceLost(type, id)
     return error
