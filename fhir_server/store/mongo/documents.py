@@ -18,7 +18,7 @@ MongoDB manual: https://www.mongodb.com/docs/manual/core/document/
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhir_server.search.evaluate import View
@@ -27,6 +27,7 @@ from fhir_server.store.bodies import packed, unpacked
 from fhir_server.store.contract import Entries, Put, Version
 
 Document = dict[str, Any]
+Path = tuple[str, str, str]
 
 SEPARATOR = "\x1f"
 DUPLICATE = 11000  # the server's code for a second document of one id
@@ -117,7 +118,7 @@ def component(name: str, at: int) -> str:
     return f"{name}{SEPARATOR}{at}"
 
 
-def unit_path(name: str, system: str | None, code: str | None) -> tuple[str, str, str]:
+def unit_path(name: str, system: str | None, code: str | None) -> Path:
     """The path of the limits of the name's numbers with this unit; None is any."""
     if system is None and code is None:
         return ("k", "n", field(name))
@@ -127,20 +128,21 @@ def unit_path(name: str, system: str | None, code: str | None) -> tuple[str, str
 
 def _indexed(entries: Entries) -> Document:
     index = _Index()
-    for kind, rows in (
-        ("token", entries.tokens),
-        ("reference", entries.references),
-        ("date", entries.dates),
-        ("string", entries.strings),
-        ("number", entries.numbers),
-    ):
+    kinds: dict[EntryKind, Sequence[tuple[Any, ...]]] = {
+        "token": entries.tokens,
+        "reference": entries.references,
+        "date": entries.dates,
+        "string": entries.strings,
+        "number": entries.numbers,
+    }
+    for kind, rows in kinds.items():
         for name, *value in rows:
             index.add(kind, name, *value)
     for name, values in entries.composites:
         for at, (kind, *value) in enumerate(values):
             index.add(kind, component(name, at), *value)
     for name, north, _ in entries.positions:
-        index.limit(("k", "p", field(name)), north, north)
+        index.limit(("k", "p", field(name)), north, north, ())
     for name, words in entries.texts:
         index.words |= dict.fromkeys(word("f", name, each) for each in words.split(" "))
     return index.document(entries)
@@ -151,51 +153,56 @@ class _Index:
 
     def __init__(self) -> None:
         self.words: dict[str, None] = {}
-        self._limits: dict[tuple[str, str, str], set[tuple[Any, Any]]] = {}
+        self._limits: dict[Path, tuple[set[Any], set[Any], set[Any]]] = {}  # starts, ends, whole values
 
-    def add(self, kind: str, name: str, *value: Any) -> None:
+    def add(self, kind: EntryKind, name: str, *value: Any) -> None:
         """An entry of one of the five kinds."""
-        letter = LETTERS[kind]  # type: ignore[index]
+        letter = LETTERS[kind]
+        path = ("k", letter, field(name))
         said = [word("p" + letter, name)]
-        if kind == "token":
-            system, code = value
-            said += [word("t", name, system, code), word("c", name, code), word("y", name, system)]
-            self.limit(("k", letter, field(name)), code, code)
-        elif kind == "number":
-            low, high, system, code = value
-            for unit in ((None, None), (None, code), (system, None), (system, code)):
-                self.limit(unit_path(name, *unit), low, high)
-        elif kind == "date":
-            self.limit(("k", letter, field(name)), *value)
-        else:
-            forms = ("r",) if kind == "reference" else ("s", "w")
-            said += [word(form, name, text) for form, text in zip(forms, value, strict=True)]
-            self.limit(("k", letter, field(name)), value[0], value[0])
+        match kind:
+            case "token":
+                system, code = value
+                said += [word("t", name, system, code), word("c", name, code), word("y", name, system)]
+                self.limit(path, code, code, value)
+            case "number":
+                low, high, system, code = value
+                for unit in ((None, None), (None, code), (system, None), (system, code)):
+                    self.limit(unit_path(name, *unit), low, high, value)
+            case "date":
+                start, end = value
+                self.limit(path, start, end, value)
+            case "reference":
+                said.append(word("r", name, *value))
+                self.limit(path, value[0], value[0], value)
+            case "string":
+                folded, written = value
+                said += [word("s", name, folded), word("w", name, written)]
+                self.limit(path, folded, folded, value)
         self.words |= dict.fromkeys(said)
 
-    def limit(self, path: tuple[str, str, str], start: Any, end: Any) -> None:
-        self._limits.setdefault(path, set()).add((start, end))
+    def limit(self, path: Path, start: Any, end: Any, value: tuple[Any, ...]) -> None:
+        for found, each in zip(
+            self._limits.setdefault(path, (set(), set(), set())), (start, end, value), strict=True
+        ):
+            found.add(each)
 
     def document(self, entries: Entries) -> Document:
-        several = [
-            path
-            for path, values in self._limits.items()
-            if len(values) > 1 and path[:2] not in (("k", "t"), ("k", "r"), ("k", "s"), ("k", "p"))
-        ]
-        paired = _paired(entries)
-        self.words |= dict.fromkeys(word("m", *path) for path in [*several, *map(pairs_path, paired)])
-        made: Document = {"x": list(self.words)}
-        for (top, middle, last), values in self._limits.items():
-            starts, ends = [start for start, _ in values], [end for _, end in values]
-            limits = {"h": 1, "a": min(starts), "z": max(starts), "b": min(ends), "y": max(ends)}
+        several = [path for path, (_, _, values) in self._limits.items() if len(values) > 1]
+        marked = [*several, *map(pairs_path, _paired(entries))]
+        made: Document = {"x": [*self.words, *(word("m", *path) for path in marked)]}
+        for (top, middle, last), (starts, ends, _) in self._limits.items():
+            limits = {"h": 1, "a": min(starts), "z": max(starts)}
+            if middle in "dn" or top == "u":
+                limits |= {"b": min(ends), "y": max(ends)}
             made.setdefault(top, {}).setdefault(middle, {})[last] = limits
         if entries.texts:
             made["text"] = {field(name): f" {words} " for name, words in entries.texts}
-        raw = _raw(entries, {path[-1] for path in several if path[0] == "k"})
+        raw = _raw(entries, {last for top, middle, last in several if top == "k" and middle in "dn"})
         return {**made, "raw": raw} if raw else made
 
 
-def pairs_path(name: str) -> tuple[str, str, str]:
+def pairs_path(name: str) -> Path:
     """Marked as several where a composite's values do not pair freely."""
     return ("k", "c", field(name))
 
@@ -228,10 +235,11 @@ def _raw(entries: Entries, names: set[str]) -> Document:
     return {kind: rows for kind, rows in raw.items() if rows}
 
 
-def view(document: Mapping[str, Any]) -> View:
-    """What a doubtful condition is judged on."""
+def view(document: Mapping[str, Any], *, written: bool = False) -> View:
+    """What a doubtful condition is judged on; the texts either as folded or as written, the other empty."""
     raw = document.get("raw", {})
     said = [each.split(SEPARATOR) for each in document.get("x", ())]
+    texts = (parts for parts in said if parts[0] == ("w" if written else "s"))
     tokens = (parts[1:] for parts in said if parts[0] == "t")
     return View(
         document["type"],
@@ -242,7 +250,11 @@ def view(document: Mapping[str, Any]) -> View:
             numbers=tuple(
                 (each["n"], each["s"], each["e"], each["y"], each["c"]) for each in raw.get("numbers", ())
             ),
-            strings=tuple((unsafe(s[1]), unsafe(s[2]), "") for s in said if s[0] == "s"),
+            references=tuple((unsafe(parts[1]), unsafe(parts[2])) for parts in said if parts[0] == "r"),
+            strings=tuple(
+                (unsafe(name), "", unsafe(text)) if written else (unsafe(name), unsafe(text), "")
+                for kind, name, text in texts
+            ),
             composites=tuple(
                 (each["n"], tuple((part["k"], *part["v"]) for part in each["v"]))
                 for each in raw.get("composites", ())

@@ -22,6 +22,8 @@ from fhir_server.search.nodes import (
     Chain,
     Composite,
     Date,
+    Differs,
+    EntryKind,
     Everything,
     Has,
     Ids,
@@ -32,6 +34,7 @@ from fhir_server.search.nodes import (
     Nothing,
     Number,
     Or,
+    Part,
     Reference,
     String,
     Text,
@@ -53,7 +56,14 @@ Filter = dict[str, Any]
 Known = Mapping[Node, Filter]
 Side = Literal["MOST", "LEAST"]
 
-Condition = Token | Reference | Date | Number | String | Missing | Below | Composite | Near | Text
+KIND_OF: Mapping[type[Part], EntryKind] = {
+    Token: "token",
+    Reference: "reference",
+    Date: "date",
+    Number: "number",
+    String: "string",
+}
+Condition = Token | Reference | Date | Number | String | Missing | Below | Composite | Differs | Near | Text
 
 NONE: Filter = {"_id": {"$in": []}}
 PATTERN = 2_000  # characters of a searched text that go into a pattern; the server's limit is 32,764 bytes
@@ -89,7 +99,7 @@ def unknowns(node: Node) -> Iterator[Node]:
                 yield from unknowns(each)
         case Not(inner):
             yield from unknowns(inner)
-        case Date() | Number() | String() | Below() | Composite() | Near() | Text():
+        case Date() | Number() | String() | Below() | Composite() | Differs() | Near() | Text():
             if leaf(node).doubt is not None:
                 yield node
         case _:
@@ -142,6 +152,8 @@ def leaf(node: Condition) -> Leaf:
             return Leaf(NONE, said) if len(prefix) > PATTERN else Leaf(said)
         case Composite():
             return _composite(node)
+        case Differs(part):
+            return _differs(part)
         case Near(param):
             path, (south, north) = f"k.p.{field(param)}", node.band
             return Leaf(NONE, {f"{path}.z": {"$gte": south}, f"{path}.a": {"$lte": north}})
@@ -160,6 +172,19 @@ def _composite(node: Composite) -> Leaf:
     return Leaf(
         {"$and": [*(part.sure for part in parts), {"$nor": [paired]}]},
         {"$and": [*most, {"$or": [paired, *doubts]}]},
+    )
+
+
+def _differs(part: Part) -> Leaf:
+    """An entry is there, and the part holds for none; or for the one of several that need not be all."""
+    said = leaf(part)
+    most = {"$or": [said.sure, said.doubt]} if said.doubt else said.sure
+    letter = LETTERS[KIND_OF[type(part)]]
+    there = {"x": word("p" + letter, part.param)}
+    several: Filter = {"x": word("m", "k", letter, field(part.param))}
+    return Leaf(
+        {"$and": [there, {"$nor": [most]}]},
+        {"$and": [most, {"$or": [several, said.doubt]} if said.doubt else several]},
     )
 
 
@@ -211,24 +236,36 @@ def _number(value: float) -> float:
 
 
 def _string(node: String) -> Leaf:
-    if node.how == "exact":
-        return Leaf({"x": {"$in": [word("w", node.param, value) for value in node.values]}})
-    parts = [re.escape(safe(value[:PATTERN])) for value in node.values]
-    said = {"$or": [{"x": {"$regex": pattern}} for pattern in _patterns(node, parts)]} if parts else NONE
-    return Leaf(NONE, said) if any(len(value) > PATTERN for value in node.values) else Leaf(said)
+    path = f"k.s.{field(node.param)}"
+    match node.how:
+        case "exact" | "equals":
+            kind = "w" if node.how == "exact" else "s"
+            return Leaf({"x": {"$in": [word(kind, node.param, value) for value in node.values]}})
+        case "before":
+            said: list[Filter] = [{f"{path}.a": {"$lt": value}} for value in node.values]
+        case "after":
+            said = [{f"{path}.z": {"$gt": value}} for value in node.values]
+        case _:
+            said = [{"x": {"$regex": pattern}} for pattern in _patterns(node)]
+            if any(len(value) > PATTERN for value in node.values):
+                return Leaf(NONE, {"$or": said})
+    return Leaf({"$or": said} if said else NONE)
 
 
-def _patterns(node: String, parts: Sequence[str]) -> Iterator[str]:
-    """A beginning alone, so that an index is walked from there on; inner texts as alternatives, a pattern
-    full at a time."""
+def _patterns(node: String) -> Iterator[str]:
+    """A beginning alone, so that an index is walked from there on; other texts as alternatives, a pattern
+    full at a time. Of a long text only a piece."""
     beginning = "^" + re.escape(word("s", node.param) + SEPARATOR)
     if node.how == "starts":
-        yield from (beginning + part for part in parts)
+        yield from (beginning + re.escape(safe(value[:PATTERN])) for value in node.values)
         return
+    end = r"\z" if node.how == "ends" else ""
+    pieces = (value[-PATTERN:] if end else value[:PATTERN] for value in node.values)
     waiting: list[str] = []
-    for part in parts:
+    for part in (re.escape(safe(piece)) for piece in pieces):
         if waiting and sum(map(len, waiting)) + len(part) > PATTERNS:
-            yield f"{beginning}[^{SEPARATOR}]*(?:{'|'.join(waiting)})"
+            yield f"{beginning}[^{SEPARATOR}]*(?:{'|'.join(waiting)}){end}"
             waiting = []
         waiting.append(part)
-    yield f"{beginning}[^{SEPARATOR}]*(?:{'|'.join(waiting)})"
+    if waiting:
+        yield f"{beginning}[^{SEPARATOR}]*(?:{'|'.join(waiting)}){end}"

@@ -17,7 +17,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 
 from fhir_server.search.evaluate import Memory, matches
-from fhir_server.search.nodes import And, Chain, Has, Ids, Node, Reference, Select
+from fhir_server.search.nodes import And, Chain, Differs, Has, Ids, Node, Reference, Select, String
 from fhir_server.store.contract import Row
 from fhir_server.store.mongo.documents import (
     ENTRIES,
@@ -171,9 +171,10 @@ class Finder:
         """The resources on which a condition's filter is in doubt and which do match it."""
         doubt = leaf(node).doubt  # type: ignore[arg-type]
         assert doubt is not None
+        written = isinstance(node, Differs) and isinstance(node.part, String) and node.part.how == "exact"
         filter = live(type, doubt, *([among] if among else []))
         async for document in self._resources.find(filter, ["type", "id", *ENTRIES], session=self._session):
-            if matches(node, view(document), Memory()):
+            if matches(node, view(document, written=written), Memory()):
                 yield document
 
     async def _batches(
