@@ -133,6 +133,8 @@ PATIENT: dict[str, Any] = {
         ("%loinc", ["http://loinc.org"]),
         ("name.where($this.use.empty()).family", ["Nom"]),
         ("name.where($index = 1).family", ["Jeune"]),
+        ("birthDate.type().name | birthDate.type().baseType", ["date", "FHIR.Element"]),
+        ("1.type().namespace", ["System"]),
     ],
 )  # fmt: skip
 def test_evaluate(expression: str, values: list[object]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from profiles import definitions
 from profiles.fhirpath.functions.calling import Builder, Compile, Run, count, each, inner, valued
 from profiles.fhirpath.nodes import TYPE_INFO, Collection, Scope
 from profiles.fhirpath.steps import all_children
@@ -69,8 +70,12 @@ def _time_of_day(found: Collection, arguments: list[Collection], scope: Scope) -
 def _type(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
     made: Collection = []
     for _value, type, _sibling in found:
-        namespace, name = ("System", type[7:]) if type.startswith("System.") else ("FHIR", type)
-        made.append(({"namespace": namespace, "name": name}, TYPE_INFO, None))
+        if type.startswith("System."):
+            info = {"namespace": "System", "name": type[7:], "baseType": "System.Any"}
+        else:
+            base = definitions.base_type(type)
+            info = {"namespace": "FHIR", "name": type, "baseType": f"FHIR.{base}" if base else "System.Any"}
+        made.append((info, TYPE_INFO, None))
     return made
 
 

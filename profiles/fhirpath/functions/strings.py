@@ -36,6 +36,8 @@ from profiles.fhirpath.values import MAX_TEXT, number_node, single, text_node, t
 from profiles.outcomes import Invalid
 
 MAX_PATTERN = 2000
+MAX_PATTERN_BYTES = 2**21
+"""What RE2 may use for one pattern; 128 of them are kept."""
 _CODE_POINT = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _GROUP = re.compile(r"\\(.)|\$(\d)|\$\{(\w+)\}", re.DOTALL)
 
@@ -55,7 +57,7 @@ def _replace(text: str, values: list[Any], scope: Scope) -> Collection:
     return text_node(text.replace(old, new), scope.evaluation)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def _test(source: str, method: str) -> Callable[[str], bool]:
     """A pattern that is only asked whether it fits: on bytes and without groups, a tenth of the time."""
     find = getattr(_pattern(source, captures=False), method)
@@ -80,6 +82,7 @@ def _pattern(source: str, *, captures: bool) -> Any:
     _check_unicode(source)
     options = re2.Options()
     options.log_errors, options.dot_nl, options.never_capture = False, True, not captures
+    options.max_mem = MAX_PATTERN_BYTES
     try:
         return re2.compile(_CODE_POINT.sub(r"\\x{\1}", source), options)
     except re2.error:
