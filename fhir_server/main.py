@@ -24,6 +24,7 @@ from fhir_server import settings as config
 from fhir_server.access import SYSTEM
 from fhir_server.audit import Trail
 from fhir_server.bulk.export import export
+from fhir_server.bulk.importing import import_
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.jobs.runner import Runner, Work
@@ -50,9 +51,6 @@ from smart_launch.authorization.discovery import ENDPOINTS
 from smart_launch.guard import Guard
 from smart_launch.signin.local import SignIn
 from smart_launch.signin.session import Sessions
-
-WORKS: Mapping[str, Work] = {"export": export}
-"""What is done as a job, by kind."""
 
 
 def now() -> int:
@@ -97,6 +95,17 @@ async def opened(settings: Settings) -> AsyncIterator[Platform]:
         yield Platform(settings, make_engine(settings, store))
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def opened_engine(settings: Settings) -> AsyncIterator[Engine]:
+    """The engine alone, for processes that prepare what others write."""
+    async with opened(settings) as platform:
+        yield platform.engine
+
+
+WORKS: Mapping[str, Work] = {"export": export, "import": partial(import_, opened_engine)}
+"""What is done as a job, by kind."""
 
 
 def application() -> ASGIApp:

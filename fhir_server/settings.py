@@ -42,6 +42,7 @@ class Settings:
     max_body: int = 50_000_000
     quiet_seconds: float = 2.0
     log_level: str = "info"
+    import_origins: str = ""
     mode: str = "auto"
     packages: str = "var/packages"
 
@@ -53,6 +54,11 @@ class Settings:
     @property
     def fhir_base(self) -> str:
         return self.url + "/fhir"
+
+    @property
+    def import_from(self) -> frozenset[str]:
+        """The origins (`https://host:port`) that `$import` may fetch from."""
+        return frozenset(self.import_origins.replace(",", " ").split())
 
     @property
     def zone(self) -> ZoneInfo:

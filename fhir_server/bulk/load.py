@@ -8,7 +8,7 @@ The last line reached is recorded with the counts after each batch, which spares
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,14 +28,15 @@ Prepare = Callable[[Iterable[Chunk]], AsyncIterator[tuple[Chunk, list[Prepared]]
 
 @dataclass(slots=True)
 class Counts:
-    """Resources read from the sources, by outcome. `reasons`: (file, place, why) of the first that were
-    refused."""
+    """Resources read from the sources, by outcome. `reasons`: (file, place, why) of the first `most` that
+    were refused."""
 
     created: int = 0
     updated: int = 0
     unchanged: int = 0
     refused: int = 0
     reasons: list[tuple[str, int, str]] = field(default_factory=list)
+    most: int = REASONS
 
     @property
     def total(self) -> int:
@@ -48,15 +49,21 @@ class Counts:
     def refuse(self, name: str, place: int, reason: str) -> None:
         """One more; the first reasons are kept, so that memory stays flat."""
         self.refused += 1
-        if len(self.reasons) < REASONS:
+        if len(self.reasons) < self.most:
             self.reasons.append((name, place, reason))
 
 
 async def load(
-    engine: Engine, path: Path, prepare: Prepare, counts: Counts, progress: Callable[[int], None]
+    engine: Engine,
+    path: Path,
+    prepare: Prepare,
+    counts: Counts,
+    progress: Callable[[int], None],
+    *,
+    step: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Load one file, its pieces made ready by `prepare`. `progress` gets the number of resources done since
-    its last call."""
+    its last call; `step` is awaited after each piece, and what it raises stops the load there."""
     key = _mark(path)
     loading = _Loading(engine, Preparer(engine), path.name, counts)
     done = await loading.resumed(key)
@@ -67,6 +74,8 @@ async def load(
         if not chunk.document:
             await loading.record(key, chunk.last)
         progress(counts.total - before)
+        if step is not None:
+            await step()
     await engine.store.delete_record("load", key)
 
 

@@ -56,11 +56,13 @@ class Preparer:
 
     async def chunk(self, chunk: Chunk) -> list[Prepared]:
         """Everything of one piece, in order."""
-        return [await self._item(item) for item in items(chunk)]
+        return [await self._item(item, chunk.only) for item in items(chunk)]
 
-    async def _item(self, item: Item) -> Prepared:
+    async def _item(self, item: Item, only: str) -> Prepared:
         if item.resource is None or item.error is not None:
             return Refused(item.place, str(item.error))
+        if only and item.resource.get("resourceType") != only:
+            return Refused(item.place, f"is no {only}, as was said of all")
         return await self.resource(item.place, item.resource)
 
     async def resource(self, place: int, resource: Resource) -> Prepared:

@@ -27,11 +27,13 @@ _UUID = re.compile(r"urn:uuid:([0-9a-f\-]{36})")
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a file: raw lines with their numbers from 1, or one whole JSON document."""
+    """A piece of a file: raw lines with their numbers from 1, or one whole JSON document. `only`: the one
+    type it may hold; empty for any."""
 
     source: str
     lines: tuple[tuple[int, bytes], ...]
     document: bool = False
+    only: str = ""
 
     @property
     def last(self) -> int:

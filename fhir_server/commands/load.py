@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +14,6 @@ from fhir_server.bulk import sources
 from fhir_server.bulk.load import Counts, load
 from fhir_server.bulk.preparing import Preparer
 from fhir_server.bulk.workers import Workers, here
-from fhir_server.interactions.engine import Engine
-from fhir_server.settings import Settings
 
 SHOWN = 20
 MOST = 8
@@ -57,7 +53,7 @@ def command(paths: tuple[Path, ...], processes: int | None) -> None:
 
 async def _load(files: list[Path], processes: int) -> Counts:
     counts = Counts()
-    opened = partial(_engine, settings.load())
+    opened = partial(main.opened_engine, settings.load())
     async with opened() as engine:
         workers = Workers(processes, opened) if processes > 1 else None
         prepare = workers.prepared if workers else partial(here, Preparer(engine))
@@ -74,9 +70,3 @@ async def _load(files: list[Path], processes: int) -> Counts:
             if workers:
                 workers.stop()
     return counts
-
-
-@asynccontextmanager
-async def _engine(from_settings: Settings) -> AsyncIterator[Engine]:
-    async with main.opened(from_settings) as platform:
-        yield platform.engine

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fhir_server.operations import export, meta, terminology, validate, versions
+from fhir_server.operations import export, importing, meta, terminology, validate, versions
 from fhir_server.operations.registry import Operation
 
 STANDARD: tuple[Operation, ...] = (
     *export.OPERATIONS,
+    *importing.OPERATIONS,
     *meta.OPERATIONS,
     *terminology.OPERATIONS,
     *validate.OPERATIONS,

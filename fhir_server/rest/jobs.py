@@ -28,7 +28,7 @@ from profiles.outcomes import NotFound
 RETRY = "1"  # seconds
 _NAME = re.compile(r"[A-Za-z]{1,64}\.[0-9]{1,6}\.ndjson")
 _PIECE = 1 << 18
-_FILES = ("output", "deleted", "error")
+_PARTS = ("output", "deleted", "error")
 
 
 async def status(engine: Engine, call: Call) -> Answer:
@@ -46,13 +46,18 @@ async def status(engine: Engine, call: Call) -> Answer:
 def _manifest(engine: Engine, job: Job) -> dict[str, Any]:
     """The result, its files as addresses."""
     base = f"{engine.settings.fhir_base}/_job/{job.id}"
-    manifest = {"requiresAccessToken": True, **job.result}
-    for part in _FILES:
-        manifest[part] = [
-            {"url": f"{base}/{each['file']}", **{k: v for k, v in each.items() if k != "file"}}
-            for each in job.result.get(part, [])
-        ]
-    return manifest
+    return {
+        "requiresAccessToken": True,
+        **job.result,
+        **{part: [_addressed(base, each) for each in job.result.get(part, [])] for part in _PARTS},
+    }
+
+
+def _addressed(base: str, part: dict[str, Any]) -> dict[str, Any]:
+    """A file of the job by its address; what an import says of its inputs stays as it is."""
+    if "file" not in part:
+        return part
+    return {"url": f"{base}/{part['file']}", **{key: value for key, value in part.items() if key != "file"}}
 
 
 async def cancel(engine: Engine, call: Call) -> Answer:

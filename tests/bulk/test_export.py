@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,23 +14,11 @@ from fhir_server.bulk.export import export
 from fhir_server.interactions.engine import Engine
 from fhir_server.jobs.record import Job
 from fhir_server.jobs.runner import Report, Runner, folder_of
-from fhir_server.operations.registry import Operations
-from fhir_server.operations.standard import STANDARD
-from fhir_server.settings import Settings
-from fhir_server.store import open_store
-from tests.rest.serving import ALL, BASE, Served, make_engine, serve
+from tests.rest.serving import ALL, BASE, Served
 from tests.rest.test_bundle import slugs
 
 ASYNC = {"Prefer": "respond-async", "Accept": "application/fhir+json"}
 PEOPLE = frozenset({"Organization/1"})
-
-
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    store = open_store(Settings(store=f"sqlite:///{tmp_path}/t.db"))
-    await store.open()
-    yield serve(make_engine(tmp_path, store, operations=Operations(STANDARD)))
-    await store.close()
 
 
 async def put(served: Served, kind: str, id: str, /, **more: Any) -> None:

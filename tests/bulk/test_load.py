@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 
 from fhir_server import main
-from fhir_server.bulk import load as loading
 from fhir_server.bulk import sources
 from fhir_server.bulk.load import Counts, load
 from fhir_server.bulk.preparing import Preparer
@@ -32,15 +30,9 @@ def settings_of(tmp_path: Path) -> Settings:
     return Settings(store=f"sqlite:///{tmp_path}/t.db", files=str(tmp_path / "files"))
 
 
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Engine]:
-    async with main.opened(settings) as platform:
-        yield platform.engine
-
-
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    async with opened(settings_of(tmp_path)) as engine:
+    async with main.opened_engine(settings_of(tmp_path)) as engine:
         yield engine
 
 
@@ -167,7 +159,7 @@ async def test_several_processes_give_the_same(
     monkeypatch.setattr(sources, "LINES", 50)
     lines = [patient(f"p{n % 300}", birthDate=f"{1900 + n // 300}") for n in range(1_200)]
     file = ndjson(tmp_path / "a.ndjson", *lines, {"resourceType": "Patient", "id": "bad", "active": 1})
-    workers = Workers(2, partial(opened, settings_of(tmp_path)))
+    workers = Workers(2, partial(main.opened_engine, settings_of(tmp_path)))
     workers.start()
     try:
         counts = Counts()
@@ -180,7 +172,7 @@ async def test_several_processes_give_the_same(
 
 
 async def test_a_process_that_ends_stops_the_load(engine: Engine, tmp_path: Path) -> None:
-    workers = Workers(1, partial(opened, settings_of(tmp_path)))
+    workers = Workers(1, partial(main.opened_engine, settings_of(tmp_path)))
     workers.start()
     try:
         (process,) = workers._processes
@@ -198,11 +190,9 @@ async def test_a_process_that_ends_stops_the_load(engine: Engine, tmp_path: Path
         workers.stop()
 
 
-async def test_reasons_are_bounded(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "REASONS", 3)
-    counts = await loaded(
-        engine, ndjson(tmp_path / "a.ndjson", *({"resourceType": "Patient"} for _ in range(9)))
-    )
+async def test_reasons_are_bounded(engine: Engine, tmp_path: Path) -> None:
+    file = ndjson(tmp_path / "a.ndjson", *({"resourceType": "Patient"} for _ in range(9)))
+    counts = await loaded(engine, file, Counts(most=3))
     assert (counts.refused, len(counts.reasons)) == (9, 3)
 
 
