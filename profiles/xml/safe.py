@@ -7,6 +7,7 @@ grow while it is read: memory stays in proportion to a body that is limited alre
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NoReturn
 from xml.parsers import expat
 
@@ -61,6 +62,7 @@ def refuse(made: expat.XMLParserType, slug: str, why: str) -> NoReturn:
     raise Invalid(slug, f"line {made.CurrentLineNumber}, column {made.CurrentColumnNumber + 1}: {why}")
 
 
+@lru_cache(maxsize=4096)
 def split_name(name: str) -> tuple[str, str, str]:
     """(namespace or "", local name, prefix or "") of a name as the parser gives it."""
     parts = name.split(" ")

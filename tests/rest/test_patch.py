@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fhir_server.access import Access, Scope
 from profiles import codec, xml
 from profiles.patch import FORMATS
-from tests.profiles.test_patch import diff, operation, parameters
+from tests.profiles.test_patch import SUITE, diff, names, operation, parameters, with_canonical_narrative
 from tests.rest.serving import Served
 from tests.rest.test_binary import BYTES, upload
 from tests.rest.test_bundle import bundle, entry, post, slugs, statuses
@@ -85,6 +85,32 @@ async def test_what_the_client_prefers(stored: Served) -> None:
     assert outcome.json()["resourceType"] == "OperationOutcome"
     in_xml = await patch(stored, "/Patient/a", body, Accept="application/fhir+xml")
     assert xml.parse(in_xml.content)["active"] is False
+
+
+BREAKS_PAT_1 = ("Delete Nested Primitive #2", "Consecutive operations")
+"""What these cases of HL7 make is a contact with nothing but a gender: no valid Patient."""
+
+
+@pytest.mark.parametrize("case", SUITE["fhirpath"], ids=names("fhirpath"))
+async def test_hl7_cases_over_http(served: Served, case: dict[str, Any]) -> None:
+    """fhirpatch.html, in XML all the way"""
+    headers = {"Content-Type": "application/fhir+xml"}
+    before = xml.dump({**case["document"], "id": "example"})
+    assert (await served.client().put("/Patient/example", content=before, headers=headers)).status_code == 201
+    body = xml.dump(case["patch"])
+    done = await patch(
+        served, "/Patient/example", body, "application/fhir+xml", Accept="application/fhir+xml"
+    )
+    made = xml.parse(done.content)
+    if case["name"] in BREAKS_PAT_1:
+        assert (done.status_code, "pat-1" in done.text) == (422, True)
+    elif "expected" not in case:
+        assert (done.status_code, made["issue"][0]["code"]) == (422, "processing")
+    else:
+        assert done.status_code == 200, done.text
+        del made["id"], made["meta"]
+        expected = {name: value for name, value in case["expected"].items() if name != "id"}
+        assert with_canonical_narrative(made) == with_canonical_narrative(expected)
 
 
 REFUSED: list[tuple[str, str, bytes, str, dict[str, str], int, str]] = [
