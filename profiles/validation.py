@@ -68,15 +68,8 @@ class Validator:
         if any(issue.severity in ("error", "fatal") for issue in issues):
             return issues
         report = Report(issues)
-        context = Context(
-            report,
-            self.profiles,
-            self.codes,
-            resource,
-            resource,
-            strict=self.strict,
-            refused_systems=self.refused_systems,
-        )
+        context = Context(report, self.profiles, self.codes, self.strict, self.refused_systems)
+        context.enter(resource, resource, {})
         item = Item(resource, resource["resourceType"], None, (None, resource["resourceType"], -1))
         self.base.check(item, context)
         for url in dict.fromkeys([*_declared(resource), *profiles]):

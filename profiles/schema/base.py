@@ -6,8 +6,9 @@ FHIR R4 conformance-rules.html; extensibility.html; defining-extensions.html#con
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
 
 from profiles import definitions
 from profiles.schema import extensions
@@ -15,31 +16,41 @@ from profiles.schema.bundle import check_bundle
 from profiles.schema.compile import JUDGED_ELSEWHERE, Profiles, invariant
 from profiles.schema.questionnaire import check_answers, check_expression
 from profiles.schema.report import Message
+from profiles.schema.resolve import index
 from profiles.schema.rules.coding import check_coding
 from profiles.schema.rules.identifier import check_identifier
 from profiles.schema.rules.invariant import Invariant
 from profiles.schema.rules.item import Context, Item, items_of
+from profiles.schema.shapes import holds
 from profiles.schema.structures import check_structure
 
-Json = dict[str, Any]
+MAX_SHAPES = 256
+"""Kept for each member; documents of other people's making have any number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An element of a type where something may be judged: its JSON members, the invariants on it, the names
-    by which an extension's context may mean it, and whether it is a primitive."""
+    """A JSON member where something may be judged: the element's type key and FHIRPath step, the invariants
+    on it, the names by which an extension's context may mean what stands there, and what it is: "complex",
+    "primitive", "extension" or "resource". `shapes`: JSON names → the invariants of the element and of its
+    type that values decide."""
 
-    members: tuple[tuple[str, str, str], ...]
+    name: str
+    type: str
+    step: str
     rules: tuple[Invariant, ...]
     names: tuple[str, ...]
-    is_primitive: bool
+    kind: str
+    shapes: dict[tuple[str, ...], tuple[Invariant, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A type: the invariants on it, and its members by JSON name."""
+    """A type: the invariants on it, what else is judged of it, and its members by JSON name; a primitive's
+    second name is its `_name`."""
 
     rules: tuple[Invariant, ...]
+    also: Also | None
     members: dict[str, Member]
 
 
@@ -52,84 +63,100 @@ class Base:
 
     def check(self, item: Item, context: Context) -> None:
         """A resource and all below it."""
-        self._resource(item, context)
-
-    def _resource(self, item: Item, context: Context) -> None:
-        outer = context.resource, context.root, context.bundle
-        context.resource = item.value
-        if item.where[1] != "contained":
-            context.root = item.value
-        if item.type == "Bundle":
-            context.bundle = item.value
-            check_bundle(item, context)
-        elif item.type == "QuestionnaireResponse":
-            check_answers(item, context)
-        elif item.type == "StructureDefinition":
-            check_structure(item, context)
+        outer = context.resource, context.root, context.around
+        around = index(item.value) if item.type == "Bundle" else context.around
+        context.enter(item.value, context.root if item.where[1] == "contained" else item.value, around)
+        for rule in self.table(item.type).rules:
+            rule.check(item, context)
         self._walk(item, context, (item.type,))
-        context.resource, context.root, context.bundle = outer
+        context.enter(*outer)
+
+    def _shaped(self, member: Member, shape: tuple[str, ...]) -> tuple[Invariant, ...]:
+        """The invariants that a shape leaves open."""
+        rules = (*member.rules, *self.table(member.type).rules)
+        found = tuple(rule for rule in rules if not holds(rule.tree, member.type, shape))
+        if len(member.shapes) < MAX_SHAPES:
+            member.shapes[shape] = found
+        return found
+
+    def table(self, type: str) -> Table:
+        """The table of a type key."""
+        table = self._tables.get(type)
+        if table is None:
+            table = self._tables[type] = self._table(type)
+        return table
 
     def _walk(self, item: Item, context: Context, names: tuple[str, ...]) -> None:
-        table = self._tables.get(item.type)
-        if table is None:
-            table = self._tables[item.type] = self._table(item.type)
-        for rule in table.rules:
-            rule.check(item, context)
-        if item.type == "Extension":
-            check_expression(item, context)
-        elif item.type == "Coding":
-            check_coding(item, context)
-        elif item.type == "Identifier":
-            check_identifier(item, context)
-        done: Member | None = None
-        for name in item.value:
-            member = table.members.get(name)
-            if member is None or member is done:
+        """What is below an element, and what is judged of it beyond invariants."""
+        table = self.table(item.type)
+        if table.also is not None:
+            table.also(item, context)
+        where, members = item.where, table.members
+        for name, value in item.value.items():
+            member = members.get(name)
+            if member is None:
                 continue
-            done = member
-            for one in items_of(item, member.members):
-                self._item(one, member, names, context)
-
-    def _item(self, item: Item, member: Member, names: tuple[str, ...], context: Context) -> None:
-        for rule in member.rules:
-            rule.check(item, context)
-        if member.is_primitive:
-            if isinstance(item.sibling, dict):
-                self._walk(
-                    Item(item.sibling, "Element", None, item.where), context, (*member.names, item.type)
+            if member.kind == "primitive":
+                done = name != member.name and member.name in members and member.name in item.value
+                if not done:  # by its plain name
+                    self._primitive(item, member, context)
+            elif value.__class__ is list:
+                for place, one in enumerate(value):
+                    self._complex(
+                        Item(one, member.type, None, (where, member.step, place)), member, names, context
+                    )
+            else:
+                self._complex(
+                    Item(value, member.type, None, (where, member.step, -1)), member, names, context
                 )
+
+    def _complex(self, item: Item, member: Member, names: tuple[str, ...], context: Context) -> None:
+        value = item.value
+        if value.__class__ is not dict:
             return
-        if not isinstance(item.value, dict):
-            return
-        if item.type == "Extension":
+        if member.kind != "resource":
+            shape = tuple(value)
+            rules = member.shapes.get(shape)
+            for rule in self._shaped(member, shape) if rules is None else rules:
+                rule.check(item, context)
+        if member.kind == "complex":
+            self._walk(item, context, member.names)
+        elif member.kind == "extension":
             extensions.check(item, names, context)
             self._walk(item, context, ("Extension",))
-        elif item.type in definitions.resource_types():
-            self._resource(item, context)
         else:
-            self._walk(item, context, (*member.names, item.type))
+            type = item.value.get("resourceType")
+            if isinstance(type, str) and type in definitions.resource_types():
+                self.check(item._replace(type=type), context)
+
+    def _primitive(self, holder: Item, member: Member, context: Context) -> None:
+        for one in items_of(holder, ((member.name, member.type, member.step),)):
+            for rule in member.rules:
+                rule.check(one, context)
+            if one.sibling.__class__ is dict:
+                self._walk(Item(one.sibling, "Element", None, one.where), context, member.names)
 
     def _table(self, type: str) -> Table:
         constraints = self._constraints(type)
         rules = constraints.get(type, ()) if "." not in type else ()
         members: dict[str, Member] = {}
         primitives = definitions.primitives()
-        for name, element in definitions.elements(type).items():
-            choice = name + "[x]" if element.choice else name
+        for name, (element, of) in definitions.properties(type).items():
+            choice = element.name + "[x]" if element.choice else element.name
             own = constraints.get(f"{type}.{choice}", ())
-            rows = tuple(
-                (member, of, f"{name}.ofType({of})" if element.choice else name)
-                for member, (one, of) in definitions.properties(type).items()
-                if one.name == name
-            )
-            for row in rows:
-                is_primitive = row[1] in primitives
-                made = Member((row,), own, (f"{type}.{choice}", f"{type}.{name}"), is_primitive)
-                if not is_primitive or own:
-                    members[row[0]] = made
-                if is_primitive:
-                    members["_" + row[0]] = made
-        return Table(rules, members)
+            step = f"{element.name}.ofType({of})" if element.choice else element.name
+            if of in primitives:
+                kind = "primitive"
+            elif of in definitions.ABSTRACT or of in definitions.resource_types():
+                kind = "resource"
+            else:
+                kind = "extension" if of == "Extension" else "complex"
+            member = Member(name, of, step, own, (f"{type}.{choice}", f"{type}.{element.name}", of), kind)
+            if kind != "primitive" or own:
+                members[name] = member
+            if kind == "primitive":
+                members["_" + name] = member
+        return Table(rules, ALSO.get(type), members)
 
     def _constraints(self, type: str) -> dict[str, tuple[Invariant, ...]]:
         """Path → the invariants that the standard's definition has there."""
@@ -145,3 +172,17 @@ class Base:
             if rules:
                 found[element["path"]] = tuple(rules)
         return found
+
+
+Also = Callable[[Item, Context], None]
+ALSO: Mapping[str, Also] = MappingProxyType(
+    {
+        "Bundle": check_bundle,
+        "QuestionnaireResponse": check_answers,
+        "StructureDefinition": check_structure,
+        "Extension": check_expression,
+        "Coding": check_coding,
+        "Identifier": check_identifier,
+    }
+)
+"""What is judged of a type beyond its invariants."""

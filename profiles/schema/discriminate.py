@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from profiles.fhirpath.compiler import compile as compile_path
-from profiles.fhirpath.nodes import Environment
 from profiles.outcomes import Invalid
 from profiles.schema.rules.item import Context, Item, Predicate, Rule
 from profiles.schema.rules.pattern import Pattern, contains
@@ -99,11 +98,8 @@ def _selector(path: str) -> Any:
         return None
 
     def select(item: Item, context: Context) -> list[Item]:
-        environment = Environment(
-            resource=context.resource, root=context.root, resolve=context.profiles.resolver(context)
-        )
         try:
-            found = run((item.value, item.type, item.sibling), environment)
+            found = run((item.value, item.type, item.sibling), context.environment)
         except Invalid:
             return []
         return [Item(value, type, sibling, item.where) for value, type, sibling in found]

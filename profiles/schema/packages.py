@@ -20,6 +20,8 @@ import orjson
 
 from profiles import packages as own
 from profiles.outcomes import Invalid
+from profiles.schema.report import Report
+from profiles.schema.structure import check_resource
 
 Json = dict[str, Any]
 
@@ -74,6 +76,7 @@ class Packages:
         self.packages = tuple(packages)
         self._extra = {one["url"]: one for one in extra if isinstance(one.get("url"), str)}
         self._found: dict[str, Json | None] = {}
+        self._structures: dict[str, Json | None] = {}
 
     def find(self, canonical: str) -> Json | None:
         """The definition of a canonical URL; a version in it is not insisted upon."""
@@ -86,11 +89,16 @@ class Packages:
         return self._found[url]
 
     def structure(self, canonical: str) -> Json | None:
-        """As `find`, for a StructureDefinition; a bare type name is one of the standard's."""
-        if ":" not in canonical:
-            canonical = "http://hl7.org/fhir/StructureDefinition/" + canonical
-        found = self.find(canonical)
-        return found if found is not None and found["resourceType"] == "StructureDefinition" else None
+        """As `find`, for a StructureDefinition; a bare type name is one of the standard's. One that holds
+        something else than its elements' kinds of JSON is not known here: who compiles it relies on them."""
+        url = canonical.partition("|")[0]
+        if ":" not in url:
+            url = "http://hl7.org/fhir/StructureDefinition/" + url
+        if url not in self._structures:
+            found = self.find(url)
+            usable = found is not None and found.get("resourceType") == "StructureDefinition"
+            self._structures[url] = found if usable and _is_well_formed(found) else None
+        return self._structures[url]
 
     def urls(self, type: str) -> Iterator[str]:
         """Canonical URLs of every definition of that resource type."""
@@ -101,6 +109,15 @@ class Packages:
     def with_resources(self, resources: Iterable[Json]) -> Packages:
         """The same set with some more definitions, as a caller sends them along."""
         return Packages(self.packages, [*self._extra.values(), *resources])
+
+
+_KINDS = frozenset({"wrong-type", "not-a-list", "too-many", "bad-format", "empty", "several-choices"})
+
+
+def _is_well_formed(structure: Json | None) -> bool:
+    report = Report()
+    check_resource(structure, (None, "StructureDefinition", -1), report)
+    return not any(issue.slug in _KINDS for issue in report.issues)
 
 
 @cache

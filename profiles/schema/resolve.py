@@ -5,14 +5,16 @@ FHIR R4 bundle.html#references
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Json = dict[str, Any]
+Resolve = Callable[[str], "Json | None"]
 
 
-def resolver(root: Json, bundle: Json | None) -> Callable[[str], Json | None]:
-    """A function from a reference's text to the resource, None where it is not at hand."""
+def resolver(root: Json, around: Mapping[str, Json]) -> Resolve:
+    """A function from a reference's text to the resource, None where it is not at hand. `around` is what
+    `index` makes of the Bundle."""
 
     def resolve(text: str) -> Json | None:
         if text.startswith("#"):
@@ -23,12 +25,20 @@ def resolver(root: Json, bundle: Json | None) -> Callable[[str], Json | None]:
                 if isinstance(one, dict) and one.get("id") == text[1:]:
                     return one
             return None
-        for url, resource in entries(bundle) if bundle is not None else ():
-            if url == text or (url.endswith("/" + text) and "/" in text):
-                return resource
-        return None
+        return around.get(text)
 
     return resolve
+
+
+def index(bundle: Json) -> dict[str, Json]:
+    """The resources of a Bundle's entries by full URL and, for those of a server, by `Type/id`; of several,
+    the first."""
+    found: dict[str, Json] = {}
+    for url, resource in entries(bundle):
+        found.setdefault(url, resource)
+        if "/" in url:
+            found.setdefault("/".join(url.rsplit("/", 2)[-2:]), resource)
+    return found
 
 
 def entries(bundle: Json) -> Iterator[tuple[str, Json]]:

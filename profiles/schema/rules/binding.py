@@ -9,15 +9,13 @@ FHIR R4 terminologies.html#strength
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from profiles import definitions
 from profiles.codes import Verdict
 from profiles.outcomes import Severity
 from profiles.schema.report import Message
-from profiles.schema.rules.item import Context, Item
+from profiles.schema.rules.item import Context, Item, codings
 
 SEVERITY: dict[str, Severity] = {"required": "error", "extensible": "warning", "preferred": "information"}
 
@@ -28,10 +26,10 @@ class Binding:
     value_set: str
 
     def check(self, item: Item, context: Context) -> None:
-        codings = list(_codings(item))
-        if not codings:
+        found = list(codings(item.value, item.type))
+        if not found:
             return
-        verdicts = [self._ask(context, *coding) for coding in codings]
+        verdicts = [self._ask(context, *coding) for coding in found]
         results = {verdict.result for verdict in verdicts}
         if "yes" in results:
             for verdict in verdicts:
@@ -84,22 +82,3 @@ def _display(verdict: Verdict) -> Message:
         f"le libellé n'est pas celui du concept ; attendu : {verdict.display or 'celui du système'}",
         "warning",
     )
-
-
-def _codings(item: Item) -> Iterator[tuple[str | None, str, str | None]]:
-    """(system, code, display) of what is bound."""
-    value = item.value
-    if isinstance(value, str):
-        yield None, value, None
-        return
-    if not isinstance(value, dict):
-        return
-    found: Any = value.get("coding") if item.type == "CodeableConcept" else [value]
-    for coding in found if isinstance(found, list) else ():
-        if isinstance(coding, dict) and isinstance(coding.get("code"), str):
-            system, display = coding.get("system"), coding.get("display")
-            yield (
-                system if isinstance(system, str) else "",
-                coding["code"],
-                display if isinstance(display, str) else None,
-            )

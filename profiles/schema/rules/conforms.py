@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from profiles.schema.report import Message
-from profiles.schema.rules.item import Context, Item
-
-MAX_DEPTH = 12
-"""Profiles that lead to profiles; a real one goes four or five deep."""
+from profiles.schema.rules.item import MAX_DEPTH, Context, Item
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from profiles.fhirpath.nodes import Environment, Node, truth
+from profiles.fhirpath.nodes import Environment, Node
+from profiles.fhirpath.syntax import Expression
 from profiles.outcomes import Invalid
 from profiles.schema.report import Message
 from profiles.schema.rules.item import Context, Item
@@ -16,20 +16,19 @@ from profiles.schema.rules.item import Context, Item
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """`run` is the compiled expression; `unjudged` is said when it cannot be worked out here."""
+    """`judge` is the compiled expression, `tree` what it says; `unjudged` is said when it cannot be worked
+    out here. An expression that is empty does not hold."""
 
-    run: Callable[[Node, Environment], list[Any]]
+    tree: Expression
+    judge: Callable[[Node, Environment], bool | None]
     message: Message
     unjudged: Message
 
     def check(self, item: Item, context: Context) -> None:
-        environment = Environment(
-            resource=context.resource, root=context.root, resolve=context.profiles.resolver(context)
-        )
         try:
-            held = truth(self.run((item.value, item.type, item.sibling), environment))
+            held = self.judge((item.value, item.type, item.sibling), context.environment)
         except Invalid:
             context.report.note(item.where, self.unjudged)
             return
-        if held is False:
+        if not held:
             context.report.note(item.where, self.message)

@@ -5,18 +5,22 @@ FHIR R4 profiling.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from profiles import definitions
 from profiles.codes import CodeChecker
+from profiles.fhirpath.nodes import Environment, Node
 from profiles.schema.report import Report, Where
+from profiles.schema.resolve import resolver
 
 if TYPE_CHECKING:
     from profiles.schema.compile import Profile, Profiles
 
 Json = dict[str, Any]
+MAX_DEPTH = 12
+"""Profiles that lead to profiles; a real one goes four or five deep."""
 
 
 class Item(NamedTuple):
@@ -31,19 +35,32 @@ class Item(NamedTuple):
 
 @dataclass(slots=True)
 class Context:
-    """One validation under way. `resource` and `root` are %resource and %rootResource; `bundle` the entries
-    around, for references; `depth` bounds profiles that lead to profiles; `strict` makes an unknown extension
-    an error; identifiers of `refused_systems` are errors."""
+    """One validation under way. `depth` bounds profiles that lead to profiles; `strict` makes an unknown
+    extension an error; identifiers of `refused_systems` are errors. `resource` and `root` are %resource and
+    %rootResource, `around` the resources of the Bundle around; `environment` is what expressions may ask of
+    them."""
 
     report: Report
     profiles: Profiles
     codes: CodeChecker | None = None
-    resource: Json = field(default_factory=dict)
-    root: Json = field(default_factory=dict)
-    bundle: Json | None = None
-    depth: int = 0
     strict: bool = False
     refused_systems: frozenset[str] = frozenset()
+    depth: int = 0
+    resource: Json = field(default_factory=dict)
+    root: Json = field(default_factory=dict)
+    around: Mapping[str, Json] = field(default_factory=dict)
+    environment: Environment = field(default_factory=Environment)
+
+    def enter(self, resource: Json, root: Json, around: Mapping[str, Json]) -> None:
+        """From here on, this resource is judged."""
+        self.resource, self.root, self.around = resource, root, around
+        self.environment = Environment(
+            resource=resource,
+            root=root,
+            resolve=resolver(root, around),
+            member_of=self._member_of,
+            conforms_to=self._conforms_to,
+        )
 
     def silent(self) -> Context:
         """The same with a report of its own: to ask whether something fits."""
@@ -54,6 +71,45 @@ class Context:
         asked = self.silent()
         profile.check(item, asked)
         return not asked.report.failed
+
+    def _member_of(self, node: Node, value_set: str) -> bool | None:
+        """One of its codes is in the value set. FHIR R4 fhirpath.html#functions"""
+        results = set()
+        for system, code, display in codings(node[0], node[1]):
+            if self.codes is None:
+                return None
+            results.add(self.codes.validate_code(value_set, system, code, display).result)
+        if "yes" in results:
+            return True
+        return None if "unknown" in results or not results else False
+
+    def _conforms_to(self, resource: Json, url: str) -> bool | None:
+        profile = self.profiles.get(url)
+        type = resource.get("resourceType")
+        if profile is None or not isinstance(type, str) or self.depth > MAX_DEPTH:
+            return None
+        asked = self.silent()
+        asked.enter(resource, resource, self.around)
+        item = Item(resource, type, None, (None, type, -1))
+        return profile.suits(type) and asked.conforms(item, profile)
+
+
+def codings(value: Any, type: str) -> Iterator[tuple[str | None, str, str | None]]:
+    """(system, code, display) of a code, Coding, CodeableConcept or Quantity."""
+    if isinstance(value, str):
+        yield None, value, None
+        return
+    if not isinstance(value, dict):
+        return
+    found: Any = value.get("coding") if type == "CodeableConcept" else [value]
+    for coding in found if isinstance(found, list) else ():
+        if isinstance(coding, dict) and isinstance(coding.get("code"), str):
+            system, display = coding.get("system"), coding.get("display")
+            yield (
+                system if isinstance(system, str) else "",
+                coding["code"],
+                display if isinstance(display, str) else None,
+            )
 
 
 class Rule(Protocol):
