@@ -12,6 +12,8 @@ from profiles.outcomes import Invalid
 from profiles.xml import safe
 
 XML = "http://www.w3.org/XML/1998/namespace"
+MAX_PREFIXES = 64
+"""In scope at a time; each element that declares one has a copy of those around it."""
 Name = tuple[str, str]
 """(namespace or "", local name)."""
 
@@ -80,6 +82,10 @@ def parse(body: bytes) -> Element:
             safe.refuse(made, "xml-too-deep", f"nesting is deeper than {safe.MAX_DEPTH} elements")
         place = f"line {made.CurrentLineNumber}, column {made.CurrentColumnNumber + 1}"
         scope = {**above.scope, **prefixes} if prefixes else above.scope
+        if len(scope) > MAX_PREFIXES:
+            safe.refuse(
+                made, "xml-too-many-namespaces", f"more than {MAX_PREFIXES} namespace prefixes are known"
+            )
         element = Element((namespace, name), scope=scope, place=place)
         prefixes.clear()
         for at in range(0, len(attributes), 2):

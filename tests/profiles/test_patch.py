@@ -620,6 +620,7 @@ def test_xml_patch_leaves_other_narratives_as_written() -> None:
         (b"<diff><remove sel='x[y'/></diff>", "expected"),
         (b"<diff><remove sel='@a/b'/></diff>", "follows"),
         (b"<diff><remove sel='x$'/></diff>", "understood"),
+        (b"<diff" + b"".join(b' xmlns:a%d="urn:a"' % n for n in range(65)) + b"/>", "prefixes"),
         (b"<diff>" + b"<a>" * 200 + b"</a>" * 200 + b"</diff>", "deeper"),
         (b"<diff><remove sel='" + b"x[" * 900 + b"'/></diff>", "deeply"),
     ],
