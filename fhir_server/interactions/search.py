@@ -88,7 +88,7 @@ async def _search_over(
 
 async def _listing(engine: Engine, access: Access, planned: Plan, path: str, params: Params) -> Listing:
     subset = subset_of(params)
-    result = await run(engine.store, planned, access)
+    result = await run(engine.store, replace(planned, place=path), access)
     base = engine.settings.fhir_base
     entries = [_entry(base, version, "match", subset) for version in result.matches]
     entries += [_entry(base, version, "include", subset) for version in result.included]

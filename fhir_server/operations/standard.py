@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fhir_server.operations import export, importing, meta, terminology, validate, versions
+from fhir_server.operations import everything, export, importing, meta, terminology, validate, versions
 from fhir_server.operations.registry import Operation
 
 STANDARD: tuple[Operation, ...] = (
+    *everything.OPERATIONS,
     *export.OPERATIONS,
     *importing.OPERATIONS,
     *meta.OPERATIONS,

@@ -44,7 +44,8 @@ SUMMARIES = ("true", "text", "data", "count", "false")
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A search, understood. `parameters` is what was, in order, for the links; `ignored` are the issues of a
-    lenient search. `counting`: only the total is wanted."""
+    lenient search. `place` is the address, as far as its pages are bound to it. `counting`: only the total
+    is wanted."""
 
     select: Select
     includes: tuple[Include, ...] = ()
@@ -54,6 +55,7 @@ class Plan:
     parameters: tuple[tuple[str, str], ...] = ()
     ignored: tuple[Issue, ...] = ()
     cursor: str = ""
+    place: str = ""
 
     @property
     def counting(self) -> bool:
@@ -204,7 +206,8 @@ async def run(store: Store, plan: Plan, access: Access) -> Result:
     links = {"self": _query(plan.parameters)}
     if plan.counting:
         return Result([], [], await _count_all(store, select), links, plan.ignored)
-    bound = bound_to("+".join(type for type, _ in select.searched), plan.parameters)
+    searched = "+".join(type for type, _ in select.searched)
+    bound = bound_to(f"{plan.place}?{searched}", plan.parameters)
     cursor = opened(plan.cursor, await key_of(store), bound) if plan.cursor else None
     matches, before, after = await _page(store, select, cursor)
     if before or after:
