@@ -75,6 +75,22 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Indexed:
+    """A version and all of its entries as they should be. Only those of `names`, and of names made from them
+    (`name:…`), differ from what is stored; None: any may, but for the texts, which come with a version."""
+
+    type: str
+    id: str
+    version: int
+    entries: Entries
+    names: frozenset[str] | None = None
+
+    def concerns(self, name: str) -> bool:
+        """Whether entries of that name may differ."""
+        return self.names is None or name.partition(":")[0] in self.names
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """A page's row: the version and the position a cursor continues after."""
 
@@ -133,6 +149,10 @@ class Store(Protocol):
     async def commit(self, puts: Sequence[Put], unless: Sequence[Unless] = ()) -> list[Version]:
         """All or nothing, in order; `unless` is judged just before, with nobody writing between. Raises
         RaceLost."""
+
+    async def reindex(self, items: Sequence[Indexed]) -> int:
+        """Each that is still the current version is found by these entries from now on; how many those are.
+        What was written meanwhile has brought its own. Not atomic as a whole: it can be done again."""
 
     async def read(self, type: str, id: str) -> Version | None:
         """The current version, a tombstone included; None if never there."""

@@ -24,7 +24,7 @@ from typing import Any
 from fhir_server.search.evaluate import View
 from fhir_server.search.nodes import EntryKind
 from fhir_server.store.bodies import packed, unpacked
-from fhir_server.store.contract import Entries, Put, Version
+from fhir_server.store.contract import Entries, Indexed, Put, Version
 
 Document = dict[str, Any]
 Path = tuple[str, str, str]
@@ -39,6 +39,7 @@ LETTERS: Mapping[EntryKind, str] = {
     "number": "n",
 }
 ENTRIES = ("x", "raw", "text")  # what `view` reads
+INDEX = ("x", "k", "u", "text", "raw")
 VERSION = ("type", "id", "ver", "seq", "at", "method", "body")
 
 
@@ -87,6 +88,14 @@ def current(put: Put, seq: int) -> Document:
         "live": put.body is not None,
         **(_indexed(put.entries) if put.body is not None else {}),
     }
+
+
+def reindexed(item: Indexed) -> tuple[Document, Document]:
+    """The filter that finds the version if it is current, and the change of its words and limits."""
+    made = _indexed(item.entries)
+    gone = {name: "" for name in INDEX if name not in made}
+    change = {"$set": made, **({"$unset": gone} if gone else {})}
+    return {"_id": key(item.type, item.id), "ver": item.version, "live": True}, change
 
 
 def archived(old: Document, until: int) -> Document:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo import AsyncMongoClient, ReadPreference, UpdateOne, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     ConfigurationError,
@@ -24,10 +24,19 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
 from fhir_server.search.nodes import Node, Select
-from fhir_server.store.contract import Past, Put, Row, Unless, Version
+from fhir_server.store.contract import Indexed, Past, Put, Row, Unless, Version
 from fhir_server.store.mongo import past as history
 from fhir_server.store.mongo import records, schema
-from fhir_server.store.mongo.documents import SEPARATOR, VERSION, Document, key, unsafe, version, word
+from fhir_server.store.mongo.documents import (
+    SEPARATOR,
+    VERSION,
+    Document,
+    key,
+    reindexed,
+    unsafe,
+    version,
+    word,
+)
 from fhir_server.store.mongo.finder import Finder
 from fhir_server.store.mongo.integrity import findings
 from fhir_server.store.mongo.journal import Journal
@@ -94,6 +103,16 @@ class MongoStore:
     async def commit(self, puts: Sequence[Put], unless: Sequence[Unless] = ()) -> list[Version]:
         writer = self._open_writer
         return await self._write(writer.commit(puts, unless)) if puts or unless else []
+
+    async def reindex(self, items: Sequence[Indexed]) -> int:
+        changes = [UpdateOne(*reindexed(item)) for item in items]
+
+        async def work() -> int:
+            async with self._open_writer.alone():
+                done = await self._here.resources.bulk_write(changes, ordered=False)
+                return done.matched_count
+
+        return await self._write(work()) if changes else 0
 
     async def read(self, type: str, id: str) -> Version | None:
         with _answering():

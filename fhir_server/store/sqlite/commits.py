@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fhir_server.search.nodes import Select
 from fhir_server.store.bodies import packed
-from fhir_server.store.contract import Entries, Put, RaceLost, Unless, Version
+from fhir_server.store.contract import Entries, Indexed, Put, RaceLost, Unless, Version
 from fhir_server.store.sqlite.names import Writing
 from fhir_server.store.sqlite.pages import page
 from fhir_server.store.sqlite.special import columns, text_row
@@ -32,6 +32,14 @@ def commit(
     versions = [writing.put(put) for put in puts]
     writing.flush()
     return versions
+
+
+def reindex(connection: sqlite3.Connection, names: Writing, items: Sequence[Indexed]) -> int:
+    """The rows of current versions, made anew; how many versions were current."""
+    writing = _Commit(connection, names)
+    done = sum([writing.again(item) for item in items])
+    writing.flush()
+    return done
 
 
 @dataclass(slots=True)
@@ -81,6 +89,22 @@ class _Commit:
             found = self.connection.execute(sql, (put.id, tid)).fetchall()
         return found[0] if found else (None, None, None)
 
+    def again(self, item: Indexed) -> bool:
+        """One current version's rows; False when it is not current."""
+        found = self.connection.execute(
+            "SELECT r.rno, r.tid FROM ent e JOIN typ y ON y.tid=e.tid JOIN res r ON r.rno=e.rno "
+            "WHERE e.id=? AND y.name=? AND r.ver=?",
+            (item.id, item.type, item.version),
+        ).fetchall()
+        for rno, tid in found:
+            listed = self.connection.execute("SELECT pid, name FROM par WHERE tid=?", (tid,)).fetchall()
+            pids = [pid for pid, name in listed if item.concerns(name)]
+            for table in INDEXES if pids else ():
+                marks = ",".join("?" * len(pids))
+                self.connection.execute(f"DELETE FROM {table} WHERE rno=? AND pid IN ({marks})", (rno, *pids))
+            self._gather(item.type, rno, _chosen(item))
+        return bool(found)
+
     def _gather(self, type: str, rno: int, entries: Entries) -> None:
         pid, token, rows = self.names.param_added, self.names.token_added, self.rows
         rows["tok"] += [(pid(type, name), token(system, code), rno) for name, system, code in entries.tokens]
@@ -115,3 +139,10 @@ class _Commit:
             current = [(rno, eid) for eid, rno in self.moved.items()]
             self.connection.executemany("UPDATE ent SET rno=? WHERE eid=?", current)
             self.moved.clear()
+
+
+def _chosen(item: Indexed) -> Entries:
+    """The entries that may differ, without texts."""
+    given = item.entries
+    kinds = ("tokens", "references", "dates", "strings", "numbers", "composites", "positions")
+    return Entries(**{kind: tuple(e for e in getattr(given, kind) if item.concerns(e[0])) for kind in kinds})

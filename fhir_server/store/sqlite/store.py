@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fhir_server.search.nodes import Node, Select
-from fhir_server.store.contract import Past, Put, Row, Unless, Version
+from fhir_server.store.contract import Indexed, Past, Put, Row, Unless, Version
 from fhir_server.store.sqlite import commits, history, pages, reader, records, schema
 from fhir_server.store.sqlite.reader import Readers, Reading
 from fhir_server.store.sqlite.writer import Work, Writer
@@ -53,6 +53,9 @@ class SqliteStore:
     # What follows is the contract, method by method.
     async def commit(self, puts: Sequence[Put], unless: Sequence[Unless] = ()) -> list[Version]:
         return await self._write(lambda connection, names: commits.commit(connection, names, puts, unless))
+
+    async def reindex(self, items: Sequence[Indexed]) -> int:
+        return await self._write(lambda connection, names: commits.reindex(connection, names, items))
 
     async def read(self, type: str, id: str) -> Version | None:
         return reader.current(self._here, type, id)
