@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench package clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,9 @@ lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import-linter
 
 bench: $(VENV)/.installed-test ## benchmarks, by hand
 	$(BIN)/python -m bench
+
+package: $(VENV)/.installed ## the guide as a FHIR package file, in dist/
+	$(BIN)/python -m profiles.packages.making.archive dist
 
 clean: ## remove the environment, caches and the demonstration's data
 	rm -rf $(VENV) var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,11 +1,12 @@
 """From a resource as sent to the Put that stores it: the one way every write takes.
 
-validate → the type's write rule → meta.versionId and meta.lastUpdated → index entries → place check → Put.
+structure → the type's write rule → profiles → meta.versionId and meta.lastUpdated → index entries → place check → Put.
 Nothing here writes: create, update, delete and the bundle commit what this prepares, alone or together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,8 +18,9 @@ from fhir_server.search.index import extract
 from fhir_server.store.contract import Method, Put, Version
 from fhir_server.store.files import Stored
 from profiles import codec
-from profiles.outcomes import Invalid, Unprocessable
-from profiles.validation import Validator
+from profiles.outcomes import Invalid, Issue, Unprocessable
+from profiles.packages.ours import profiles_of
+from profiles.validation import Validator, validate
 
 ATTEMPTS = 5
 """How often a write without If-Match is tried again after a lost race before the caller gets a 409."""
@@ -40,9 +42,13 @@ async def judge(engine: Engine) -> Validator:
 
 
 async def check(engine: Engine, resource: Resource) -> None:
-    """Every error of the base and of the profiles that the resource declares, at once. Raises
-    Unprocessable."""
-    issues = (await judge(engine)).validate(resource)
+    """Every error of the base, of the profiles that the resource declares, and of ours that it is under, at
+    once. Raises Unprocessable."""
+    _refuse_errors((await judge(engine)).validate(resource, profiles=profiles_of(resource)))
+
+
+def _refuse_errors(issues: Sequence[Issue]) -> None:
+    """Raises Unprocessable with all of them when one is an error."""
     errors = [issue for issue in issues if issue.severity in ("fatal", "error")]
     if errors:
         raise Unprocessable("invalid-resource", errors[0].diagnostics, issues=issues)
@@ -91,12 +97,13 @@ async def draft(
     place not checked yet. `stored` is the file that holds a Binary's bytes already. Raises Unprocessable,
     Invalid, and what the write rule raises."""
     type = type_of(resource)
+    rule = engine.write_rules.get(type)
+    if rule is not None:  # it completes what is sent, so that profiles are judged on what it gives
+        _refuse_errors(validate(resource))
+        resource = await rule(engine, access, body_of(old), resource)
     await check(engine, resource)
     if type == "Binary":
         resource = {**resource, "_data": pointer(stored)} if stored else await filed(engine, resource)
-    rule = engine.write_rules.get(type)
-    if rule is not None:
-        resource = await rule(engine, access, body_of(old), resource)
     expect = old.version if old else 0
     method: Method = "create" if old is None or old.body is None else "update"
     complete = stamped(resource, id, expect + 1, at)

@@ -18,7 +18,7 @@ from fhir_server.teledossier.file import Teledossier, directory
 from fhir_server.teledossier.membership import roles
 from fhir_server.teledossier.parameters import Parameters
 from fhir_server.teledossier.patients import import_patient
-from fhir_server.teledossier.vocabulary import NUMERO, extensions, key, target
+from fhir_server.teledossier.vocabulary import NUMERO, extension_url, extensions, key, target
 from fhir_server.teledossier.workflows import workflow, workflow_codes
 from fhir_server.teledossier.writing import Author, Writing
 from profiles.outcomes import Conflict, Forbidden, Invalid
@@ -28,6 +28,8 @@ START = ("workflow", "patient", "encounter", "author", "requester", "title", "oc
 
 ENCOUNTER = ("identifier", "status", "class", "period", "serviceProvider")
 """What is taken of an Encounter from outside."""
+VENUE = extension_url("teledossier-encounter")
+"""Nothing in a venue says that it is a télédossier's: it declares its profile."""
 
 
 async def start(engine: Engine, access: Access, request: OperationRequest) -> OperationResult:
@@ -130,7 +132,7 @@ def _encounter(given: Parameters) -> Resource | None:
     sent = given.resource("encounter", "Encounter", status="in-progress")
     if sent is None:
         return None
-    kept: Resource = {"resourceType": "Encounter", "status": "in-progress"}
+    kept: Resource = {"resourceType": "Encounter", "meta": {"profile": [VENUE]}, "status": "in-progress"}
     kept.update({field: sent[field] for field in ENCOUNTER if field in sent})
     return kept
 

@@ -8,7 +8,7 @@ replaces a less trusted one and the old name is kept, a lesser or different one 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -17,17 +17,21 @@ from fhir_server.store.contract import Store
 from fhir_server.teledossier.definitions import properties
 from fhir_server.teledossier.vocabulary import (
     BIRTH_PLACE,
+    IDENTIFIER_TYPE,
     INS_SYSTEMS,
     Resource,
     extension_url,
     family_and_given,
     key,
     value,
+    with_extension,
 )
 from profiles import codec
+from profiles.identity import is_ins
 from profiles.outcomes import Invalid
 
 IPP = "/NamingSystem/ipp/"
+LOCAL_NUMBER = {"system": IDENTIFIER_TYPE, "code": "PI"}
 TAKEN = ("identifier", "name", "gender", "birthDate", "telecom", "address", "extension")
 """What is taken of a Patient from outside; the rest (id, links, narrative, …) is its own server's."""
 EXTENSIONS = (BIRTH_PLACE, extension_url("identity-status"))
@@ -86,13 +90,41 @@ async def import_patient(store: Store, sent: Any, issuers: Collection[str] | Non
     """The Patient for a télédossier: the known one, brought up to date where safe, or a new one. `issuers`
     (`Organization/id`) are the establishments whose local numbers the sender may bring, None for all. Raises
     Invalid."""
-    incoming = taken(sent)
+    incoming, notices = sound(taken(sent))
     if issuers is not None:
         incoming = _issued_by(incoming, issuers)
     ins = ins_of(incoming)
     known = await _find(store, [ins]) if ins else None
     by_ipp = await _find(store, ipps_of(incoming))
-    return merge(known, by_ipp, incoming)
+    made = merge(known, by_ipp, incoming)
+    return replace(made, notices=(*notices, *made.notices))
+
+
+def sound(patient: Resource) -> tuple[Resource, tuple[str, ...]]:
+    """Without an INS that is none (its key is wrong) or a second one; local numbers typed as such; and called
+    qualified only with all that a qualified identity has. An opinion is not held up by a DPI's slip: the
+    slip is left out and noticed."""
+    kept, notices, has_ins = [], [], False
+    for one in patient.get("identifier", ()):
+        if one.get("system") in INS_SYSTEMS and one.get("use") != "old":
+            if has_ins or not is_ins(str(one.get("value", ""))):
+                notices.append("ins-not-taken")
+                continue
+            has_ins = True
+        kept.append(_typed(one) if IPP in str(one.get("system", "")) else one)
+    made = {**patient, "identifier": kept}
+    if not kept:
+        del made["identifier"]
+    if value(made, "identity-status") == "qualifiee" and not (has_ins and all(_traits(made))):
+        made = with_extension(made, "identity-status", {"valueCode": "provisoire"})
+        notices.append("identity-not-qualified")
+    return made, tuple(dict.fromkeys(notices))
+
+
+def _typed(identifier: Resource) -> Resource:
+    """A local number with its type, PI."""
+    codes = [one.get("code") for one in identifier.get("type", {}).get("coding", ())]
+    return identifier if "PI" in codes else {**identifier, "type": {"coding": [LOCAL_NUMBER]}}
 
 
 async def _find(store: Store, identifiers: Sequence[tuple[str, str]]) -> Resource | None:

@@ -69,7 +69,7 @@ def _element(element: Json) -> Json:
     kept = {key: element[key] for key in _ELEMENT if key in element}
     kept.update({key: value for key, value in element.items() if key.startswith(_PREFIXES)})
     if "constraint" in kept:
-        wanted = ("key", "severity", "human", "expression")
+        wanted = ("key", "severity", "human", "_human", "expression")
         rows = [
             {key: row[key] for key in wanted if key in row}
             for row in kept["constraint"]

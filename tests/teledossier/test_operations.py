@@ -19,7 +19,7 @@ from fhir_server.teledossier.file import Teledossier, read_mark
 from fhir_server.teledossier.file import load as load_file
 from fhir_server.teledossier.membership import audience
 from fhir_server.teledossier.operations import OPERATIONS
-from fhir_server.teledossier.vocabulary import code_of, extensions, key, ref, target, value
+from fhir_server.teledossier.vocabulary import code_of, concept, extensions, key, ref, target, value
 from profiles.outcomes import (
     Conflict,
     Forbidden,
@@ -492,8 +492,10 @@ async def test_a_proposed_exam_is_for_a_person_to_decide(
                 {"system": "https://teledossier.example/fhir/CodeSystem/task", "code": "associate-exam"}
             ]
         },
+        "description": "Même date de naissance et nom proche",
         "focus": ref(f"ServiceRequest/{id}"),
-        "input": [{"type": {"text": "exam"}, "valueReference": ref("ImagingStudy/near")}],
+        "authoredOn": "2024-08-08T05:22:00+02:00",
+        "input": [{"type": concept("task-part", "exam"), "valueReference": ref("ImagingStudy/near")}],
     }
     for resource in (study, proposal):
         await Fhir(region, SYSTEM).update(resource)

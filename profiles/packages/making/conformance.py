@@ -24,8 +24,8 @@ def capability_statement() -> Iterator[Json]:
         "CapabilityStatement",
         "teledossier",
         "Serveur de télédossiers",
-        "Ce qu'un serveur de télédossiers offre. Les personnes lisent et cherchent ce qu'elles ont le droit de voir ; "
-        "elles n'écrivent que par les opérations, qui jugent leur droit.",
+        "Ce qu'un serveur de télédossiers offre. Les personnes lisent et cherchent ce qu'elles ont le droit "
+        "de voir ; elles n'écrivent que par les opérations, qui jugent leur droit.",
     )
     made |= {"kind": "requirements", "fhirVersion": definitions.FHIR_VERSION, "format": ["json", "xml"]}
     made["implementationGuide"] = [f"{BASE}/ImplementationGuide/teledossier"]
@@ -66,7 +66,8 @@ def implementation_guide(others: Sequence[Json]) -> Json:
         "ImplementationGuide",
         "teledossier",
         "Le télédossier en FHIR",
-        "Comment un télédossier (demande d'avis ou transfert d'imagerie entre professionnels) s'écrit en FHIR R4.",
+        "Comment un télédossier, demande d'avis ou transfert d'imagerie entre professionnels, s'écrit en "
+        "FHIR R4.",
     )
     made |= {"packageId": PACKAGE, "license": LICENSE, "fhirVersion": [definitions.FHIR_VERSION]}
     rows = [
