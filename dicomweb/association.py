@@ -211,6 +211,7 @@ def said(exam: Exam) -> str:
 
 def proposal(exam: Exam, request: Request, why: Why, now: str) -> dict[str, Any]:
     """A Task for a person (fhir_server/teledossier/README.md)."""
+    study, words = f"ImagingStudy/{exam.uid}", said(exam)
     task: dict[str, Any] = {
         "resourceType": "Task",
         "id": proposal_id(exam.uid, request.id),
@@ -223,7 +224,7 @@ def proposal(exam: Exam, request: Request, why: Why, now: str) -> dict[str, Any]
         "input": [
             {
                 "type": {"coding": [{"system": f"{BASE}/CodeSystem/task-part", "code": "exam"}]},
-                "valueReference": {"reference": f"ImagingStudy/{exam.uid}", "display": said(exam)},
+                "valueReference": {"reference": study, **({"display": words} if words else {})},
             }
         ],
     }

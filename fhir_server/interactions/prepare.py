@@ -1,6 +1,6 @@
 """From a resource as sent to the Put that stores it: the one way every write takes.
 
-structure → the type's write rule → profiles → meta.versionId and meta.lastUpdated → index entries → place check → Put.
+structure → write rule → profiles → meta.versionId, meta.lastUpdated → index entries → place check → Put.
 Nothing here writes: create, update, delete and the bundle commit what this prepares, alone or together.
 """
 

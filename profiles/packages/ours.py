@@ -60,8 +60,8 @@ def _profile(resource: Mapping[str, Any]) -> str:
         return next((one for one in named if one), "")
     if type in _IDENTIFIED:
         systems, profile = _IDENTIFIED[type]
-        there = {one.get("system") for one in _objects(resource.get("identifier"))}
-        return profile if systems & {one for one in there if isinstance(one, str)} else ""
+        there = {str(one.get("system")) for one in _objects(resource.get("identifier"))}
+        return profile if systems & there else ""
     match type:
         case "Consent":
             urls = [one.get("url") for one in _objects(resource.get("extension"))]

@@ -166,3 +166,5 @@ def test_a_proposal_says_what_a_person_needs_to_judge() -> None:
 
 def test_a_proposal_of_an_exam_that_says_nothing_has_no_invented_words() -> None:
     assert said(Exam("2.25.1")) == ""
+    task = proposal(Exam("2.25.1"), request(), "traits", "2024-08-08T05:00:00Z")
+    assert task["input"][0]["valueReference"] == {"reference": "ImagingStudy/2.25.1"}
