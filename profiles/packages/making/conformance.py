@@ -55,7 +55,9 @@ def _resource(type: str, profiles: Sequence[str]) -> Json:
         ]
     if type == "ServiceRequest":
         made["operation"] = [
-            {"name": id, "definition": f"{BASE}/OperationDefinition/{id}"} for id in source("operations")
+            {"name": id, "definition": f"{BASE}/OperationDefinition/{id}"}
+            for id, one in source("operations").items()
+            if one["level"] != "system"
         ]
     return made
 

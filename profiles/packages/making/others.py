@@ -30,12 +30,13 @@ def search_parameters() -> Iterator[Json]:
 
 
 def operations() -> Iterator[Json]:
-    """One OperationDefinition per operation on a télédossier."""
+    """One OperationDefinition per operation of our own."""
     for id, entry in source("operations").items():
         made = head("OperationDefinition", id, entry["title"], entry["description"])
         level = entry["level"]
         made |= {"kind": "operation", "affectsState": entry["affects_state"], "code": id}
-        made |= {"resource": ["ServiceRequest"], "system": level == "system"}
+        made |= {"resource": ["ServiceRequest"]} if level != "system" else {}
+        made["system"] = level == "system"
         made |= {"type": level == "type", "instance": level == "instance"}
         rows = [_parameter(name, "in", one) for name, one in entry.get("in", {}).items()]
         rows += [_parameter(name, "out", one) for name, one in entry.get("out", {}).items()]
