@@ -22,6 +22,7 @@ from pymongo import MongoClient
 FERRETDB, GIVEN = "ferretdb", "mongodb"
 URI = os.environ.get("TELEDOSSIER_TEST_MONGODB_URI", "")
 ENGINES = ("sqlite", FERRETDB, *([GIVEN] if URI else []))
+TRANSACTIONAL = tuple(engine for engine in ENGINES if engine != FERRETDB)
 SOURCE = Path(__file__).parent / "peers" / "ferretdb"
 
 

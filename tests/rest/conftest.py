@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,14 @@ from tests.rest.serving import Served, make_engine, serve
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = open_store(Settings(store=f"sqlite:///{tmp_path}/t.db"))
+def engine_name() -> str:
+    """A module of tests that runs on every engine has its own fixture of this name, with parameters."""
+    return "sqlite"
+
+
+@pytest.fixture
+async def store(engine_name: str, store_url: Callable[[str], str]) -> AsyncIterator[Store]:
+    store = open_store(Settings(store=store_url(engine_name)))
     await store.open()
     yield store
     await store.close()

@@ -8,10 +8,17 @@ from typing import Any
 import pytest
 
 from fhir_server.access import Access, Scope
+from tests.mongodb import ENGINES, TRANSACTIONAL
 from tests.rest.serving import Served
 from tests.rest.test_bundle import bundle, entry, identified, post, slugs, statuses
 
 ONE, TWO = "/Patient?identifier=urn:x|1", "/Patient?identifier=urn:x|2"
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Every test of this module, on every engine."""
+    return str(request.param)
 
 
 async def _patients(served: Served, *values: str) -> list[str]:
@@ -148,6 +155,7 @@ async def test_of_simultaneous_requests_one_creates(served: Served, how: str) ->
     assert (await client.get(ONE)).json()["total"] == 1
 
 
+@pytest.mark.parametrize("engine_name", TRANSACTIONAL)
 async def test_in_a_transaction(served: Served) -> None:
     """Matched, created and deleted by condition in one commit; fullUrls lead to what matched."""
     one, two, _ = await _patients(served, "1", "3", "4")
@@ -174,6 +182,7 @@ async def test_in_a_transaction(served: Served) -> None:
     assert (await served.client().get(f"/Patient/{one}")).json()["active"] is False
 
 
+@pytest.mark.parametrize("engine_name", TRANSACTIONAL)
 async def test_a_resource_found_by_id_and_by_condition_is_written_once(served: Served) -> None:
     (id,) = await _patients(served, "1")
     both = bundle(

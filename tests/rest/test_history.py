@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fhir_server.access import Access, Scope
+from tests.mongodb import ENGINES
 from tests.rest.serving import Served
 
 AUDIENCE = Access("Practitioner/p", (Scope("*", "rs"),), frozenset({"Practitioner/p"}))
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Every test of this module, on every engine."""
+    return str(request.param)
 
 
 async def written(served: Served) -> None:

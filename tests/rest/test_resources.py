@@ -8,9 +8,16 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.mongodb import ENGINES
 from tests.rest.serving import BASE, Served
 
 PATIENT: dict[str, Any] = {"resourceType": "Patient", "name": [{"family": "Martin"}], "active": True}
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Every test of this module, on every engine."""
+    return str(request.param)
 
 
 async def _created(client: httpx.AsyncClient, resource: dict[str, Any] = PATIENT) -> dict[str, Any]:

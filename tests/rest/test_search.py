@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
+from tests.mongodb import ENGINES
 from tests.rest.serving import BASE, Served
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Every test of this module, on every engine."""
+    return str(request.param)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from profiles import definitions
+from tests.mongodb import ENGINES
 from tests.rest.search_world import LOINC, UCUM, WORLD, evaluated, fill
 from tests.rest.serving import ALL, Served
 
@@ -216,6 +217,12 @@ Patient?_id=p1&_revinclude=Observation:subject&_include:iterate=Observation:enco
 Patient?_id=p1,p2&_include=Patient:link | Patient/p1 Patient/p2 |
 Patient?_id=p3&_include=*&_revinclude=* | Patient/p3 |
 """  # noqa: E501
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Every test of this module, on every engine."""
+    return str(request.param)
 
 
 def rows(table: str) -> list[str]:

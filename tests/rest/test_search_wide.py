@@ -11,9 +11,16 @@ import pytest
 
 from fhir_server.access import Access, Scope
 from profiles import definitions
+from tests.mongodb import ENGINES
 from tests.rest.serving import BASE, Served
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Every test of this module, on every engine."""
+    return str(request.param)
 
 
 def observation(id: str, patient: str, **more: Any) -> dict[str, Any]:

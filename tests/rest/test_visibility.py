@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fhir_server.access import Access, Scope
+from tests.mongodb import ENGINES
 from tests.rest.serving import ALL, BASE, Served
 
 RS = (Scope("*", "rs"),)
@@ -19,6 +20,12 @@ THEIRS = Access("Practitioner/p2", RS, frozenset({"Practitioner/p2", "Organizati
 NOBODY = Access("Practitioner/p3", RS, frozenset({"Practitioner/p3"}))
 AUDIENCE = "https://teledossier.example/fhir/StructureDefinition/audience"
 NUMBER = {"m": 3, "t": 2}  # télédossiers of each side
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Every test of this module, on every engine."""
+    return str(request.param)
 
 
 def _ref(to: str) -> dict[str, str]:
