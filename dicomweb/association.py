@@ -19,10 +19,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 from dicomweb.identity import ins_of
+from dicomweb.index.contract import Trace
 from dicomweb.names import near
 
 WINDOW = timedelta(hours=72)
@@ -187,6 +188,26 @@ def provenance(study: str, decision: Attach, now: str) -> dict[str, Any]:
         "recorded": now,
         "activity": {"coding": [{"system": f"{BASE}/CodeSystem/step", "code": "exam-attached"}]},
         "agent": [{"who": {"display": "Plateforme"}}],
+    }
+
+
+def withdrawal(study: str, trace: Trace, requests: Sequence[str]) -> dict[str, Any]:
+    """The trace of a study put out of sight, in the timelines of its télédossiers (`requests`:
+    references)."""
+    now = datetime.fromtimestamp(trace.at / 1e6, UTC).isoformat(timespec="milliseconds")
+    who = {"reference": trace.by} if trace.by.startswith("Practitioner/") else {"display": trace.by}
+    reason = {"reason": [{"text": trace.reason}]} if trace.reason else {}
+    return {
+        "resourceType": "Provenance",
+        "id": "exam-" + _digest("withdrawn", study, str(trace.at)),
+        "target": [*({"reference": one} for one in requests), {"reference": f"ImagingStudy/{study}"}],
+        "occurredDateTime": now,
+        "recorded": now,
+        "activity": {
+            "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-DataOperation", "code": "DELETE"}]
+        },
+        **reason,
+        "agent": [{"who": who}],
     }
 
 

@@ -110,7 +110,10 @@ def _in_child(work: str, *arguments: object) -> object:
     them."""
     from dicomweb import codecs
 
-    return getattr(codecs, work)(*arguments)
+    try:
+        return getattr(codecs, work)(*arguments)
+    except BaseException:  # a panic of a native codec is no Exception, and cannot travel back either
+        return None
 
 
 def _image(attributes: Attributes) -> dict[str, object]:

@@ -63,6 +63,13 @@ def merge(built: dict[str, Any], current: dict[str, Any] | None) -> dict[str, An
     return merged
 
 
+def withdrawn(current: dict[str, Any]) -> dict[str, Any]:
+    """The resource of a study of which nothing is left in sight. R4's word for what was available and is
+    withdrawn."""
+    left = {name: value for name, value in current.items() if name != "series"}
+    return {**left, "status": "entered-in-error", "numberOfSeries": 0, "numberOfInstances": 0}
+
+
 def same(a: dict[str, Any], b: dict[str, Any] | None) -> bool:
     """Equal but for what the server keeps itself."""
     return b is not None and {**a, "meta": None, "text": None} == {**b, "meta": None, "text": None}

@@ -86,6 +86,14 @@ def matches_of(name: str, path: Sequence[str], vr: str, value: str) -> list[Matc
     return [Match(level, column, how, values, inside, vr)]  # type: ignore[arg-type]
 
 
+def plain_matches(name: str, path: Sequence[str], vr: str, value: str) -> list[Match]:
+    """The same for datasets that are in no index (work items): every match by its path."""
+    return [
+        Match("instance", "", match.how, match.values, tuple(path), vr)
+        for match in matches_of(name, path, vr, value)
+    ]
+
+
 def _compared(name: str, vr: str, column: str, tag: str, value: str) -> tuple[str, tuple[str, ...]]:
     """PS3.4 §C.2.2.2: UID lists, ranges, wildcards, single values."""
     if vr == "UI":

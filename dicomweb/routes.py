@@ -16,7 +16,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dicomweb import bulk, dicom_xml, media, qido, retrieval, showing, stow
+from dicomweb import (
+    bulk,
+    capabilities,
+    delete,
+    dicom_xml,
+    media,
+    qido,
+    retrieval,
+    showing,
+    stow,
+    uri,
+    worklist,
+)
 from dicomweb.dataset import is_uid
 from dicomweb.dicom_xml import XML
 from dicomweb.images import Images
@@ -82,6 +94,19 @@ def routes(images: Images) -> list[BaseRoute]:
         Route(FRAMES + "/thumbnail", answered(showing.thumbnail(images)), methods=["GET"]),
         Route(INSTANCE + "/bulkdata/{path:path}", answered(retrieval.bulk_data(images)), methods=["GET"]),
     ]
+    for path in (STUDY, SERIES, INSTANCE):
+        made.append(Route(path, answered(delete.delete(images)), methods=["DELETE"]))
+    made.append(Route(BASE + "/wado", answered(uri.retrieve(images)), methods=["GET"]))
+    items, item = BASE + "/workitems", BASE + "/workitems/{workitem}"
+    made += [
+        Route(items, answered(worklist.search(images)), methods=["GET"]),
+        Route(items, answered(worklist.create(images)), methods=["POST"]),
+        Route(item, answered(worklist.retrieve(images)), methods=["GET"]),
+        Route(item, answered(worklist.update(images)), methods=["POST"]),
+        Route(item + "/state", answered(worklist.change_state(images)), methods=["PUT"]),
+        Route(item + "/cancelrequest", answered(worklist.cancel(images)), methods=["POST"]),
+    ]
+    made += capabilities.routes(images, tuple(made))
     return made
 
 

@@ -25,7 +25,7 @@ from dicomweb import association
 from dicomweb.association import Attach, Exam, Propose, Request
 from dicomweb.attributes import first
 from dicomweb.identity import FINESS_SYSTEM, Identifier, finess_issuers, identifiers, ins_of
-from dicomweb.imaging_study import build, merge, same, started
+from dicomweb.imaging_study import build, merge, same, started, withdrawn
 from dicomweb.index.contract import Index, Study
 from fhir_server.search.nodes import Everything, Select
 from fhir_server.settings import Settings
@@ -96,8 +96,20 @@ class Worker:
             else:
                 self._retry.pop(study.uid, None)
                 done += 1
+        await self.withdraw()
         await self.sweep()
         return done
+
+    async def withdraw(self) -> None:
+        """Studies of which nothing is left in sight: their ImagingStudy says so, with a trace."""
+        for uid in await asyncio.to_thread(self.index.withdrawn):
+            current = await self._current(uid)
+            traces = [one.trace for one in await asyncio.to_thread(self.index.masked, uid)]
+            if current is not None and traces and await asyncio.to_thread(self.index.study, uid) is None:
+                requests = [one["reference"] for one in current.get("basedOn", ()) if "reference" in one]
+                trace = association.withdrawal(uid, traces[-1], requests)
+                await self._transaction(_put(withdrawn(current), current), _put(trace, None))
+            await asyncio.to_thread(self.index.settle, uid)
 
     # -- the study -> ImagingStudy
     async def write_up(self, study: Study) -> None:

@@ -195,6 +195,25 @@ class Index(Protocol):
 
     def conflicts(self, instance: str) -> list[File]: ...
 
+    def mask(self, place: tuple[str, str | None, str | None], trace: Trace) -> int:
+        """Put a study, series or instance (`place`) out of sight; returns how many instances. Nothing finds
+        them any more; `masked` still tells of them."""
+
+    def masked(self, study: str) -> list[Masked]: ...
+
+    def withdrawn(self, limit: int = 50) -> list[str]:
+        """Studies of which nothing is left, until `settle` says that their ImagingStudy says so."""
+
+    def settle(self, study: str) -> None: ...
+
+    def workitems(self) -> list[WorkItem]:
+        """Oldest first."""
+
+    def workitem(self, uid: str) -> WorkItem | None: ...
+
+    def put_workitem(self, item: WorkItem) -> bool:
+        """Write it if what is stored still has the revision before (none: 0); returns whether it did."""
+
     # Work: what the worker derives from the index, so that a killed worker loses nothing.
     def due(self, quiet_before: int, waiting_before: int, limit: int = 50) -> list[Study]:
         """Studies with instances not processed yet: quiet since `quiet_before`, or waiting since
@@ -219,6 +238,40 @@ class Index(Protocol):
         """A number the worker keeps between runs, 0 at first."""
 
     def set_mark(self, name: str, value: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Who did something to stored images, when (UTC microseconds) and why."""
+
+    at: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """An instance out of sight; its file stays where it is."""
+
+    study: str
+    series: str
+    uid: str
+    sha256: str
+    path: str
+    trace: Trace
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """A Unified Procedure Step. `owner` is its Transaction UID, "" while nobody has it; `studies` are those
+    that it is about; `revision` rises with each change."""
+
+    uid: str
+    state: str
+    owner: str
+    studies: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    revision: int = 0
 
 
 class SearchTooLong(Exception):

@@ -102,6 +102,7 @@ def _study(connection: sqlite3.Connection, instance: Instance) -> int:
         if not row[2] and (known != ids or row[1] != first(instance.attributes, "00100030")):
             connection.execute("UPDATE study SET mixed = 1 WHERE n = ?", (row[0],))
         return int(row[0])
+    connection.execute("DELETE FROM withdrawn WHERE study = ?", (instance.study,))
     values = _columns("study", instance.attributes)
     number = connection.execute(
         f"INSERT INTO study(uid, first_received, last_received, pending_since, modalities, calling_ae, "

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from dicomweb.index.contract import Level
 
-VERSION = 2
+VERSION = 3
 
 TABLES = """
 CREATE TABLE study(
@@ -68,6 +68,7 @@ CREATE TABLE masked(
   received INTEGER NOT NULL, calling_ae TEXT NOT NULL, source TEXT NOT NULL, layout BLOB NOT NULL,
   attributes BLOB NOT NULL, at INTEGER NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE INDEX masked_study ON masked(study);
+CREATE TABLE withdrawn(study TEXT PRIMARY KEY, at INTEGER NOT NULL, note TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE workitem(uid TEXT PRIMARY KEY, n INTEGER NOT NULL, state TEXT NOT NULL, owner TEXT NOT NULL,
   studies TEXT NOT NULL, attributes BLOB NOT NULL, changed INTEGER NOT NULL) WITHOUT ROWID;
 """

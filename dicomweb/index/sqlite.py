@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from dicomweb.index import rows
+from dicomweb.index import masking, rows
 from dicomweb.index.contract import (
     Body,
     Brief,
@@ -29,19 +29,24 @@ from dicomweb.index.contract import (
     Found,
     IndexMismatch,
     Instance,
+    Masked,
     Match,
     Outcome,
     Query,
     SearchTooLong,
     Series,
     Study,
+    Trace,
+    WorkItem,
 )
 from dicomweb.index.queries import FEW, MATCHES, Named, count_sql, find_sql, named_sql
 from dicomweb.index.schema import NAMES, TABLES, VERSION
+from dicomweb.index.upgrade import FIRST, upgrade
 from dicomweb.matching import matches
 from fhir_server.settings import Settings
 
 SEARCH_SECONDS = 10.0
+WORKITEM = "uid, state, owner, studies, attributes, changed"
 PAGE = 200  # rows read at a time while streaming
 ORDER = "s.number IS NULL, s.number, s.n, i.number IS NULL, i.number, i.n"
 FILE = "st.uid, s.uid, i.uid, i.transfer_syntax, i.sha256, i.path, i.size, b.layout"
@@ -65,6 +70,11 @@ class _Job:
 def _attribute_matches(attributes: bytes, asked: str) -> bool:
     """The SQL function behind conditions on attributes without a column."""
     return matches(orjson.loads(attributes), _match(asked))
+
+
+def _workitem(row: tuple[Any, ...]) -> WorkItem:
+    uid, state, owner, studies, attributes, revision = row
+    return WorkItem(uid, state, owner, tuple(orjson.loads(studies)), orjson.loads(attributes), revision)
 
 
 def _listed(found: list[tuple[int]]) -> str | None:
@@ -100,6 +110,9 @@ class SqliteIndex:
             if found == 0:
                 for statement in TABLES.split(";"):
                     connection.execute(statement)
+                connection.execute(f"PRAGMA user_version={VERSION}")
+            elif FIRST <= found < VERSION:
+                upgrade(connection, found)
                 connection.execute(f"PRAGMA user_version={VERSION}")
             elif found != VERSION:
                 raise IndexMismatch(
@@ -330,6 +343,54 @@ class SqliteIndex:
                 (instance,),
             )
         ]
+
+    # -- out of sight ------------------------------------------------------------------------------
+    def mask(self, place: tuple[str, str | None, str | None], trace: Trace) -> int:
+        with self._write_lock, self._transaction() as connection:
+            return masking.mask(connection, place, trace)
+
+    def masked(self, study: str) -> list[Masked]:
+        found = self._all(
+            "SELECT study, series, uid, sha256, path, at, by, reason FROM masked WHERE study = ? ORDER BY n",
+            (study,),
+        )
+        return [
+            Masked(study, series, uid, sha256, path, Trace(*trace))
+            for study, series, uid, sha256, path, *trace in found
+        ]
+
+    def withdrawn(self, limit: int = 50) -> list[str]:
+        return [row[0] for row in self._all("SELECT study FROM withdrawn ORDER BY at LIMIT ?", (limit,))]
+
+    def settle(self, study: str) -> None:
+        self._write("DELETE FROM withdrawn WHERE study = ?", (study,))
+
+    # -- work items --------------------------------------------------------------------------------
+    def workitems(self) -> list[WorkItem]:
+        return [_workitem(row) for row in self._all(f"SELECT {WORKITEM} FROM workitem ORDER BY n, uid")]
+
+    def workitem(self, uid: str) -> WorkItem | None:
+        found = self._all(f"SELECT {WORKITEM} FROM workitem WHERE uid = ?", (uid,))
+        return _workitem(found[0]) if found else None
+
+    def put_workitem(self, item: WorkItem) -> bool:
+        values = (item.state, item.owner, orjson.dumps(item.studies).decode(), orjson.dumps(item.attributes))
+        with self._write_lock, self._transaction() as connection:
+            if item.revision == 0:
+                made = connection.execute(
+                    "INSERT INTO workitem(uid, n, state, owner, studies, attributes, changed) "
+                    "SELECT ?, coalesce(max(n), 0) + 1, ?, ?, ?, ?, 1 FROM workitem WHERE true "
+                    "ON CONFLICT DO NOTHING",
+                    (item.uid, *values),
+                )
+            else:
+                made = connection.execute(
+                    "UPDATE workitem SET state = ?, owner = ?, studies = ?, attributes = ?, changed "
+                    "= changed + 1 "
+                    "WHERE uid = ? AND changed = ?",
+                    (*values, item.uid, item.revision),
+                )
+            return made.rowcount == 1
 
     # -- work --------------------------------------------------------------------------------------
     def due(self, quiet_before: int, waiting_before: int, limit: int = 50) -> list[Study]:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from starlette.routing import Route
 
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome
+from dicomweb.routes import routes
 from dicomweb.visibility import visible
 from fhir_server.access import SYSTEM, Access, Scope
 from fhir_server.settings import Settings
@@ -106,6 +108,11 @@ async def test_every_retrieval(client: Client, access: Access, expected: set[str
         for address in (
             study, f"{study}/metadata", series, f"{series}/metadata", instance, f"{instance}/metadata",
             f"{instance}/rendered", f"{instance}/frames/1", f"{instance}/frames/1/rendered",
+            f"{study}/rendered", f"{study}/thumbnail", f"{study}/bulkdata", f"{study}/pixeldata",
+            f"{series}/rendered", f"{series}/thumbnail", f"{series}/bulkdata", f"{series}/pixeldata",
+            f"{instance}/thumbnail", f"{instance}/bulkdata", f"{instance}/pixeldata",
+            f"{instance}/bulkdata/7FE00010", f"{instance}/frames/1/thumbnail",
+            f"wado?requestType=WADO&studyUID={uid}&seriesUID={uid}.1&objectUID={uid}.1.1",
         ):  # fmt: skip
             response = await client.get(address)
             assert response.status_code == (200 if uid in expected else 404), address
@@ -135,7 +142,15 @@ async def test_the_visible_set_is_exact(images: Images) -> None:
     assert await visible(images.store, ME, []) == frozenset()
 
 
+async def test_no_route_was_forgotten(images: Images) -> None:
+    """Every GET below a study is in `test_every_retrieval`; a new one must be put there too."""
+    below = {route.path for route in routes(images) if isinstance(route, Route) and "{study}" in route.path}
+    assert len(below) == 25
+
+
 async def test_without_access_401(client: Client) -> None:
     client.app.access = None  # type: ignore[assignment]
-    for address in ("studies", "studies/2.25.1/metadata"):
+    by_uri = "wado?requestType=WADO&studyUID=1&seriesUID=1&objectUID=1"
+    for address in ("studies", "studies/2.25.1/metadata", by_uri,
+                    "workitems", "workitems/1.2", ""):  # fmt: skip
         assert (await client.get(address)).status_code == 401

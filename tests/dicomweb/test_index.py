@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dicomweb.images import Images
-from dicomweb.index.contract import IndexMismatch, Outcome, Query
+from dicomweb.index.contract import IndexMismatch, Match, Outcome, Query, Trace
 from dicomweb.index.sqlite import open_index
 from dicomweb.ingest import Arrival, ingest
 from fhir_server.settings import Settings
@@ -110,3 +110,31 @@ def test_another_schema_stops(settings: Settings) -> None:
     connection.close()
     with pytest.raises(IndexMismatch, match="99"):
         open_index(settings).open()
+
+
+def test_an_index_of_the_first_version_is_brought_to_this_one(
+    settings: Settings, images: Images, take: Take, tmp_path: Path
+) -> None:
+    take(making.write(tmp_path / "a.dcm", making.dataset()))
+    images.index.close()
+    connection = sqlite3.connect(settings.sqlite_path.with_name("store-dicom.db"))
+    connection.executescript(
+        "DROP TABLE name; DROP TABLE masked; DROP TABLE workitem; DROP TABLE withdrawn; "
+        "ALTER TABLE study ADD COLUMN referring TEXT NOT NULL DEFAULT ''; "
+        "ALTER TABLE study ADD COLUMN patient_name TEXT NOT NULL DEFAULT ''; "
+        "CREATE INDEX study_name ON study(patient_name); PRAGMA user_version=1"
+    )
+    connection.close()
+    index = open_index(settings)
+    index.open()
+    for name, count in (("laborde henri", 1), ("other", 0)):
+        assert index.count(Query("study", (Match("study", "patient_name", "exact", (name,)),))) == count
+    take_again = making.write(
+        tmp_path / "b.dcm", making.dataset(StudyInstanceUID="2.25.7", SOPInstanceUID="2.25.8")
+    )
+    spooled = images.files.spool / "b"
+    shutil.copyfile(take_again, spooled)
+    assert ingest(spooled, Arrival(1), images.files, index) == "stored"
+    assert index.mask(("2.25.7", None, None), Trace(1, "a", "")) == 1
+    assert index.withdrawn() == ["2.25.7"]
+    index.close()

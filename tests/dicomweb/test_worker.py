@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicomweb.images import Images
-from dicomweb.index.contract import Outcome
+from dicomweb.index.contract import Outcome, Trace
 from dicomweb.worker import Worker
 from fhir_server.access import SYSTEM
 from fhir_server.interactions.engine import Engine
@@ -301,3 +301,35 @@ async def test_a_worker_killed_between_its_acts_repeats_none(
     assert await worker.step() == 1
     assert await fhir.read("ImagingStudy", STUDY) == written
     assert len(await fhir.search("Provenance", [])) == 1
+
+
+async def test_a_study_put_out_of_sight_is_withdrawn_with_a_trace(
+    worker: Worker, images: Images, fhir: Fhir, take: Take, clock: Clock, tmp_path: Path
+) -> None:
+    await patient(fhir)
+    await request(fhir, accession="ACC-1")
+    paths = [image(tmp_path, 1), image(tmp_path, 2)]
+    for path in paths:
+        take(path, received=clock())
+    clock.at += 3_000_000
+    await worker.step()
+    assert images.index.mask((STUDY, None, "2.25.1.1"), Trace(clock(), "Client/pacs", "")) == 1
+    clock.at += 3_000_000
+    await worker.step()
+    assert (await fhir.read("ImagingStudy", STUDY))["numberOfInstances"] == 1
+    images.index.mask((STUDY, None, None), Trace(clock(), "Client/pacs", "autre patient"))
+    await worker.step()
+    study = await fhir.read("ImagingStudy", STUDY)
+    assert (study["status"], study["numberOfInstances"], "series" in study) == ("entered-in-error", 0, False)
+    traces = await fhir.search("Provenance", [("target", f"ImagingStudy/{STUDY}")])
+    (trace,) = [one for one in traces if one.get("reason")]
+    assert trace["reason"] == [{"text": "autre patient"}]
+    assert trace["agent"] == [{"who": {"display": "Client/pacs"}}]
+    assert trace["target"][0] == {"reference": "ServiceRequest/r1"}
+    assert images.index.withdrawn() == []
+    take(paths[0], received=clock())
+    clock.at += 3_000_000
+    await worker.step()
+    study = await fhir.read("ImagingStudy", STUDY)
+    assert (study["status"], study["numberOfInstances"]) == ("available", 1)
+    assert await based_on(fhir) == ["ServiceRequest/r1"]
