@@ -243,6 +243,7 @@ def _number_bounds(code: str, value: str, unit: str = "") -> list[Bounds]:
     ]
     exact, low, high = (_in_measure(code, n) for n in found)
     above, below = math.nextafter(exact, math.inf), math.nextafter(exact, -math.inf)
+    low, high = min(low, exact), max(high, above)  # no float may lie between the value and its limits
     match prefix:
         case "eq":
             return [Bounds(start_from=low, start_before=high, end_until=high)]

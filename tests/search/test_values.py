@@ -193,6 +193,24 @@ def test_composites_of_quantities(query: str, found: str) -> None:
     assert hits("Observation", query, *PAIRS) == found
 
 
+@pytest.mark.parametrize(
+    "value", ["1000000000000000000", "1.000000000000000000E-245", "-1.000E+245", "0.00", "-3"]
+)
+def test_a_number_of_any_size_is_found_by_itself(value: str) -> None:
+    """search.html#number: also where no float lies between the value and its limits."""
+    body = f'"status":"final","code":{{}},"valueQuantity":{{"value":{value}}}'
+    for prefix, found in (
+        ("", "0"),
+        ("ne", ""),
+        ("ge", "0"),
+        ("le", "0"),
+        ("gt", ""),
+        ("lt", ""),
+        ("ap", "0"),
+    ):
+        assert hits("Observation", f"value-quantity={prefix}{value}", body) == found
+
+
 NAMES = [
     '"name":[{"family":"Lefèvre"}]',
     '"name":[{"family":"LEFEVRE-DUPONT"}]',
