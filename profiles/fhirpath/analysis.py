@@ -44,6 +44,7 @@ _ORDERED = frozenset({"first", "last", "tail", "skip", "take"})
 _SAME = _ORDERED | {"where", "single", "distinct", "exclude", "intersect", "trace", "sort", "checkModifiers"}
 _CRITERIA = frozenset({"where", "exists", "all", "sort", "trace"})
 _PLAIN_NAMES = ("id", "extension")
+_QUANTITY: Mapping[str, str] = MappingProxyType({"value": "System.Decimal", "unit": "System.String"})
 _RESULTS: Mapping[str, str] = MappingProxyType({
     **dict.fromkeys(
         ("exists", "empty", "not", "all", "allTrue", "anyTrue", "allFalse", "anyFalse", "subsetOf",
@@ -120,6 +121,8 @@ def _children(of: Shape, name: str) -> Shape:
             found.update(element.types)
         elif type in definitions.primitives() and name in _PLAIN_NAMES:
             found.add("Extension" if name == "extension" else "System.String")
+        elif type == "System.Quantity" and name in _QUANTITY:
+            found.add(_QUANTITY[name])
         elif type in definitions.ABSTRACT or type in ("Element", "BackboneElement", "System.TypeInfo"):
             return Shape(None, of.ordered)
     if not found:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
 from profiles.fhirpath import temporal, units
 from profiles.fhirpath.nodes import Collection, Node, Scope
 from profiles.fhirpath.values import (
     Value,
-    as_quantity,
     calculate,
+    in_calendar,
     named,
     number_node,
+    quantities_of,
     single,
     text_node,
     value_of,
@@ -58,7 +58,7 @@ def signed(operator: str, node: Node) -> Collection:
 def _concatenated(left: Collection, right: Collection, scope: Scope) -> Collection:
     texts = []
     for node in (single(left), single(right)):
-        kind, of = value_of(node) if node is not None else Value("String", "")
+        kind, of = value_of(node) if node is not None and node[0] is not None else Value("String", "")
         if kind != "String":
             raise Invalid("fhirpath-type", "FHIRPath & joins texts only")
         texts.append(of)
@@ -72,9 +72,9 @@ def _apply(operator: str, a: Node, b: Node, scope: Scope) -> Collection:
     if operator == "+" and kind == other_kind == "String":
         return text_node(one + other, scope.evaluation)
     if kind in _TEMPORAL and other_kind == "Quantity" and operator in "+-":
-        return _moved(one, other, -1 if operator == "-" else 1)
+        return _moved(one, in_calendar(other) if isinstance(b[0], dict) else other, operator)
     if "Quantity" in (kind, other_kind):
-        first, second = as_quantity(kind, one), as_quantity(other_kind, other)
+        first, second = quantities_of(a, b)
         if first is not None and second is not None:
             return _quantities(operator, first, second)
     raise Invalid("fhirpath-type", f"FHIRPath has no {named(a)} {operator} {named(b)}")
@@ -121,10 +121,10 @@ def _quantities(operator: str, a: units.Quantity, b: units.Quantity) -> Collecti
     return [] if amount is None or unit is None else [((amount, unit), "System.Quantity", None)]
 
 
-def _moved(moment: temporal.Moment, quantity: Any, direction: int) -> Collection:
+def _moved(moment: temporal.Moment, quantity: units.Quantity, operator: str) -> Collection:
     amount, unit = quantity
     try:
-        moved = temporal.add(moment, direction * Fraction(amount), unit)
+        moved = temporal.add(moment, Fraction(-amount if operator == "-" else amount), unit)
     except KeyError:
         raise Invalid("fhirpath-type", "FHIRPath moves a date by years to milliseconds only") from None
     return [] if moved is None else [(str(moved), "System." + moved.kind, None)]

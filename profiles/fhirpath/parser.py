@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Literal
 
+from profiles.fhirpath import temporal
 from profiles.fhirpath.syntax import (
     Call,
     Constant,
@@ -204,11 +206,11 @@ class _Parser:
                 name = token.text[1:]
                 return External(name if name[0] not in "`'" else _unescape(name))
             case "date":
-                return Constant("Date", token.text[1:])
+                return _moment("Date", token, token.text[1:])
             case "datetime":
-                return Constant("DateTime", token.text[1:])
+                return _moment("DateTime", token, token.text[1:])
             case "time":
-                return Constant("Time", token.text[2:])
+                return _moment("Time", token, token.text[2:])
         raise _wrong(token.at, "an expression is expected")
 
     def bracketed(self) -> Expression:
@@ -279,6 +281,12 @@ def type_name(expression: Expression) -> str | None:
             return f"{namespace}.{name}"
         case _:
             return None
+
+
+def _moment(kind: Literal["Date", "DateTime", "Time"], token: _Token, text: str) -> Constant:
+    if temporal.parse(text, kind) is None:
+        raise _wrong(token.at, f"{token.text!r} is not on the calendar or the clock")
+    return Constant(kind, text)
 
 
 def _unescape(text: str) -> str:

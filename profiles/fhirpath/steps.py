@@ -35,9 +35,9 @@ def child(name: str) -> Step:
     ready: dict[str, Find] = {}
 
     def step(node: Node) -> Collection:
-        value, type, sibling = node
+        value, type, _sibling = node
         if not isinstance(value, dict):
-            return _of_primitive(sibling, name) if sibling is not None else []
+            return _of_value(node, name)
         find = ready.get(type)
         if find is None:
             if type == TYPE_INFO:
@@ -151,7 +151,12 @@ def all_children(node: Node) -> Collection:
     return found
 
 
-def _of_primitive(sibling: Any, name: str) -> Collection:
+def _of_value(node: Node, name: str) -> Collection:
+    """The parts of a computed quantity; the id and extensions of a primitive."""
+    value, type, sibling = node
+    if type == "System.Quantity" and name in ("value", "unit"):
+        amount, unit = value
+        return [(amount, "System.Decimal", None)] if name == "value" else [(unit, "System.String", None)]
     if not isinstance(sibling, dict) or name not in ("id", "extension"):
         return []
     return child(name)((sibling, "Element", None))

@@ -35,6 +35,7 @@ _SECONDS: Mapping[str, int] = MappingProxyType({
     "week": 604_800, "wk": 604_800, "day": 86_400, "d": 86_400, "hour": 3600, "h": 3600,
     "minute": 60, "min": 60, "second": 1, "s": 1,
 })  # fmt: skip
+_DAYS = frozenset({"week", "wk", "day", "d"})
 _MILLISECONDS = frozenset({"millisecond", "ms"})
 _MONTHS: Mapping[str, int] = MappingProxyType({"year": 12, "month": 1})
 _LOW, _HIGH = (1, 1, 1, 0, 0, 0), (9999, 12, 31, 23, 59, 59)
@@ -109,6 +110,8 @@ def add(moment: Moment, amount: Fraction, unit: str) -> Moment | None:
         if moment.kind == "Time":
             raise KeyError(unit)
         return _add_months(moment, int(amount) * _MONTHS[unit])
+    if moment.kind == "Time" and unit in _DAYS:
+        raise KeyError(unit)
     if unit in _MILLISECONDS:
         seconds = Fraction(int(amount), 1000)
     elif unit == "second":

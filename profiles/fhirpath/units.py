@@ -99,19 +99,20 @@ def same_rounded(a: Decimal, b: Decimal) -> bool:
 
 def product(one: str, other: str) -> str | None:
     """The unit of a product; None when it is too long to be one."""
-    return _joined(CALENDAR.get(one, one), ".", CALENDAR.get(other, other))
+    return other if one == "1" else _joined(one, ".", other)
 
 
 def quotient(one: str, other: str) -> str | None:
     """The unit of a quotient; None when it is too long to be one."""
-    return _joined(CALENDAR.get(one, one), "/", CALENDAR.get(other, other))
+    return _joined(one, "/", other)
 
 
 def _joined(one: str, sign: str, other: str) -> str | None:
+    if other == "1":
+        return one
+    one, other = CALENDAR.get(one, one), CALENDAR.get(other, other)
     left, right = _factors(one), _factors(other)
     if left is None or right is None:
-        if other == "1":
-            return one
         made = f"({one}){sign}({other})"
     else:
         for atom, exponent in right.items():

@@ -8,6 +8,7 @@ FHIRPath N1 §6.1 (equality), §6.2 (comparison); FHIR R4 fhirpath.html#types
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from decimal import Context, Decimal, DecimalException, localcontext
@@ -36,6 +37,7 @@ class Value(NamedTuple):
 
 
 _NONE = Value("", None)
+_SPACE = re.compile(r"\s")
 _KINDS: Mapping[str, str] = MappingProxyType({
     "boolean": "Boolean", "integer": "Integer", "positiveInt": "Integer", "unsignedInt": "Integer",
     "decimal": "Decimal", "date": "Date", "dateTime": "DateTime", "instant": "DateTime", "time": "Time",
@@ -122,6 +124,8 @@ def key(node: Node, evaluation: Evaluation) -> Hashable:
         return ("number", amount) if unit == "1" else ("quantity", amount, unit)
     if kind:
         return (kind, of)
+    if node[0] is None and node[2] is not None:
+        return ("only extensions", _json_key(node[2], evaluation))
     return _json_key(node[0], evaluation)
 
 
@@ -183,7 +187,7 @@ def _equal(a: Node, b: Node, evaluation: Evaluation) -> bool | None:
         order = temporal.compare(one, other)
         return None if order is None else order == 0
     if "Quantity" in (kind, other_kind):
-        first, second = as_quantity(kind, one), as_quantity(other_kind, other)
+        first, second = quantities_of(a, b)
         if first is None or second is None:
             return False
         order = units.compare(first, second)
@@ -206,9 +210,9 @@ def compare(left: Collection, right: Collection) -> int | None:
     if kind in _TEMPORAL and other_kind in _TEMPORAL and (kind == "Time") == (other_kind == "Time"):
         return temporal.compare(one, other)
     if "Quantity" in (kind, other_kind):
-        one, other = as_quantity(kind, one), as_quantity(other_kind, other)
-        if one is not None and other is not None:
-            return units.compare(one, other)
+        first, second = quantities_of(a, b)
+        if first is not None and second is not None:
+            return units.compare(first, second)
     if _is_quantity(a) and _is_quantity(b):
         return _compare_as_written(a[0], b[0])
     raise Invalid("fhirpath-type", f"FHIRPath cannot order {named(a)} and {named(b)}")
@@ -225,6 +229,23 @@ def _compare_as_written(a: dict[str, Any], b: dict[str, Any]) -> int | None:
         return None
     one, other = _number(a.get("value"), "Decimal").of, _number(b.get("value"), "Decimal").of
     return None if one is None or other is None else int(one > other) - int(one < other)
+
+
+def quantities_of(a: Node, b: Node) -> tuple[units.Quantity | None, units.Quantity | None]:
+    """Two nodes as quantities. A FHIR Quantity in UCUM years or months is one of calendar durations beside a
+    calendar duration, as dates are moved by it. FHIR R4 fhirpath.html#types"""
+    one, other = as_quantity(*value_of(a)), as_quantity(*value_of(b))
+    if one is not None and other is not None:
+        if isinstance(a[0], dict) and other[1] in units.CALENDAR:
+            one = in_calendar(one)
+        elif isinstance(b[0], dict) and one[1] in units.CALENDAR:
+            other = in_calendar(other)
+    return one, other
+
+
+def in_calendar(quantity: units.Quantity) -> units.Quantity:
+    """With UCUM's `a` and `mo` as calendar years and months."""
+    return quantity[0], {"a": "year", "mo": "month"}.get(quantity[1], quantity[1])
 
 
 def as_quantity(kind: str, of: Any) -> tuple[Decimal, str] | None:
@@ -255,7 +276,7 @@ def _alike(a: Node, b: Node, evaluation: Evaluation) -> bool:
     if kind in numbers and other_kind in numbers:
         return _rounded_alike(Decimal(one), Decimal(other))
     if "Quantity" in (kind, other_kind):
-        first, second = as_quantity(kind, one), as_quantity(other_kind, other)
+        first, second = quantities_of(a, b)
         return first is not None and second is not None and units.alike(first, second)
     if kind in _TEMPORAL and other_kind in _TEMPORAL:
         return temporal.key(one) == temporal.key(other)
@@ -322,7 +343,7 @@ def _loose_key(value: Any, evaluation: Evaluation) -> Hashable:
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
+    return _SPACE.sub(" ", text.casefold())
 
 
 def calculate(run: Any) -> Decimal | None:
@@ -340,8 +361,10 @@ def argument_unit(quantity: tuple[Decimal, str], unit: Collection) -> tuple[Deci
     node = single(unit)
     if node is None or not isinstance(node[0], str):
         return None
-    amount = units.convert(quantity, node[0])
+    word = node[0].removesuffix("s")
+    name = word if word in units.CALENDAR else node[0]
+    amount = units.convert(quantity, name)
     if amount is None:
         # asked for by name, a calendar year or month is UCUM's
-        amount = units.convert((quantity[0], units.CALENDAR.get(quantity[1], quantity[1])), node[0])
-    return None if amount is None else (amount, node[0])
+        amount = units.convert((quantity[0], units.CALENDAR.get(quantity[1], quantity[1])), name)
+    return None if amount is None else (amount, name)

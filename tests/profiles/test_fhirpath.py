@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiles import definitions
-from profiles.fhirpath import compiler, paths, values
+from profiles.fhirpath import analysis, compiler, paths, values
 from profiles.fhirpath.functions import conversion
 from profiles.fhirpath.nodes import Environment, resource_node
 from profiles.fhirpath.parser import parse
@@ -57,6 +57,7 @@ def test_parse(text: str, tree: object) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "a.", "a b", "a..b", "(a", "a[", "'a", "a.b(", "f(,)", "1 +", "a is", "a and", "#", "a.$this", "{a}",
+     "@2019-13", "@2019-02-29", "@T25:00",
      "é", "(" * 200 + "a" + ")" * 200, "-" * 5000 + "1", "a" * 30_000,
      "a" + ".a" * 5000, "a" + " or a" * 3000, "a" + "[0]" * 3000],
 )  # fmt: skip
@@ -165,6 +166,20 @@ def test_evaluate(expression: str, values: list[object]) -> None:
         ("37 'Cel'.toQuantity('K')", "310.15 'K'"),
         ("2 '1'.comparable(3)", "true"),
         ("2 'm'.comparable(3)", "false"),
+        ("2 * 1 year = 2 years", "true"),
+        ("1 year / 2 = 6 months", "true"),
+        ("(99.27 'g' / 3 'g').value", "33.09"),
+        ("4.5 'mg'.unit", "mg"),
+        ("7 days.toQuantity('weeks')", "1 week"),
+        ("'A\tb' ~ 'a b'", "true"),
+        ("'a  b' ~ 'a b'", "false"),
+        ("'x' & name[9].family & 'y'", "xy"),
+        ("'x' & name[0].given[2]", "x"),
+        ("name.given.distinct().count()", "4"),
+        ("@1950-01-01 + %age = @1962-01-01", "true"),
+        ("%age = 12 years", "true"),
+        ("%age = 12 'a'", "true"),
+        ("%age > 11 years", "true"),
         ("@2014 - 1 month", "2014"),
         ("@2014 + 23 months", "2015"),
         ("@2016 + 365 days", "2017"),
@@ -190,8 +205,45 @@ def test_evaluate(expression: str, values: list[object]) -> None:
 )  # fmt: skip
 def test_values(expression: str, written: str) -> None:
     """FHIRPath N1 §6.1, §6.2, §6.6."""
-    found = compiler.evaluate(expression, PATIENT)
+    age = {"value": 12, "system": "http://unitsofmeasure.org", "code": "a"}
+    given = {"given": ["Un", "Deux", None, None], "_given": [None, None, {"id": "a"}, {"id": "b"}]}
+    patient = PATIENT | {"name": [given, *PATIENT["name"][1:]]}
+    found = compiler.evaluate(expression, patient, age=[(age, "Age", None)])
     assert "|".join(conversion.text(values.value_of(node)) or "" for node in found) == written
+
+
+@pytest.mark.parametrize(
+    ("expression", "type", "found"),
+    [
+        ("name.given", "Patient", {"string"}),
+        ("Patient.name.first().given.extension.value.unit", "Patient", {"string"}),
+        ("deceased", "Patient", {"boolean", "dateTime"}),
+        ("deceased.ofType(boolean)", "Patient", {"boolean"}),
+        ("(1 'mg').value", "Patient", {"System.Decimal"}),
+        ("name.where(given.exists()).select(family | period.start)", "Patient", {"string", "dateTime"}),
+        ("contact.name.exists() and active", "Patient", {"System.Boolean"}),
+        ("managingOrganization.resolve().anything", "Patient", None),
+        ("contained.anything", "Patient", None),
+        ("repeat(item).linkId", "Questionnaire", {"string"}),
+        ("value.code", "Observation", {"code"}),
+        ("birthDate.extension.url", "Patient", {"uri"}),
+        ("birthDate.value", "Patient", "has no element value"),
+        ("name.family.given", "Patient", "has no element given"),
+        ("(deceased as boolean).start", "Patient", "has no element start"),
+        ("Encounter.status", "Patient", "Encounter is not the type"),
+        ("children().first()", "Patient", "have none"),
+        ("descendants()[0]", "Patient", "have none"),
+        ("name.where(use = other)", "Patient", "has no element other"),
+    ],
+)  # fmt: skip
+def test_analysis(expression: str, type: str, found: set[str] | str | None) -> None:
+    """The types that come out, or what is said of the fault."""
+    if isinstance(found, str):
+        with pytest.raises(Invalid, match=found) as caught:
+            analysis.check(expression, type)
+        assert caught.value.slug == "fhirpath-semantic"
+    else:
+        assert analysis.check(expression, type).types == found
 
 
 ABOVE = {"animal": {"animal", "cat", "lion"}, "cat": {"cat", "lion"}}
@@ -254,6 +306,8 @@ def test_questions_to_the_environment(expression: str, holds: bool | None) -> No
 @pytest.mark.parametrize(
     ("expression", "slug"),
     [
+        ("@T10:00 + 2 days", "fhirpath-type"),
+        ("@2024 + 2 'mg'", "fhirpath-type"),
         ("name.invent()", "fhirpath-unsupported"),
         ("name.where()", "fhirpath-arguments"),
         ("name.count(1)", "fhirpath-arguments"),
