@@ -104,6 +104,8 @@ def decode_file(path: str, number: int, colours: bool) -> Pixels | None:
             if size * int(dataset.BitsAllocated) // 8 > MAX_FRAME:
                 return None
             array = np.ascontiguousarray(pixel_array(dataset, index=number - 1, raw=not colours))
+            if dataset.BitsAllocated == 1:
+                array = array * 255 if colours else _packed(array)
         except Exception:  # whatever a codec stumbles on
             return None
     photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
@@ -111,6 +113,11 @@ def decode_file(path: str, number: int, colours: bool) -> Pixels | None:
         photometric = "RGB"
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return Pixels(array.tobytes(), array.dtype.str, array.shape, photometric)
+
+
+def _packed(array: Array) -> Array:
+    """One bit a pixel, as it is stored. PS3.5 §8.1.1"""
+    return np.packbits(array.reshape(-1), bitorder="little")
 
 
 def _decoded(data: bytes, syntax: str, attributes: Attributes, colours: bool) -> tuple[Array, str]:
@@ -299,7 +306,13 @@ def _transcode(source: Path, where: Layout, attributes: Attributes, target: str,
     dataset = dcmread(source, stop_before_pixels=where.kind in ("native", "encapsulated"))
     syntax = str(dataset.file_meta.TransferSyntaxUID)
     if not syntax_flags(syntax).little_endian:
+        from pydicom.pixels import iter_pixels
+
+        whole = dcmread(source)
+        turned = [_packed(one) if whole.BitsAllocated == 1 else one for one in iter_pixels(whole, raw=True)]
         dataset = _turned(dataset)
+    else:
+        turned = []
     dataset.file_meta.TransferSyntaxUID = UID(target)
     compressed = syntax_flags(target).encapsulated
     if where.kind not in ("native", "encapsulated"):
@@ -314,6 +327,8 @@ def _transcode(source: Path, where: Layout, attributes: Attributes, target: str,
         _plain(dataset, _copied(source, where), target, to)
         return
     frames = _frames(source, where, syntax, attributes)
+    if turned:
+        frames = iter([(one, _upsampled(first(attributes, "00280004"))) for one in turned])
     if compressed:
         made = [encode(array, photometric, target) for array, photometric in frames]
         _described(dataset, made[0][1])

@@ -147,12 +147,10 @@ def parts(images: Images, one: Framed, wanted: Sequence[int], form: Form) -> Ite
 def frame(images: Images, one: Framed, number: int, syntax: str) -> bytes:
     """One frame in a transfer syntax. Raises NotFound, NotAcceptable."""
     kept = one.file.transfer_syntax
-    if one.where.kind in ("native", "encapsulated"):
+    if one.where.kind == "encapsulated" or (one.where.kind == "native" and not _swapped(one)):
         data = stored(images, one, number)
         flags = syntax_flags(kept)
-        if syntax == kept or (
-            syntax == EXPLICIT_LITTLE and not flags.encapsulated and (flags.little_endian or _narrow(one))
-        ):
+        if syntax == kept or (syntax == EXPLICIT_LITTLE and not flags.encapsulated and flags.little_endian):
             return data
         return images.decoder.recode(data, kept, one.attributes, syntax)
     check(one, (number,))
@@ -162,8 +160,10 @@ def frame(images: Images, one: Framed, number: int, syntax: str) -> bytes:
     return images.decoder.recode(plain.data, EXPLICIT_LITTLE, one.attributes, syntax)
 
 
-def _narrow(one: Framed) -> bool:
-    return (integer(one.attributes, "00280100") or 8) <= 8
+def _swapped(one: Framed) -> bool:
+    """Whether small samples may stand in big-endian words, which the bytes alone do not tell. PS3.5 §8.1.1"""
+    narrow = (integer(one.attributes, "00280100") or 8) <= 8
+    return narrow and not syntax_flags(one.file.transfer_syntax).little_endian
 
 
 def attributes_of(images: Images, file: File) -> Attributes:
@@ -177,7 +177,7 @@ def attributes_of(images: Images, file: File) -> Attributes:
 def pixels(images: Images, one: Framed, number: int) -> tuple[rendered.Array, str]:
     """The frame's samples for showing, colours as RGB where a codec says so, and their photometric
     interpretation. Raises NotFound, NotAcceptable."""
-    if one.where.kind == "native":
+    if one.where.kind == "native" and not _swapped(one):
         data = stored(images, one, number)
         little = syntax_flags(one.file.transfer_syntax).little_endian
         return rendered.native(data, one.attributes, little_endian=little), first(one.attributes, "00280004")
