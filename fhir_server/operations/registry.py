@@ -23,7 +23,8 @@ class OperationRequest:
     """One call. `type` and `id` are empty above their level; `parameters` is the Parameters resource of the
     body, an empty one for GET; `query` the address's parameters in order; `accept` the request's Accept
     header; `body` the bytes of a JSON body, for who tells lines and columns; `url` the whole address as
-    asked, `prefer` the Prefer header."""
+    asked, `prefer` the Prefer header; `content_type` the media type of a body that the operation reads
+    itself."""
 
     type: str = ""
     id: str = ""
@@ -33,6 +34,7 @@ class OperationRequest:
     body: bytes = b""
     url: str = ""
     prefer: str = ""
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ Handler = Callable[["Engine", Access, OperationRequest], Awaitable[OperationResu
 @dataclass(frozen=True, slots=True)
 class Operation:
     """`name` is without the dollar sign; no `types` means every type. `affects_state` False allows GET.
-    The handler judges the reader's right itself: no scope letter stands for an operation."""
+    The handler judges the reader's right itself: no scope letter stands for an operation. `reads`: media
+    types, not FHIR's, whose bodies it takes as they are."""
 
     name: str
     level: Level
@@ -59,6 +62,7 @@ class Operation:
     handler: Handler
     affects_state: bool
     definition: str = ""
+    reads: frozenset[str] = frozenset()
 
     def on(self, type: str) -> bool:
         """Whether it is offered on that type."""

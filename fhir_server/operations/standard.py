@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from fhir_server.operations import everything, export, importing, meta, terminology, validate, versions
+from fhir_server.operations import (
+    everything,
+    export,
+    graphql,
+    importing,
+    meta,
+    terminology,
+    validate,
+    versions,
+)
 from fhir_server.operations.registry import Operation
 
 STANDARD: tuple[Operation, ...] = (
     *everything.OPERATIONS,
     *export.OPERATIONS,
+    *graphql.OPERATIONS,
     *importing.OPERATIONS,
     *meta.OPERATIONS,
     *terminology.OPERATIONS,

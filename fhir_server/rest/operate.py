@@ -34,11 +34,21 @@ async def operate(engine: Engine, call: Call) -> Answer:
     if call.method != "POST" and (found.affects_state or call.method not in ("GET", "HEAD")):
         raise not_allowed("POST" if found.affects_state else "GET, HEAD, POST")
     body = await whole(call, engine.settings.max_body) if call.method == "POST" else b""
-    parameters = parameters_of(await read(body_format(call), body) if body else None)
+    kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    own = kind if kind in found.reads and body else ""
+    parameters = parameters_of(await read(body_format(call), body) if body and not own else None)
     accept = call.first("_format") or call.headers.get("accept", "")
     query = [(key, value) for key, value in call.query if key not in ("_format", "_pretty")]
     request = OperationRequest(
-        type, id, parameters, query, accept, body, _url(engine, call), call.headers.get("prefer", "")
+        type,
+        id,
+        parameters,
+        query,
+        accept,
+        body,
+        url=_url(engine, call),
+        prefer=call.headers.get("prefer", ""),
+        content_type=own,
     )
     result = await found.handler(engine, access, request)
     if isinstance(result.resource, bytes):

@@ -1,0 +1,1 @@
+"""FHIR's GraphQL. FHIR R4 graphql.html"""
