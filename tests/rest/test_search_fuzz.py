@@ -20,8 +20,8 @@ from tests.rest.serving import ALL, make_engine, serve
 
 TYPES = ("Patient", "Observation", "Location", "ValueSet", "RiskAssessment")
 WORDS = st.sampled_from(
-    ["and", "or", "not", "(", ")", "[", "]", ".", " ", "eq", "ne", "co", "sw", "gt", "po", "pr", "re", "ss", "in",
-     '"a b"', '"', "name", "gender", "male", "subject", "birthdate", "2024",
+    ["and", "or", "not", "(", ")", "[", "]", ".", " ", "eq", "ne", "co", "sw", "gt", "po", "pr", "re", "ss",
+     "in", '"a b"', '"', "name", "gender", "male", "subject", "birthdate", "2024",
      "_has:Observation:patient:code", "1-1", "true",
      "code-value-quantity", "[code eq 1-1]", "quantity", "_id", "p1", "\\", "$", "é", "*", "\ud7ff", "\x00"]
 )  # fmt: skip
@@ -30,7 +30,8 @@ TESTS = st.builds(
     "{} {} {}".format,
     st.sampled_from(
         ["gender", "name", "family", "birthdate", "subject.name", "subject:Patient.gender", "code", "_id",
-         "date", "value-quantity", "url", "near", "_content", "code-value-quantity", "subject", "probability", "id"]
+         "date", "value-quantity", "url", "near", "_content", "code-value-quantity", "subject",
+         "probability", "id"]
     ),
     st.sampled_from(["eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le", "ap", "sa", "eb", "pr", "po",
          "re", "sb"]),
