@@ -134,6 +134,11 @@ def distinct(collection: Collection, evaluation: Evaluation) -> Collection:
     if len(collection) < 2:
         return collection
     evaluation.spend(len(collection))
+    if all(map(is_text, collection)):
+        texts: dict[str, Node] = {}
+        for node in collection:
+            texts.setdefault(node[0], node)
+        return list(texts.values())
     outlines = [_outline(node, evaluation) for node in collection]
     if len(set(outlines)) == len(outlines):
         return collection

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from profiles.fhirpath import temporal
-from profiles.fhirpath.functions.calling import Builder, TestBuilder, plain_test, valued, valued_test
+from profiles.fhirpath.functions.calling import Builder, TestBuilder, plain, plain_test, valued, valued_test
 from profiles.fhirpath.nodes import Collection, Scope
 from profiles.fhirpath.units import CALENDAR
 from profiles.fhirpath.values import MAX_INTEGER, Value, argument_unit, single, value_of
@@ -39,6 +39,8 @@ def _boolean(value: Value) -> bool | None:
 def _integer(value: Value) -> int | None:
     kind, of = value
     if kind == "String":
+        if len(of) < 19 and of.isdecimal() and of.isascii():
+            return int(of)
         of = int(of) if _INTEGER.fullmatch(of) else None
     elif kind not in ("Integer", "Boolean"):
         return None
@@ -104,12 +106,14 @@ def text(value: Value) -> str | None:
 
 
 def _to(kind: str, convert: Convert) -> Builder:
-    def to(found: Collection, _arguments: list[Collection], scope: Scope) -> Collection:
+    type = "System." + kind
+
+    def to(found: Collection) -> Collection:
         node = single(found)
         made = None if node is None else convert(value_of(node))
-        return [] if made is None else [(made, "System." + kind, None)]
+        return [] if made is None else [(made, type, None)]
 
-    return valued("to" + kind, 0, 0, to)
+    return plain(to, "to" + kind)
 
 
 def _test(kind: str, convert: Convert) -> TestBuilder:

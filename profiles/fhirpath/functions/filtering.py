@@ -20,7 +20,7 @@ from profiles.fhirpath.functions.calling import (
     named_type,
 )
 from profiles.fhirpath.nodes import Collection, Scope, kept_as
-from profiles.fhirpath.syntax import Expression, Sign
+from profiles.fhirpath.syntax import Expression, Member, Sign
 from profiles.fhirpath.values import compare, key, single
 from profiles.outcomes import Invalid
 
@@ -42,6 +42,8 @@ def _where(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
 def _select(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     count("select", arguments, 1, 1)
     projection = compile.run(arguments[0])
+    if _is_path(arguments[0]):
+        return lambda focus, scope: projection(of(focus, scope), scope)
 
     def run(focus: Collection, scope: Scope) -> Collection:
         made: Collection = []
@@ -54,6 +56,13 @@ def _select(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run
         return made
 
     return run
+
+
+def _is_path(tree: Expression) -> bool:
+    """Whether a tree is steps alone, which find the same from all items at once as from each in turn."""
+    while isinstance(tree, Member) and tree.of is not None:
+        tree = tree.of
+    return isinstance(tree, Member)
 
 
 def _repeat(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
