@@ -44,6 +44,10 @@ class CodeChecker(Protocol):
         of the concept's makes the answer `yes` with a message."""
         ...
 
+    def validate_in_system(self, system: str, code: str, display: str | None) -> Verdict:
+        """Has the code system the code? `unknown` where it is not loaded, or only a part of it."""
+        ...
+
     def expand(self, value_set: str, *, limit: int) -> tuple[Coding, ...] | None:
         """At most `limit` members; None where this cannot be judged here."""
         ...

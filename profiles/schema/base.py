@@ -14,16 +14,24 @@ from profiles import definitions
 from profiles.schema import extensions
 from profiles.schema.bundle import check_bundle
 from profiles.schema.compile import JUDGED_ELSEWHERE, Profiles, invariant
-from profiles.schema.questionnaire import check_answers, check_expression
+from profiles.schema.questionnaire import check_answers, check_expression, check_questionnaire
 from profiles.schema.report import Message
 from profiles.schema.resolve import index
-from profiles.schema.rules.coding import check_coding
+from profiles.schema.rules.coding import check_coding, check_quantity
 from profiles.schema.rules.identifier import check_identifier
 from profiles.schema.rules.invariant import Invariant
 from profiles.schema.rules.item import Context, Item, items_of
+from profiles.schema.rules.linking import check_canonical, check_reference
 from profiles.schema.shapes import holds
-from profiles.schema.structures import check_structure
+from profiles.schema.structures import check_parameter, check_structure
+from profiles.schema.terminologies import check_code_system, check_value_set
 
+REPEATED_ID = Message(
+    "business-rule",
+    "repeated-id",
+    "another element of the resource has this id; ids are unique within a resource",
+    "un autre élément de la ressource a cet id ; les id sont uniques dans une ressource",
+)
 MAX_SHAPES = 256
 """Kept for each member; documents of other people's making have any number."""
 
@@ -91,6 +99,11 @@ class Base:
         table = self.table(item.type)
         if table.also is not None:
             table.also(item, context)
+        id = item.value.get("id")
+        if id is not None and len(names) > 1 and item.type != "ElementDefinition":
+            if id in context.ids:
+                context.report.note((item.where, "id", -1), REPEATED_ID)
+            context.ids.add(id)
         where, members = item.where, table.members
         for name, value in item.value.items():
             member = members.get(name)
@@ -133,6 +146,8 @@ class Base:
         for one in items_of(holder, ((member.name, member.type, member.step),)):
             for rule in member.rules:
                 rule.check(one, context)
+            if member.type == "canonical" and context.strict:
+                check_canonical(one, context)
             if one.sibling.__class__ is dict:
                 self._walk(Item(one.sibling, "Element", None, one.where), context, member.names)
 
@@ -152,7 +167,7 @@ class Base:
             else:
                 kind = "extension" if of == "Extension" else "complex"
             member = Member(name, of, step, own, (f"{type}.{choice}", f"{type}.{element.name}", of), kind)
-            if kind != "primitive" or own:
+            if kind != "primitive" or own or of == "canonical":
                 members[name] = member
             if kind == "primitive":
                 members["_" + name] = member
@@ -183,6 +198,12 @@ ALSO: Mapping[str, Also] = MappingProxyType(
         "Extension": check_expression,
         "Coding": check_coding,
         "Identifier": check_identifier,
+        "Reference": check_reference,
+        "SearchParameter": check_parameter,
+        "Questionnaire": check_questionnaire,
+        "CodeSystem": check_code_system,
+        "ValueSet": check_value_set,
+        **dict.fromkeys(("Quantity", "Age", "Count", "Distance", "Duration"), check_quantity),
     }
 )
 """What is judged of a type beyond its invariants."""

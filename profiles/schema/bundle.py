@@ -74,6 +74,12 @@ NOT_INSIDE = _message(
     "what the Composition refers to is in the document; add it, or make the fullUrl and the reference agree",
     "ce que la Composition référence est dans le document ; ajoutez-le, ou accordez fullUrl et référence",
 )
+NOT_IN_MESSAGE = _message(
+    "not-found",
+    "outside-the-message",
+    "what the message is about is in it; add it, or make the fullUrl and the reference agree",
+    "ce dont parle le message est dedans ; ajoutez-le, ou accordez fullUrl et référence",
+)
 AMBIGUOUS = _message(
     "structure",
     "ambiguous-reference",
@@ -101,6 +107,14 @@ def check_bundle(item: Item, context: Context) -> None:
         if not isinstance(first, dict) or first.get("resourceType") != wanted:
             said = FIRST_DOCUMENT if type == "document" else FIRST_MESSAGE
             context.report.note((item.where, "entry", 0), said)
+        elif type == "message":
+            _focus(
+                first,
+                ((item.where, "entry", 0), "resource", -1),
+                str(rows[0].get("fullUrl", "")),
+                rows,
+                context,
+            )
         elif type == "document":
             base = str(rows[0].get("fullUrl", ""))
             _inside(first, ((item.where, "entry", 0), "resource", -1), base, rows, context)
@@ -172,6 +186,15 @@ def _inside(composition: Json, where: Where, base: str, rows: list[Json], contex
             context.report.note(at, NOT_INSIDE)
         elif len(found) > 1:
             context.report.note(at, AMBIGUOUS)
+
+
+def _focus(header: Json, where: Where, base: str, rows: list[Json], context: Context) -> None:
+    """What a message is about is in it. FHIR R4 messaging.html#messageheader"""
+    focus = header.get("focus")
+    for place, value in enumerate(focus if isinstance(focus, list) else ()):
+        text = value.get("reference") if isinstance(value, dict) else None
+        if isinstance(text, str) and not text.startswith("#") and not _entries(text, base, rows):
+            context.doubt((where, "focus", place), NOT_IN_MESSAGE)
 
 
 def _referred(composition: Json) -> list[tuple[str, int, Json]]:

@@ -39,12 +39,13 @@ JUDGED_ELSEWHERE = frozenset(
 )
 """Invariants that the base check judges in one pass, and dom-6, which recommends a narrative."""
 ERRATA = {
+    "que-7": "operator = 'exists' implies (answer is boolean)",
     "que-12": "enableWhen.count() < 2 or enableBehavior.exists()",
     "bdl-8": "fullUrl.empty() or fullUrl.contains('/_history/').not()",
     "ras-2": "probability.empty() or (probability is decimal implies (probability as decimal) <= 100)",
 }
-"""R4 invariants whose expression does not say what their text says: one counts wrongly, two are empty, which
-is not true, where there is nothing to judge."""
+"""R4 invariants whose expression does not say what their text says: one names FHIRPath's type for FHIR's, one
+counts wrongly, two are empty, which is not true, where there is nothing to judge."""
 _ROOTS = "element.where(path.contains('.').not())"
 _BARE = "all(label.empty() and code.empty() and requirements.empty())"
 CHEAPER = {
@@ -114,9 +115,7 @@ class Compiler:
         if tree is None:
             return None
         type = str(self.structure.get("type", tree.name))
-        self.warnings += [
-            (id, messages.unjudged(id, "its place in the base is not found")) for id in tree.problems
-        ]
+        self.warnings += [(type, messages.unjudged(*problem.split(": ", 1))) for problem in tree.problems]
         if self.is_core_type:
             return Profile(self.url, type, ())  # the base check judges the standard's own types
         rules = (*self._invariants(tree), *self._children(tree, type))

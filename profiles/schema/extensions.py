@@ -57,7 +57,7 @@ def check(item: Item, names: tuple[str, ...], context: Context) -> None:
     structure = context.profiles.packages.structure(url) if ":" in url else None
     if structure is None:
         if names[-1:] != ("Extension",):
-            context.report.note(item.where, _unknown(url, context.strict))
+            context.doubt(item.where, _unknown(url))
         return
     if not _allowed(structure, names):
         context.report.note(item.where, NOT_HERE)
@@ -69,14 +69,14 @@ def check(item: Item, names: tuple[str, ...], context: Context) -> None:
         profile.check(item, context)
 
 
-def _unknown(url: str, strict: bool) -> Message:
+def _unknown(url: str) -> Message:
     known = url[:200]
     return Message(
         "extension",
         "unknown-extension",
         f"the extension {known} is not known here; install the package that defines it",
         f"l'extension {known} n'est pas connue ici ; installez le paquet qui la définit",
-        "error" if strict and not any(part in url for part in UNOWNED) else "warning",
+        "warning" if any(part in url for part in UNOWNED) else "error",
     )
 
 

@@ -39,6 +39,24 @@ UNANSWERED = Message(
     "a required question has no answer; answer it",
     "une question obligatoire est sans réponse ; répondez-y",
 )
+DISORDERED = Message(
+    "structure",
+    "out-of-order",
+    "the items are not in the order of the questionnaire; reorder them",
+    "les éléments ne sont pas dans l'ordre du questionnaire ; réordonnez-les",
+)
+NOT_ASKED = Message(
+    "structure",
+    "not-a-question",
+    "a group or a text has no answer; put the answer under its question",
+    "un groupe ou un texte n'a pas de réponse ; placez la réponse sous sa question",
+)
+UNKNOWN_QUESTION = Message(
+    "structure",
+    "unknown-question",
+    "no item of the questionnaire has this linkId; name the question that decides",
+    "aucun élément du questionnaire n'a ce linkId ; désignez la question qui décide",
+)
 NOT_A_QUESTIONNAIRE = Message(
     "value",
     "not-a-questionnaire",
@@ -84,6 +102,27 @@ def check_answers(item: Item, context: Context) -> None:
         _level(_dicts(found.get("item")), item.value, item.where, context, complete)
 
 
+def check_questionnaire(item: Item, context: Context) -> None:
+    """The questions that conditions name are there."""
+    found = list(_items(item.value, item.where))
+    known = {one.get("linkId") for one, _where in found}
+    for one, where in found:
+        for place, condition in _dicts(one.get("enableWhen")):
+            if condition.get("question") not in known:
+                context.report.note(((where, "enableWhen", place), "question", -1), UNKNOWN_QUESTION)
+
+
+def _items(questionnaire: Json, where: Where) -> Iterator[tuple[Json, Where]]:
+    """Every item, at any depth."""
+    pending = [(questionnaire, where)]
+    while pending:
+        holder, at = pending.pop()
+        for place, one in _dicts(holder.get("item")):
+            below: Where = (at, "item", place)
+            yield one, below
+            pending.append((one, below))
+
+
 def _questionnaire(canonical: str, response: Json, context: Context) -> Json | None:
     if canonical.startswith("#"):
         inside = _dicts(response.get("contained"))
@@ -97,6 +136,7 @@ def _level(
     asked: list[tuple[int, Json]], holder: Json, where: Where, context: Context, complete: bool
 ) -> None:
     questions = {one.get("linkId"): one for _place, one in asked if isinstance(one.get("linkId"), str)}
+    order, last = list(questions), -1
     seen = set()
     for place, one in _dicts(holder.get("item")):
         at = (where, "item", place)
@@ -106,6 +146,10 @@ def _level(
             context.report.note(at, UNKNOWN_LINK)
             continue
         seen.add(link)
+        rank = order.index(link)
+        if rank < last:
+            context.report.note(at, DISORDERED)
+        last = max(last, rank)
         _answered(question, one, at, context, complete)
     for link, question in questions.items():
         always = question.get("required") is True and "enableWhen" not in question
@@ -120,6 +164,8 @@ def _answered(question: Json, item: Json, where: Where, context: Context, comple
         context.report.note(where, SEVERAL)
     if complete and question.get("required") is True and question.get("type") != "group" and not answers:
         context.report.note(where, UNANSWERED)
+    if question.get("type") in ("group", "display") and answers:
+        context.report.note(where, NOT_ASKED)
     allowed = ANSWERS.get(str(question.get("type")))
     for place, answer in answers:
         at = (where, "answer", place)

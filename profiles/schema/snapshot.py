@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from profiles import definitions
 from profiles.schema.packages import Packages
 
 Json = dict[str, Any]
@@ -24,7 +25,7 @@ TYPE_SLICING = {"discriminator": [{"type": "type", "path": "$this"}], "rules": "
 @dataclass(slots=True)
 class Branch:
     """One element. `name` is its last step as in the path (`value[x]`); `problems`, at a root, are what the
-    differential says that cannot be placed."""
+    differential says that its base does not allow."""
 
     name: str
     element: Json
@@ -111,11 +112,23 @@ def _identified(elements: list[Json]) -> Iterator[tuple[str, Json]]:
         path = str(element.get("path", ""))
         above, _, last = path.rpartition(".")
         id = element.get("id")
-        if not isinstance(id, str) or id.count(".") != path.count("."):
+        if not isinstance(id, str) or not _agree(id, path):
             slice = element.get("sliceName")
             id = (f"{latest.get(above, above)}." if above else "") + last + (f":{slice}" if slice else "")
         latest[path] = id
         yield id, element
+
+
+def _agree(id: str, path: str) -> bool:
+    """Whether an id is of that path; `value[x]:valueQuantity` is `valueQuantity` or `value[x]`. The path
+    counts, an id may be anything."""
+    names, steps = [part.split(":")[0] for part in id.split(".")], path.split(".")
+    if len(names) != len(steps):
+        return False
+    return all(
+        name == step or (name.endswith("[x]") and step.startswith(name[:-3]))
+        for name, step in zip(names, steps, strict=True)
+    )
 
 
 class _Growth:
@@ -132,11 +145,15 @@ class _Growth:
             name, _, slice = segment.partition(":")
             below = self._child(at, name)
             if below is None:
-                self.root.problems.append(id)
+                self.root.problems.append(f"{id}: its base has no such element")
                 return
             at, implied = below
             for part in _reslices(slice or implied):
                 at = self._slice(at, part)
+        if self.is_new_type or at.element.get("sliceName"):
+            merge(at.element, element)
+            return
+        self.root.problems += [f"{id}: {problem}" for problem in widened(at.element, element)]
         merge(at.element, element)
 
     def _child(self, at: Branch, name: str) -> tuple[Branch, str] | None:
@@ -183,6 +200,24 @@ def _reslices(slice: str) -> Iterator[str]:
     parts = slice.split("/") if slice else []
     for count in range(1, len(parts) + 1):
         yield "/".join(parts[:count])
+
+
+def widened(base: Json, over: Json) -> Iterator[str]:
+    """What a differential allows and its base does not. FHIR R4 profiling.html#cardinality"""
+    least, most, allowed = over.get("min"), over.get("max"), str(base.get("max", "*"))
+    if isinstance(least, int) and least < base.get("min", 0):
+        yield f"min {least} is less than the base's {base['min']}"
+    if isinstance(most, str) and allowed.isdigit() and (not most.isdigit() or int(most) > int(allowed)):
+        yield f"max {most[:9]} is more than the base's {allowed}"
+    if isinstance(least, int) and isinstance(most, str) and most.isdigit() and least > int(most):
+        yield f"min {least} is more than max {most[:9]}"
+    codes = {str(one.get("code")) for one in base.get("type", ())}
+    if not codes or any(code.startswith("http://hl7.org/fhirpath/") for code in codes):
+        return  # an id's or URL's type is named in an extension
+    for type in over.get("type", ()):
+        code = str(type.get("code"))
+        if not any(definitions.is_kind_of(code, one) for one in codes):
+            yield f"its base does not allow the type {code[:64]}"
 
 
 def merge(element: Json, over: Json) -> None:

@@ -71,11 +71,30 @@ KEYS: Mapping[str, tuple[Callable[[str], bool], Message]] = MappingProxyType(
 )
 
 
+URI_SYSTEM = "urn:ietf:rfc:3986"
+RELATIVE = Message(
+    "value",
+    "relative-system",
+    "the system of an identifier is an absolute URI; write it in full",
+    "le système d'un identifiant est une URI absolue ; écrivez-la en entier",
+)
+NOT_A_URI = Message(
+    "value",
+    "not-a-uri",
+    "with this system the value is an absolute URI; write it in full, such as urn:oid:1.2.3",
+    "avec ce système la valeur est une URI absolue ; écrivez-la en entier, par exemple urn:oid:1.2.3",
+)
+
+
 def check_identifier(item: Item, context: Context) -> None:
     """An Identifier's value against its system's key."""
     system, value = item.value.get("system"), item.value.get("value")
     if not isinstance(system, str):
         return
+    if ":" not in system:
+        context.doubt((item.where, "system", -1), RELATIVE)
+    if system == URI_SYSTEM and isinstance(value, str) and ":" not in value:
+        context.doubt((item.where, "value", -1), NOT_A_URI)
     if system in context.refused_systems:
         context.report.note((item.where, "system", -1), TEST_IDENTITY)
     rule = KEYS.get(system)

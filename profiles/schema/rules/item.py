@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from profiles import definitions
 from profiles.codes import CodeChecker
 from profiles.fhirpath.nodes import Environment, Node
-from profiles.schema.report import Report, Where
+from profiles.schema.report import Message, Report, Where
 from profiles.schema.resolve import resolver
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Item(NamedTuple):
 class Context:
     """One validation under way. `depth` bounds profiles that lead to profiles; `strict` makes an unknown
     extension an error; identifiers of `refused_systems` are errors. `resource` and `root` are %resource and
-    %rootResource, `around` the resources of the Bundle around; `environment` is what expressions may ask of
+    %rootResource, `around` the resources of the Bundle around, `ids` those of the
+    elements met; `environment` is what expressions may ask of
     them."""
 
     report: Report
@@ -49,11 +50,12 @@ class Context:
     resource: Json = field(default_factory=dict)
     root: Json = field(default_factory=dict)
     around: Mapping[str, Json] = field(default_factory=dict)
+    ids: set[str] = field(default_factory=set)
     environment: Environment = field(default_factory=Environment)
 
     def enter(self, resource: Json, root: Json, around: Mapping[str, Json]) -> None:
         """From here on, this resource is judged."""
-        self.resource, self.root, self.around = resource, root, around
+        self.resource, self.root, self.around, self.ids = resource, root, around, set()
         self.environment = Environment(
             resource=resource,
             root=root,
@@ -61,6 +63,11 @@ class Context:
             member_of=self._member_of,
             conforms_to=self._conforms_to,
         )
+
+    def doubt(self, where: Where, message: Message) -> None:
+        """What is wrong but does no harm to who stores it: an error where validation is asked for, else a
+        warning."""
+        self.report.note(where, message if self.strict else replace(message, severity="warning"))
 
     def silent(self) -> Context:
         """The same with a report of its own: to ask whether something fits."""
