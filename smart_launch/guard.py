@@ -51,9 +51,10 @@ OPEN = frozenset(
         "/deconnexion",
         "/launch",
         "/favicon.ico",
+        "/guide",
     }
 )
-OPEN_BELOW = ("/.well-known/", "/fhir/.well-known/", "/oauth/", "/launch/", "/static/")
+OPEN_BELOW = ("/.well-known/", "/fhir/.well-known/", "/oauth/", "/launch/", "/static/", "/guide/")
 PEOPLE = (rights.Scope("*", "rs"), rights.Scope("Binary", "c"))
 """What a signed-in person may do by plain FHIR; everything else goes through the domain's operations."""
 REMEMBERED = 4096

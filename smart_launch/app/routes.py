@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from smart_launch.app.desk import Desk
+from smart_launch.app.guide import pages as guide
 from smart_launch.app.pages import dossier, form, viewer, worklist
 from smart_launch.app.rendering import STATIC, failure, render
 
@@ -51,6 +52,7 @@ def routes(app_ref: Callable[[], ASGIApp], *, zone: tzinfo = ZoneInfo("Europe/Pa
         *form.routes(desk),
         *viewer.routes(desk),
         *dossier.routes(desk),
+        *guide.routes(),
         Mount("/static", Static(directory=STATIC), name="static"),
         Route("/{path:path}", nowhere),  # last: what no other room answers
     ]

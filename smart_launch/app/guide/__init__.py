@@ -1,0 +1,1 @@
+"""The guide's readable pages under `/guide`: what `profiles.packages` defines, for people."""
