@@ -65,11 +65,21 @@ class Component:
 
     def values(self, element: Json, resource: Json, found: Found) -> Read:
         """What it finds, as entries without names: as written, and of quantities also in base units."""
-        scratch = Found(found.fhir_base, found.zone)
+        made = Found if self.kind == "string" else _Wordless
+        scratch = made(found.fhir_base, found.zone, amounts=found.amounts)
         for value, convert in self.reach(element, resource):
             convert(value, scratch)
         canonical = scratch.values("number", units.SUFFIX) if self.kind == "number" else ()
         return scratch.values(self.kind), canonical
+
+
+class _Wordless(Found):
+    """Passes over the texts beside tokens and references: no composite looks at them."""
+
+    __slots__ = ()
+
+    def text(self, name: str, text: str | None) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +100,28 @@ class Composed:
                 self._extract(element, resource, found)
 
     def _extract(self, element: Json, resource: Json, found: Found) -> None:
-        there = [not component.absent(element) for component in self.components]
+        there = {place for place, each in enumerate(self.components) if not each.absent(element)}
         read: dict[int, Read] = {}
         for code, places in self.composites:
-            if not all(there[place] for place in places):
+            if not there.issuperset(places):
                 continue
             for place in places:
                 if place not in read:
                     read[place] = self.components[place].values(element, resource, found)
-            for values in islice(product(*[read[place][0] for place in places]), MOST):
-                found.composites[code, values] = None
-            if any(read[place][1] for place in places):
-                canonical = [read[place][1] or read[place][0] for place in places]
-                for values in islice(product(*canonical), MOST):
-                    found.composites[code + units.SUFFIX, values] = None
+            parts = [read[place] for place in places]
+            _combine(code, [written for written, _ in parts], found)
+            if any(canonical for _, canonical in parts):
+                in_base = [canonical or written for written, canonical in parts]
+                _combine(code + units.SUFFIX, in_base, found)
+
+
+def _combine(code: str, parts: Sequence[tuple[Value, ...]], found: Found) -> None:
+    """An entry for each combination."""
+    if all(len(values) == 1 for values in parts):
+        found.composites[code, tuple([values[0] for values in parts])] = None
+        return
+    for values in islice(product(*parts), MOST):
+        found.composites[code, values] = None
 
 
 def composed(parameters: Iterable[SearchParameter], type: str) -> tuple[Composed, ...]:

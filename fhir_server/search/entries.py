@@ -61,6 +61,8 @@ class Found:
     positions: dict[tuple[str, float, float], None] = field(default_factory=dict)
     folded: dict[str, str] = field(default_factory=dict)
     """A name is found by several parameters and folded once."""
+    amounts: dict[int, list[tuple[str, float, float, str, str]]] = field(default_factory=dict)
+    """A quantity, by its identity within the resource, likewise."""
 
     def text(self, name: str, text: str | None) -> None:
         """A string entry, unless empty."""
@@ -78,14 +80,8 @@ class Found:
     def values(self, kind: EntryKind, name: str = "") -> tuple[Value, ...]:
         """The entries of a kind that have no name (or one that a modifier gave them), as a composite's
         component has them."""
-        found: dict[EntryKind, Iterable[tuple[Any, ...]]] = {
-            "token": self.tokens,
-            "reference": self.references,
-            "date": self.dates,
-            "string": self.strings,
-            "number": self.numbers,
-        }
-        return tuple((kind, *entry[1:]) for entry in found[kind] if entry[0] == name)
+        rows: Iterable[tuple[Any, ...]] = getattr(self, kind + "s")
+        return tuple([(kind, *entry[1:]) for entry in rows if entry[0] == name])
 
     def entries(self, texts: Iterable[tuple[str, str]] = ()) -> Entries:
         return Entries(
@@ -383,32 +379,48 @@ def _number(name: str) -> Convert:
 
 def _add(name: str, ends: Ends, unit: Json, found: Found) -> None:
     """A quantity's interval under each way its unit can be asked for; None is an open end."""
+    for suffix, low, high, system, code in _rows(ends, unit):
+        found.numbers[name + suffix, low, high, system, code] = None
+
+
+def _rows(ends: Ends, unit: Json) -> list[tuple[str, float, float, str, str]]:
+    """(suffix of the name, low, high, system, code)"""
     system, code, text = unit.get("system", ""), unit.get("code", ""), unit.get("unit", "")
     low, high = ends
     between = (-FAR if low is None else float(low), FAR if high is None else float(high))
+    rows = []
     if code:
-        found.numbers[name, *between, system, code] = None
+        rows.append(("", *between, system, code))
     if not code or (text and text != code):
-        found.numbers[name, *between, "", text] = None
+        rows.append(("", *between, "", text))
     canonical = units.scale_of(system, code)
     if canonical is not None:
         least = -FAR if low is None else units.in_base_units(low, code)
         most = FAR if high is None else units.in_base_units(high, code)
         if least is not None and most is not None:
-            found.numbers[name + units.SUFFIX, least, most, "", canonical] = None
+            rows.append((units.SUFFIX, least, most, "", canonical))
+    return rows
 
 
 def _quantity(name: str) -> Convert:
     def quantity(value: Any, found: Found) -> None:
-        point = exact(value["value"]) if "value" in value else None
-        if point is None:
-            return
-        comparator = value.get("comparator", "")
-        low = None if comparator in ("<", "<=") else point
-        high = None if comparator in (">", ">=") else point
-        _add(name, (low, high), value, found)
+        rows = found.amounts.get(id(value))
+        if rows is None:
+            rows = found.amounts[id(value)] = _quantity_rows(value)
+        for suffix, low, high, system, code in rows:
+            found.numbers[name + suffix, low, high, system, code] = None
 
     return quantity
+
+
+def _quantity_rows(value: Json) -> list[tuple[str, float, float, str, str]]:
+    point = exact(value["value"]) if "value" in value else None
+    if point is None:
+        return []
+    comparator = value.get("comparator", "")
+    low = None if comparator in ("<", "<=") else point
+    high = None if comparator in (">", ">=") else point
+    return _rows((low, high), value)
 
 
 def _range(name: str) -> Convert:
