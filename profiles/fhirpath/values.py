@@ -279,7 +279,7 @@ def _alike(a: Node, b: Node, evaluation: Evaluation) -> bool:
     (kind, one), (other_kind, other) = value_of(a), value_of(b)
     numbers = ("Integer", "Decimal")
     if kind in numbers and other_kind in numbers:
-        return _rounded_alike(Decimal(one), Decimal(other))
+        return units.same_rounded(Decimal(one), Decimal(other))
     if "Quantity" in (kind, other_kind):
         first, second = quantities_of(a, b)
         return first is not None and second is not None and units.alike(first, second)
@@ -290,10 +290,6 @@ def _alike(a: Node, b: Node, evaluation: Evaluation) -> bool:
     if kind or other_kind:
         return kind == other_kind and bool(one == other)
     return _loose_key(a[0], evaluation) == _loose_key(b[0], evaluation)
-
-
-def _rounded_alike(a: Decimal, b: Decimal) -> bool:
-    return units.same_rounded(a, b)
 
 
 def named(node: Node) -> str:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from profiles import definitions
@@ -349,18 +349,52 @@ def test_every_search_expression_compiles_and_all_but_three_are_plain_paths() ->
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("resource", EXAMPLES, ids=lambda resource: resource["resourceType"])
-def test_plain_paths_find_what_the_compiler_finds(resource: dict[str, Any]) -> None:
+def _found_both_ways(resource: dict[str, Any]) -> int:
+    """How many parameters find something, by the straight steps; held to what the compiler finds."""
     found_any = 0
-    for type, code, expression in _searches():
-        branches = paths.branches(expression, type)
-        if type != resource["resourceType"] or branches is None:
+    for code, expression in _SEARCHES[resource["resourceType"]]:
+        branches = paths.branches(expression, resource["resourceType"])
+        if branches is None:
             continue
         quick = [v for branch in branches for v in branch.values(resource) if v is not None]
         general = [
             value for value, _type, _sibling in compiler.evaluate(expression, resource) if value is not None
         ]
         unique = [value for place, value in enumerate(quick) if value not in quick[:place]]
-        assert sorted(map(repr, unique)) == sorted({repr(value): value for value in general}), (type, code)
+        assert sorted(map(repr, unique)) == sorted({repr(value): value for value in general}), code
         found_any += bool(quick)
-    assert found_any
+    return found_any
+
+
+_SEARCHES = {
+    example["resourceType"]: [row[1:] for row in _searches() if row[0] == example["resourceType"]]
+    for example in EXAMPLES
+}
+
+
+@pytest.mark.parametrize("resource", EXAMPLES, ids=lambda resource: resource["resourceType"])
+def test_plain_paths_find_what_the_compiler_finds(resource: dict[str, Any]) -> None:
+    assert _found_both_ways(resource)
+
+
+@st.composite
+def thinned(draw: st.DrawFn) -> dict[str, Any]:
+    """An example with some of its members taken out and some items doubled: its shapes stay sound."""
+
+    def thin(value: Any) -> Any:
+        if isinstance(value, dict):
+            kept = {name for name in value if name == "resourceType" or draw(st.integers(0, 4))}
+            return {name: thin(of) for name, of in value.items() if name in kept}
+        if isinstance(value, list):
+            items = [thin(item) for item in value]
+            return items + items[:1] if draw(st.booleans()) else items
+        return value
+
+    made: dict[str, Any] = thin(draw(st.sampled_from(EXAMPLES)))
+    return made
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(thinned())
+def test_plain_paths_find_it_in_any_sound_resource(resource: dict[str, Any]) -> None:
+    _found_both_ways(resource)
