@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import click
 import uvicorn
 
+from fhir_server import main
 from fhir_server import settings as config
+from fhir_server.settings import Settings
+from fhir_server.teledossier.definitions import install
 
 
 @click.command("serve")
@@ -21,6 +25,7 @@ def command(host: str | None, port: int | None, workers: int) -> None:
     if port:
         os.environ["TELEDOSSIER_PORT"] = str(port)
     settings = config.load()
+    asyncio.run(prepare(settings))
     uvicorn.run(
         "fhir_server.main:application",
         factory=True,
@@ -33,3 +38,9 @@ def command(host: str | None, port: int | None, workers: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+
+
+async def prepare(settings: Settings) -> None:
+    """Our definitions are in the store before the first process serves: the portal's forms are among them."""
+    async with main.opened(settings) as platform:
+        await install(platform.engine)

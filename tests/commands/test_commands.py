@@ -16,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from fhir_server.__main__ import COMMANDS
+from fhir_server.commands.serve import prepare
+from fhir_server.main import opened
+from fhir_server.settings import Settings
 from tests.running import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -176,6 +179,19 @@ def test_a_store_of_another_version_is_refused(run: Run, tmp_path: Path) -> None
     connection.close()
     done = run("check")
     assert (done.returncode, "schema 999" in done.stderr) == (1, True), done.stderr
+
+
+async def test_what_serves_has_our_definitions_first(tmp_path: Path) -> None:
+    """On an empty store too: the portal's forms are read from there. Again changes nothing."""
+    settings = Settings(store=f"sqlite:///{tmp_path}/t.db", files=str(tmp_path / "files"))
+    await prepare(settings)
+    async with opened(settings) as platform:
+        for form in ("Questionnaire/avis-avc-aigu", "PlanDefinition/avis-avc-aigu"):
+            assert (await platform.fhir.read(*form.split("/")))["meta"]["versionId"] == "1"
+    await prepare(settings)
+    async with opened(settings) as platform:
+        found = await platform.fhir.read("CodeSystem", "step")
+    assert found["meta"]["versionId"] == "1"
 
 
 def test_an_occupied_port_is_named(run: Run) -> None:
