@@ -26,6 +26,7 @@ COMMANDS = {
     "dpi": "hospital records that may launch the portal: add, list, remove",
     "token": "an access token for scripts",
     "package": "FHIR packages: install, list, remove",
+    "reindex": "what is stored, by search parameters of one's own",
     "check": "integrity of store and files",
 }
 

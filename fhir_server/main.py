@@ -25,6 +25,7 @@ from fhir_server.access import SYSTEM
 from fhir_server.audit import Trail
 from fhir_server.bulk.export import export
 from fhir_server.bulk.importing import import_
+from fhir_server.conformance import reindex
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.jobs.runner import Runner, Work
@@ -104,7 +105,11 @@ async def opened_engine(settings: Settings) -> AsyncIterator[Engine]:
         yield platform.engine
 
 
-WORKS: Mapping[str, Work] = {"export": export, "import": partial(import_, opened_engine)}
+WORKS: Mapping[str, Work] = {
+    "export": export,
+    "import": partial(import_, opened_engine),
+    "reindex": reindex.work,
+}
 """What is done as a job, by kind."""
 
 
@@ -130,9 +135,11 @@ def build(settings: Settings) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await store.open()
+        await reindex.check_version(store)
         await keys.load()
         trail.start()
         runner.start()
+        await reindex.submit(engine)
         warming = asyncio.create_task(dicomweb.warm())
         try:
             yield

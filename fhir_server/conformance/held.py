@@ -13,20 +13,25 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from fhir_server.conformance.search_parameters import OwnParameters, own_parameters
 from fhir_server.store.contract import Past, Put, Store, Version
 from profiles import codec
-from terminology import service
+from profiles.schema.packages import Package
+from terminology import library
 from terminology.library import Load
 from terminology.service import Terminology
 
 Json = dict[str, Any]
-TYPES = ("CodeSystem", "ValueSet")
+TYPES = ("CodeSystem", "ValueSet", "SearchParameter")
+REINDEX = "reindex"
+"""The kind of record that says how far a search parameter is indexed, by its URL."""
 LONGEST = 30.0
 """Seconds after which a change without a mark is found."""
 _PAGE = 200
@@ -59,13 +64,48 @@ class Definition:
         return codec.parse(self.body if self.body[:1] == b"{" else zlib.decompress(self.body))
 
 
+@dataclass(frozen=True)
+class Installed:
+    """What comes in packages: read when first asked for. `folder` is that of the installed ones; None: what
+    is built in alone."""
+
+    folder: Path | None = None
+
+    @cached_property
+    def terminology(self) -> Terminology:
+        """Without anything stored."""
+        return Terminology(library.standard() if self.folder is None else library.installed(self.folder))
+
+    @cached_property
+    def search_parameters(self) -> tuple[Json, ...]:
+        """Of installed packages; those that are built in are among the definitions."""
+        names = sorted(self.folder.glob("*.zip")) if self.folder is not None and self.folder.is_dir() else []
+        packages = [Package(path.stem, lambda path=path: path.open("rb")) for path in names]  # type: ignore[misc]
+        return tuple(
+            found
+            for package in packages
+            for url, entry in package.entries.items()
+            if entry["resourceType"] == "SearchParameter" and (found := package.load(url)) is not None
+        )
+
+
 class Snapshot:
     """What the stored definitions mean, all of one moment. Nothing in it changes; what it is asked for is
     worked out once."""
 
-    def __init__(self, definitions: Iterable[Definition], base: Callable[[], Terminology]) -> None:
+    def __init__(
+        self, definitions: Iterable[Definition], installed: Installed, states: Mapping[str, Json]
+    ) -> None:
         self.definitions = tuple(sorted(definitions, key=lambda each: -each.seq))
-        self._base = base
+        self._installed = installed
+        self.states = states
+
+    @cached_property
+    def search_parameters(self) -> OwnParameters:
+        """Stored ones, then those of installed packages. FHIR R4 searchparameter.html"""
+        stored = [each.load() for each in self.definitions if each.type == "SearchParameter"]
+        ready = {str(state["print"]) for state in self.states.values() if state.get("state") == "ready"}
+        return own_parameters([*stored, *self._installed.search_parameters], frozenset(ready))
 
     @cached_property
     def terminology(self) -> Terminology:
@@ -78,27 +118,22 @@ class Snapshot:
                 names += [f"{each.type}/{each.id}"] if each.type == "ValueSet" else []
                 for name in names:
                     overlay.setdefault((each.type, name), {}).setdefault(each.version, each.load)
-        return self._base().overlaid(overlay) if overlay else self._base()
+        base = self._installed.terminology
+        return base.overlaid(overlay) if overlay else base
 
 
 class Held:
-    """`Held(store)`, one for each process."""
+    """`Held(store, installed)`, one for each process."""
 
-    def __init__(self, store: Store, base: Callable[[], Terminology] = service.standard) -> None:
+    def __init__(self, store: Store, installed: Installed = Installed()) -> None:
         self._store = store
-        self._base = base
+        self._installed = installed
         self._lock = asyncio.Lock()
         self._found: dict[tuple[str, str], Definition] = {}
         self._read: int | None = None
         self._mark: Mapping[str, Any] | None = None
         self._at = 0.0
-        self._snapshot = Snapshot((), self._standard)
-        self._built: Terminology | None = None
-
-    def _standard(self) -> Terminology:
-        if self._built is None:
-            self._built = self._base()
-        return self._built
+        self._snapshot = Snapshot((), installed, {})
 
     async def current(self) -> Snapshot:
         """Everything committed before this was called is in it."""
@@ -118,12 +153,17 @@ class Held:
     async def noted(self, puts: Iterable[Put]) -> None:
         """After a commit: leave the mark if it touched a definition."""
         if any(put.type in TYPES for put in puts):
-            await self._store.put_record("definitions", "mark", {"mark": uuid4().hex})
+            await self.mark()
+
+    async def mark(self) -> None:
+        """What is known is to be looked at again, in every process."""
+        await self._store.put_record("definitions", "mark", {"mark": uuid4().hex})
 
     async def _refresh(self) -> None:
         """Read what changed; make a new snapshot if anything did."""
         latest = await self._store.latest()
-        changed = False
+        states = dict(await self._store.list_records(REINDEX))
+        changed = states != self._snapshot.states
         for type in TYPES:
             if self._read is None:
                 async for version in self._store.scan(type):
@@ -132,7 +172,7 @@ class Held:
                 changed = await self._take_since(type, self._read) or changed
         self._read = latest
         if changed:
-            self._snapshot = Snapshot(self._found.values(), self._standard)
+            self._snapshot = Snapshot(self._found.values(), self._installed, states)
 
     async def _take_since(self, type: str, read: int) -> bool:
         """The newest version of each resource written after the seq `read`."""

@@ -11,4 +11,13 @@ async def binder(engine: Engine, access: Access) -> Binder:
     """Everything committed before this was called counts."""
     snapshot = await engine.held.current()
     settings = engine.settings
-    return Binder(access, settings.fhir_base, settings.zone, engine.now(), codes=snapshot.terminology)
+    own = snapshot.search_parameters
+    return Binder(
+        access,
+        settings.fhir_base,
+        settings.zone,
+        engine.now(),
+        own.searchable,
+        snapshot.terminology,
+        own.pending,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fhir_server.access import Access
+from fhir_server.conformance import reindex
 from fhir_server.interactions.engine import Engine
 from fhir_server.store.contract import Put, Unless, Version
 
@@ -32,4 +33,6 @@ async def many(
         events = engine.trail.of_writes(access, puts, olds or {})
     written = await engine.store.commit([*puts, *events], unless)
     await engine.held.noted(puts)
+    if any(put.type == "SearchParameter" for put in puts):
+        await reindex.submit(engine)
     return written[: len(puts)]

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fhir_server.access import Access
-from fhir_server.conformance.held import Held
+from fhir_server.conformance.held import Held, Installed
 from fhir_server.jobs.record import Jobs
 from fhir_server.operations.registry import Operations
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from fhir_server.store.files import Files
 from profiles.validation import Validator, validator
-from terminology import library
-from terminology.service import Terminology
 
 if TYPE_CHECKING:
     from fhir_server.audit import Trail
@@ -45,9 +43,5 @@ class Engine:
     jobs: Jobs = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "held", Held(self.store, self._packaged))
+        object.__setattr__(self, "held", Held(self.store, Installed(self.settings.packages_path)))
         object.__setattr__(self, "jobs", Jobs(self.store, self.now))
-
-    def _packaged(self) -> Terminology:
-        """The terminology of what is built in and of the installed packages."""
-        return Terminology(library.installed(self.settings.packages_path))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from fhir_server.access import Access
+from fhir_server.conformance.search_parameters import faults
 from fhir_server.interactions.content import filed, pointer
 from fhir_server.interactions.engine import Engine, Resource
 from fhir_server.interactions.visibility import check_place
@@ -44,14 +45,21 @@ async def judge(engine: Engine) -> Validator:
 async def check(engine: Engine, resource: Resource) -> None:
     """Every error of the base, of the profiles that the resource declares, and of ours that it is under, at
     once. Raises Unprocessable."""
-    _refuse_errors((await judge(engine)).validate(resource, profiles=profiles_of(resource)))
+    issues = (await judge(engine)).validate(resource, profiles=profiles_of(resource))
+    if resource.get("resourceType") == "SearchParameter":
+        issues = [*issues, *faults(resource)] if not any(map(_is_error, issues)) else issues
+    _refuse_errors(issues)
 
 
 def _refuse_errors(issues: Sequence[Issue]) -> None:
     """Raises Unprocessable with all of them when one is an error."""
-    errors = [issue for issue in issues if issue.severity in ("fatal", "error")]
+    errors = [issue for issue in issues if _is_error(issue)]
     if errors:
         raise Unprocessable("invalid-resource", errors[0].diagnostics, issues=issues)
+
+
+def _is_error(issue: Issue) -> bool:
+    return issue.severity in ("fatal", "error")
 
 
 def instant(at: int) -> str:
@@ -107,7 +115,8 @@ async def draft(
     expect = old.version if old else 0
     method: Method = "create" if old is None or old.body is None else "update"
     complete = stamped(resource, id, expect + 1, at)
-    entries = extract(complete, engine.settings.fhir_base, engine.settings.zone)
+    own = (await engine.held.current()).search_parameters.on(type)
+    entries = extract(complete, engine.settings.fhir_base, engine.settings.zone, own)
     return Put(type, id, expect, at, method, codec.dump(complete), entries)
 
 

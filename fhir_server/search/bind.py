@@ -64,10 +64,15 @@ def offered(parameter: SearchParameter) -> bool:
     return parameter.type in KIND_OF or parameter.type == "composite"
 
 
+def _none_pending(_type: str) -> frozenset[str]:
+    return frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Binder:
     """What binding needs to know. `now` is UTC microseconds; `fhir_base` has no final slash; `codes` is the
-    terminology that value sets and code hierarchies are asked of."""
+    terminology that value sets and code hierarchies are asked of; `pending` gives a type's parameters by
+    which not all that is stored is indexed yet."""
 
     access: Access
     fhir_base: str
@@ -75,6 +80,7 @@ class Binder:
     now: int
     definitions: Definitions = search_parameters
     codes: CodeChecker | None = None
+    pending: Callable[[str], frozenset[str]] = _none_pending
 
     def bind(self, type: str, name: str, value: str) -> Node:
         """One parameter of a search on `type`. Raises Unknown, Invalid."""
@@ -83,6 +89,9 @@ class Binder:
     def parameter(self, type: str, code: str) -> SearchParameter:
         """Raises Unknown, naming what there is."""
         found = self.definitions(type).get(code)
+        if found is None and code in self.pending(type):
+            told = f"{type}: '{code}' is being indexed; it can be searched by when that is done"
+            raise Unknown("parameter-not-ready", told)
         if found is None or not offered(found):
             raise Unknown("unknown-parameter", self._unknown(type, code, found is not None))
         return found

@@ -28,10 +28,11 @@ FHIR R4 search.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import tzinfo
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -41,10 +42,14 @@ from fhir_server.search.entries import Convert, Found
 from fhir_server.search.words import texts_of
 from fhir_server.store.contract import Entries
 from profiles import definitions
+from profiles.definitions import SearchParameter
 from profiles.fhirpath import compiler, paths
 from profiles.fhirpath.nodes import Environment, resource_node
+from profiles.outcomes import Invalid
 
 Json = dict[str, Any]
+VERSION = 1
+"""Of the entries that are made. To be raised with every change that a stored index lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +76,20 @@ class _Plan:
     composed: tuple[Composed, ...]
 
 
-def extract(resource: Json, fhir_base: str, zone: tzinfo) -> Entries:
+def extract(resource: Json, fhir_base: str, zone: tzinfo, own: tuple[SearchParameter, ...] = ()) -> Entries:
     """All entries of a valid resource, each once. `fhir_base` has no final slash: references that start with
-    it become "Type/id". Dates without offset are read in `zone`."""
-    plan = _plan(str(resource["resourceType"]))
+    it become "Type/id". Dates without offset are read in `zone`. `own` are the parameters that this server
+    has beside the built-in ones; one whose expression fails here finds nothing."""
+    type = str(resource["resourceType"])
     found = Found(fhir_base, zone)
+    _gather(_plan(type), resource, found)
+    for parameter in own:
+        with suppress(Invalid):
+            _gather(_own_plan(type, parameter), resource, found)
+    return found.entries(texts_of(resource))
+
+
+def _gather(plan: _Plan, resource: Json, found: Found) -> None:
     for member, sources in plan.by_member.items():
         value = resource.get(member)
         if value is None:
@@ -92,7 +106,6 @@ def extract(resource: Json, fhir_base: str, zone: tzinfo) -> Entries:
         _compute(computed, resource, found)
     for composite in plan.composed:
         composite.extract(resource, found)
-    return found.entries(texts_of(resource))
 
 
 def _compute(computed: _Computed, resource: Json, found: Found) -> None:
@@ -105,9 +118,17 @@ def _compute(computed: _Computed, resource: Json, found: Found) -> None:
 
 @cache
 def _plan(type: str) -> _Plan:
+    return _made(type, definitions.search_parameters(type).values())
+
+
+@lru_cache(maxsize=2048)
+def _own_plan(type: str, parameter: SearchParameter) -> _Plan:
+    return _made(type, [parameter])
+
+
+def _made(type: str, parameters: Collection[SearchParameter]) -> _Plan:
     by_member: dict[str, list[_Source]] = {}
     computed = []
-    parameters = definitions.search_parameters(type).values()
     for parameter in parameters:
         if not parameter.expression or parameter.type == "composite" or parameter.code == "_id":
             continue

@@ -214,13 +214,14 @@ def _search_by_base() -> Mapping[str, tuple[SearchParameter, ...]]:
         for base in bases:
             by_base.setdefault(base, []).append(parameter)
     for own in packages.search_parameters():
-        parameter = _from_resource(own)
+        parameter = search_parameter_of(own)
         for base in own["base"]:
             by_base.setdefault(base, []).append(parameter)
     return {base: tuple(found) for base, found in by_base.items()}
 
 
-def _from_resource(resource: Mapping[str, Any]) -> SearchParameter:
+def search_parameter_of(resource: Mapping[str, Any]) -> SearchParameter:
+    """What a SearchParameter resource of valid structure says."""
     return SearchParameter(
         resource["code"],
         resource["type"],

@@ -10,11 +10,14 @@ import pytest
 
 from fhir_server.access import SYSTEM
 from fhir_server.conformance import held as room
+from fhir_server.conformance import reindex
 from fhir_server.interactions.fhir import Fhir
+from fhir_server.jobs.runner import Runner
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from fhir_server.store.contract import Store
 from tests.rest.serving import make_engine
+from tests.rest.test_search_parameters import OWN, patient
 from tests.terminology.making import COLOURS, chosen
 from tests.terminology.making import SYSTEM as COLOUR_SYSTEM
 
@@ -95,3 +98,17 @@ async def test_a_large_definition_is_kept_whole(tmp_path: Path, stores: list[Sto
     whole = {**COLOUR_SYSTEM, "concept": concepts}
     await Fhir(engine, SYSTEM).create(whole)
     assert await result(engine.held, "c1999", ALL) == "yes"
+
+
+async def test_a_search_parameter_is_indexed_by_in_every_process_at_once(
+    tmp_path: Path, stores: list[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another process writes once the parameter is there needs no reindex."""
+    monkeypatch.setattr(reindex, "GRACE", 0.0)
+    here, there = (Fhir(make_engine(tmp_path, store), SYSTEM) for store in stores)
+    await there.update(patient("a", "Zouzou"))
+    await here.update(OWN)
+    await Runner(here.engine, {"reindex": reindex.work}).once()
+    await there.update(patient("b", "Zouave"))
+    for fhir in (here, there):
+        assert {one["id"] for one in await fhir.search("Patient", [("nickname", "zou")])} == {"a", "b"}
