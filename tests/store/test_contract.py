@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fhir_server.search.nodes import And, Everything, Ids, Not, Select, Token
+from fhir_server.search.nodes import And, Everything, Ids, Not, Select, Text, Token
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from fhir_server.store.contract import Past, RaceLost, SchemaMismatch, Store, Unless, Version
@@ -316,3 +316,24 @@ async def test_the_tokens_in_use(store: Store) -> None:
     await store.commit([gone("Organization", "o", 1), put("Patient", "a", 1)])
     assert await store.tokens("", "_tag") == [("urn:x", "1")]
     assert await store.tokens("Group", "_tag") == []
+
+
+async def test_texts_of_commits_that_come_together(store: Store) -> None:
+    """Each is found, whatever its neighbours do; a condition on texts sees those that came before it."""
+    told = Text("_content", "moelle")
+
+    async def one(n: int) -> object:
+        if n % 3 == 0:  # fails after the condition was asked
+            return await store.commit([put("Patient", f"t{n}", 7)], [Unless("Group", told)])
+        return await store.commit([put("Patient", f"t{n}", texts=[("_content", "os moelle")])])
+
+    done = await asyncio.gather(*(one(n) for n in range(12)), return_exceptions=True)
+    assert [isinstance(each, RaceLost) for each in done] == [n % 3 == 0 for n in range(12)]
+    found = {row.version.id for row in await store.search(Select("Patient", told, count=20))}
+    assert found == {f"t{n}" for n in range(12) if n % 3}
+
+    unless = [Unless("Organization", told)]
+    texts = [("_content", "moelle")]
+    racing = (store.commit([put("Organization", f"o{n}", texts=texts)], unless) for n in range(8))
+    done = await asyncio.gather(*racing, return_exceptions=True)
+    assert sum(isinstance(each, RaceLost) for each in done) == 7

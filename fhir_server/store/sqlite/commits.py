@@ -25,6 +25,8 @@ def commit(
     connection: sqlite3.Connection, names: Writing, puts: Sequence[Put], unless: Sequence[Unless] = ()
 ) -> list[Version]:
     """All puts in order. Raises RaceLost, and then the caller rolls the savepoint back."""
+    if unless:
+        names.write_texts()
     for each in unless:
         if page(names, Select(each.type, each.where, count=1)):
             raise RaceLost(each.type, "")
@@ -44,13 +46,12 @@ def reindex(connection: sqlite3.Connection, names: Writing, items: Sequence[Inde
 
 @dataclass(slots=True)
 class _Commit:
-    """What is gathered and not written yet: `rows` of the index by table, `texts`, and `moved`: which version
-    (None: none) is now current of which identity."""
+    """What is gathered and not written yet: `rows` of the index by table, and `moved`: which version (None:
+    none) is now current of which identity."""
 
     connection: sqlite3.Connection
     names: Writing
     rows: dict[str, list[tuple[object, ...]]] = field(default_factory=lambda: {t: [] for t in INDEXES})
-    texts: list[tuple[int, str, str]] = field(default_factory=list)
     moved: dict[int, int | None] = field(default_factory=dict)
 
     def put(self, put: Put) -> Version:
@@ -122,7 +123,7 @@ class _Commit:
         ]
         rows["geo"] += [(pid(type, name), lat, rno, lon) for name, lat, lon in entries.positions]
         if entries.texts:
-            self.texts.append(text_row(rno, entries))
+            self.names.texts.append(text_row(rno, entries))
 
     def flush(self) -> None:
         """Everything gathered is in its tables."""
@@ -132,9 +133,6 @@ class _Commit:
                 rows.sort()
                 many(f"INSERT OR IGNORE INTO {table} VALUES({','.join('?' * COLUMNS[table])})", rows)
                 rows.clear()
-        if self.texts:
-            many("INSERT INTO txt(rowid, narrative, content) VALUES(?, ?, ?)", self.texts)
-            self.texts.clear()
         if self.moved:
             current = [(rno, eid) for eid, rno in self.moved.items()]
             self.connection.executemany("UPDATE ent SET rno=? WHERE eid=?", current)

@@ -70,29 +70,45 @@ class Names:
 
 
 class Writing(Names):
-    """Adds what is missing; only for the writer's connection, inside its transaction."""
+    """Adds what is missing; only for the writer's connection, inside its transaction. The texts wait here for
+    the end of the transaction: the text index writes a part of its own at every savepoint, so that each
+    commit of a group would pay for one."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(connection)
         self._tokens: dict[tuple[str, str], int] = {}
         self._entities: dict[tuple[int, str], int] = {}
         self._added: list[tuple[dict, object]] = []  # type: ignore[type-arg]
+        self.texts: list[tuple[int, str, str]] = []  # write number, narrative, all else
+        self._texts_before = 0
+        self._written: list[tuple[int, str, str]] = []  # in this savepoint, of earlier ones
 
     def begin(self) -> None:
         """A savepoint starts: from here on, additions can be forgotten."""
         self._added.clear()
+        self._texts_before = len(self.texts)
+        self._written.clear()
 
     def forget(self) -> None:
         """The savepoint was rolled back: what it added to the dictionaries is gone."""
         for cache, key in self._added:
             cache.pop(key, None)
         self._added.clear()
+        self.texts = [*self._written, *self.texts[: self._texts_before]]
+
+    def write_texts(self) -> None:
+        """Into the text index: before the transaction is committed, and before a condition is asked."""
+        self.connection.executemany("INSERT INTO txt(rowid, narrative, content) VALUES(?, ?, ?)", self.texts)
+        self._written += self.texts
+        self.texts.clear()
+        self._texts_before = 0
 
     def clear(self) -> None:
         """The whole transaction was rolled back."""
         for cache in (self._types, self._params, self._tokens, self._entities):
             cache.clear()
         self._added.clear()
+        self.texts.clear()
 
     def _insert(self, sql: str, *params: object) -> int:
         return int(self.connection.execute(sql, params).lastrowid or 0)

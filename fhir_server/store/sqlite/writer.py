@@ -98,6 +98,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             for job in group:
                 _in_savepoint(connection, names, job)
+            names.write_texts()
             connection.execute("COMMIT")
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
