@@ -251,6 +251,42 @@ def test_analysis(expression: str, type: str, found: set[str] | str | None) -> N
         assert analysis.check(expression, type).types == found
 
 
+@pytest.mark.parametrize(
+    ("expression", "keys"),
+    [
+        ("getResourceKey()", ["Patient/p"]),
+        ("contained.getResourceKey()", ["Practitioner/doctor"]),
+        ("name.getResourceKey()", []),
+        ("generalPractitioner.getReferenceKey()",
+         ["Organization/1", "https://there.example/Practitioner/2", "Patient/p"]),
+        ("generalPractitioner.getReferenceKey(Organization)", ["Organization/1"]),
+        ("generalPractitioner.getReferenceKey(FHIR.Device)", []),
+        ("getResourceKey() = generalPractitioner.last().getReferenceKey(Patient)", [True]),
+    ],
+)  # fmt: skip
+def test_keys(expression: str, keys: list[object]) -> None:
+    """SQL on FHIR v2, functions."""
+    to_itself = {"reference": "Patient/p/_history/3"}
+    patient = PATIENT | {"id": "p", "generalPractitioner": [*PATIENT["generalPractitioner"], to_itself]}
+    assert [value for value, _type, _sibling in compiler.evaluate(expression, patient)] == keys
+
+
+def test_references_in_a_circle_end() -> None:
+    one: dict[str, Any] = {
+        "resourceType": "Patient",
+        "id": "1",
+        "link": [{"other": {"reference": "Patient/2"}}],
+    }
+    two: dict[str, Any] = {
+        "resourceType": "Patient",
+        "id": "2",
+        "link": [{"other": {"reference": "Patient/1"}}],
+    }
+    environment = Environment(resolve={"Patient/1": one, "Patient/2": two}.get)
+    run = compiler.compile("repeat(link.other.resolve()).id")
+    assert [value for value, *_ in run(resource_node(one), environment)] == ["2", "1"]
+
+
 ABOVE = {"animal": {"animal", "cat", "lion"}, "cat": {"cat", "lion"}}
 
 

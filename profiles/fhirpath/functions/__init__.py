@@ -16,6 +16,7 @@ from profiles.fhirpath.functions import (
     existence,
     fhir,
     filtering,
+    keys,
     math,
     navigation,
     strings,
@@ -38,6 +39,7 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType(
         **navigation.BUILDERS,
         **boundaries.BUILDERS,
         **fhir.BUILDERS,
+        **keys.BUILDERS,
     }
 )
 TESTS: Mapping[str, TestBuilder] = MappingProxyType(
