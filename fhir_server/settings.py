@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX = "TELEDOSSIER_"
+_PEER = re.compile(r"[^\s=@,\\]{1,16}(@[A-Za-z0-9.-]{1,64})?=[A-Za-z0-9._-]+:[0-9]{1,5}")
 NOT_SETTINGS = {"TELEDOSSIER_TEST_MONGODB_URI", "TELEDOSSIER_R4_EXAMPLES"}
 
 
@@ -36,6 +38,7 @@ class Settings:
     auth: str = "smart"
     dimse_port: int = 11112
     ae_title: str = "TELEDOSSIER"
+    dimse_peers: str = ""
     smtp_url: str = ""
     sms_url: str = ""
     timezone: str = "Europe/Paris"
@@ -136,6 +139,12 @@ def _check(settings: Settings) -> None:
             raise SettingsError(f"{PREFIX}{name.upper()}={getattr(settings, name)}: not a port number")
     if not 0 < len(settings.ae_title) <= 16:
         raise SettingsError(f"{PREFIX}AE_TITLE={settings.ae_title!r}: an AE title has 1 to 16 characters")
+    for peer in filter(None, (one.strip() for one in settings.dimse_peers.split(","))):
+        if not _PEER.fullmatch(peer):
+            raise SettingsError(
+                f"{PREFIX}DIMSE_PEERS={peer!r}: AETITLE=host:port or AETITLE@organisation=host:port, "
+                "separated by commas"
+            )
     if urlsplit(settings.url).scheme not in ("http", "https"):
         raise SettingsError(f"{PREFIX}BASE_URL={settings.base_url!r} is not an http or https address")
     try:

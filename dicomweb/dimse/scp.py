@@ -1,4 +1,5 @@
-"""The DICOM node: C-ECHO and C-STORE, in a process of its own, streamed to disk without decoding.
+"""The DICOM node: C-ECHO, C-STORE, and for the peers it knows C-FIND, C-MOVE, C-GET, storage commitment and
+the modality worklist; in a process of its own, what comes in streamed to disk without decoding.
 
     socket → pynetdicom's chunked receive → spool file → ingest (read header, file, index) → status
 
@@ -27,13 +28,17 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined,unuse
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicomweb import reasons
+from dicomweb.dimse import peers
+from dicomweb.dimse.bridge import Bridge
+from dicomweb.dimse.services import Services
 from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickHandler
 from dicomweb.files import SLOW_SPOOL, DicomFiles
+from dicomweb.images import open_images
 from dicomweb.index.contract import Index
-from dicomweb.index.sqlite import open_index
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.reasons import Refused
 from fhir_server.settings import Settings
+from fhir_server.store import open_store
 
 log = logging.getLogger(__name__)
 
@@ -113,13 +118,18 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]
             association.join(2.0)
 
 
-def listen(receiver: Receiver, host: str, port: int, ae_title: str) -> Server:
-    """A bound server, not yet serving (`serve_forever`); port 0 picks a free one (`server_address`)."""
+def listen(
+    receiver: Receiver, host: str, port: int, ae_title: str, services: Services | None = None
+) -> Server:
+    """A bound server, not yet serving (`serve_forever`); port 0 picks a free one (`server_address`). Without
+    `services` only storing is offered: whoever is not known has no context to ask in."""
     _config.LOG_HANDLER_LEVEL = "none"
     _config.STORE_RECV_CHUNKED_DATASET = True
     _config.UNRESTRICTED_STORAGE_SERVICE = True
     node = AE(ae_title)
     node.add_supported_context(Verification)
+    for offered in services.offered if services else ():
+        node.add_supported_context(offered)
     node.maximum_pdu_size = MAXIMUM_PDU
     node.maximum_associations = MAXIMUM_ASSOCIATIONS
     node.network_timeout = IDLE_SECONDS
@@ -134,6 +144,7 @@ def listen(receiver: Receiver, host: str, port: int, ae_title: str) -> Server:
             (evt.EVT_C_STORE, receiver.on_store),
             (evt.EVT_C_ECHO, receiver.on_echo),
             (evt.EVT_CONN_CLOSE, receiver.on_close),
+            *(services.handlers if services else ()),
         ],
     )
     return server
@@ -156,13 +167,20 @@ async def serve(
 ) -> None:
     """Run the node until `stop`. `ready` is told the port once it listens."""
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-    files, index = DicomFiles(settings.files_path), open_index(settings)
-    files.open()
+    store, stopped = open_store(settings), threading.Event()
+    images = open_images(settings, store)
+    files, index = images.files, images.index
     files.sweep()
-    index.open()
     try:
+        services = None
+        if peers.of(settings):
+            from dicomweb.dimse.known import known_services  # pixel libraries, which storing does not need
+
+            await store.open()
+            services = known_services(settings, images, Bridge(asyncio.get_running_loop(), store), stopped)
         with spooling(files.spool.absolute()):
-            server = listen(Receiver(files, index), settings.host, settings.dimse_port, settings.ae_title)
+            receiver = Receiver(files, index)
+            server = listen(receiver, settings.host, settings.dimse_port, settings.ae_title, services)
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
             thread.start()
             if ready:
@@ -172,10 +190,13 @@ async def serve(
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), 60)
                 await asyncio.to_thread(drop_abandoned, files)
+            stopped.set()
             await asyncio.to_thread(server.stop)
             thread.join(2.0)
     finally:
-        index.close()
+        images.close()
+        if peers.of(settings):
+            await store.close()
 
 
 def drop_abandoned(files: DicomFiles) -> int:

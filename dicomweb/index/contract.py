@@ -46,7 +46,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """Where an instance is and how its frames lie."""
+    """Where an instance is and how its frames lie. `sop_class` is "" for a conflict."""
 
     study: str
     series: str
@@ -56,6 +56,7 @@ class File:
     path: str
     size: int
     layout: bytes
+    sop_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ SEARCH_SECONDS = 10.0
 WORKITEM = "uid, state, owner, studies, attributes, changed"
 PAGE = 200  # rows read at a time while streaming
 ORDER = "s.number IS NULL, s.number, s.n, i.number IS NULL, i.number, i.n"
-FILE = "st.uid, s.uid, i.uid, i.transfer_syntax, i.sha256, i.path, i.size, b.layout"
+FILE = "st.uid, s.uid, i.uid, i.transfer_syntax, i.sha256, i.path, i.size, b.layout, i.sop_class"
 JOINED = (
     "FROM study st JOIN series s ON s.study = st.n JOIN instance i ON i.series = s.n JOIN body b ON b.n = "
     "i.n "

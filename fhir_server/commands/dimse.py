@@ -14,7 +14,7 @@ from fhir_server.logs import log_to_stderr
 
 @click.command("dimse")
 def command() -> None:
-    """Receive exams by DICOM (C-ECHO, C-STORE) at TELEDOSSIER_DIMSE_PORT."""
+    """Receive exams by DICOM (C-ECHO, C-STORE) at TELEDOSSIER_DIMSE_PORT; answer TELEDOSSIER_DIMSE_PEERS."""
     settings = config.load()
     log_to_stderr(settings)
 

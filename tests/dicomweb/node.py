@@ -18,10 +18,13 @@ ROOT = Path(__file__).parents[2]
 class Node:
     """Start, kill and restart; `index` reads what it keeps."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, peers: str = "") -> None:
         self.port = port
         self.settings = Settings(
-            store=f"sqlite:///{folder / 'store.db'}", files=str(folder / "files"), dimse_port=port
+            store=f"sqlite:///{folder / 'store.db'}",
+            files=str(folder / "files"),
+            dimse_port=port,
+            dimse_peers=peers,
         )
         self.files = DicomFiles(self.settings.files_path)
         self.folder = folder
@@ -32,6 +35,7 @@ class Node:
             **os.environ, "PYTHONPATH": str(ROOT),
             "TELEDOSSIER_STORE": self.settings.store,
             "TELEDOSSIER_FILES": self.settings.files, "TELEDOSSIER_DIMSE_PORT": str(self.port),
+            "TELEDOSSIER_DIMSE_PEERS": self.settings.dimse_peers,
         }  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "node.log").open("a") as log:
