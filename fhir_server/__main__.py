@@ -28,6 +28,7 @@ COMMANDS = {
     "package": "FHIR packages: install, list, remove",
     "reindex": "what is stored, by search parameters of one's own",
     "check": "integrity of store and files",
+    "migrate": "bring the store to this program's schema",
 }
 
 

@@ -1,5 +1,5 @@
 """The engine for a region: MongoDB, by PyMongo's own asynchronous client."""
 
-from fhir_server.store.mongo.store import MongoStore
+from fhir_server.store.mongo.store import MongoStore, migrated
 
-__all__ = ["MongoStore"]
+__all__ = ["MongoStore", "migrated"]

@@ -6,9 +6,8 @@ the version alone. Shard keys are the operator's choice; the room's README names
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from collections.abc import Mapping
-from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
@@ -19,11 +18,11 @@ from fhir_server.store.mongo.documents import Document, field
 
 SCHEMA = 1
 APPLICATION = "teledossier"
+MAKING = 0  # the version while the schema is being made
+WAITS = 200  # tenths of a second for another process to make it
 
 # Dates that people sort by and search ranges of; others are found by the other conditions of a search.
 RANGED = ("_lastUpdated", "authored", "authored-on", "birthdate", "date", "period", "recorded", "started")
-
-log = logging.getLogger(__name__)
 
 
 def _index(name: str, *keys: tuple[str, int], sparse: bool = False) -> IndexModel:
@@ -53,40 +52,56 @@ INDEXES: Mapping[str, tuple[IndexModel, ...]] = {
 
 
 async def prepare(database: AsyncDatabase[Document]) -> None:
-    """Create the schema in an empty database, or check what is there. Raises SchemaMismatch."""
+    """Create the schema in an empty database, or check what is there. Of several processes that start on an
+    empty one, one makes it and the others wait. Raises SchemaMismatch."""
     found = await _found(database)
     if found is None:
-        await migrate(database)
-    elif found.get("version") != SCHEMA:
+        try:
+            await database.meta.insert_one({"_id": "schema", "application": APPLICATION, "version": MAKING})
+        except DuplicateKeyError:
+            found = await _found(database)
+        else:
+            await _make(database)
+            return
+    for _ in range(WAITS):
+        if found is None or found["version"] != MAKING:
+            break
+        await asyncio.sleep(0.1)
+        found = await _found(database)
+    if found is None or found["version"] == MAKING:
+        await _make(database)  # whoever began has not come to an end
+    elif found["version"] != SCHEMA:
         raise SchemaMismatch(
-            f"the database {database.name} has schema {found.get('version')}, "
+            f"the database {database.name} has schema {found['version']}, "
             f"this program needs schema {SCHEMA}: run 'teledossier migrate' of the newer of the two"
         )
 
 
 async def migrate(database: AsyncDatabase[Document]) -> list[str]:
-    """Bring the database to this program's schema; what was done, one line each. May be run again, and by
-    several at once. Raises SchemaMismatch for a newer schema, or for the database of another program."""
-    found = await _found(database, unfinished=True)
-    if found is not None and int(found.get("version", 0)) > SCHEMA:
+    """Bring the database to this program's schema; what was done, one line each. May be run again. Raises
+    SchemaMismatch for a newer schema, or for the database of another program."""
+    found = await _found(database)
+    if found is not None and found["version"] > SCHEMA:
         raise SchemaMismatch(
             f"the database {database.name} has schema {found['version']}, this program knows schema {SCHEMA}"
         )
     if found is None:
-        try:
-            await database.meta.insert_one({"_id": "schema", "application": APPLICATION, "version": 0})
-        except DuplicateKeyError:
-            log.debug("another process prepares the database too")
+        note = {"application": APPLICATION, "version": MAKING}
+        await database.meta.replace_one({"_id": "schema"}, note, upsert=True)
+    return await _make(database)
+
+
+async def _make(database: AsyncDatabase[Document]) -> list[str]:
+    """Create what is missing, then note the version."""
     done = []
     for collection, indexes in INDEXES.items():
-        there = await database[collection].index_information() if found is not None else {}
+        there = await _indexes(database, collection)
         missing = [index for index in indexes if index.document["name"] not in there]
         if missing:
             await database[collection].create_indexes(missing)
             done.append(f"{collection}: {len(missing)} indexes created")
-    await database.meta.replace_one(
-        {"_id": "schema"}, {"application": APPLICATION, "version": SCHEMA}, upsert=True
-    )
+    note = {"application": APPLICATION, "version": SCHEMA}
+    await database.meta.replace_one({"_id": "schema"}, note, upsert=True)
     return [*done, f"schema {SCHEMA}"]
 
 
@@ -94,23 +109,29 @@ async def missing_indexes(database: AsyncDatabase[Document]) -> list[str]:
     """Names of the indexes that are not there."""
     found = []
     for collection, indexes in INDEXES.items():
-        there = await database[collection].index_information()
+        there = await _indexes(database, collection)
         names = [str(index.document["name"]) for index in indexes]
         found += [f"{collection}: the index '{name}' is missing" for name in names if name not in there]
     return found
 
 
-async def _found(database: AsyncDatabase[Document], *, unfinished: bool = False) -> dict[str, Any] | None:
-    """The note of the schema, None in an empty database (or one whose making was cut short). Raises
-    SchemaMismatch."""
+async def _indexes(database: AsyncDatabase[Document], collection: str) -> set[str]:
+    if collection not in await database.list_collection_names():
+        return set()
+    return set(await database[collection].index_information())
+
+
+async def _found(database: AsyncDatabase[Document]) -> Document | None:
+    """The note of the schema, None in an empty database. Raises SchemaMismatch for another program's."""
     found = await database.meta.find_one({"_id": "schema"})
-    if found is None:
-        if await database.list_collection_names():
+    if found is None and set(await database.list_collection_names()) - {"meta"}:
+        # Ours is noted before any other collection is made; perhaps it was, meanwhile.
+        found = await database.meta.find_one({"_id": "schema"})
+        if found is None:
             raise SchemaMismatch(
                 f"the database {database.name} is of another program, not a store of schema {SCHEMA}"
             )
-        return None
-    return None if found.get("version") == 0 and not unfinished else dict(found)
+    return found
 
 
 async def has_transactions(client: AsyncMongoClient[Document], database: AsyncDatabase[Document]) -> bool:

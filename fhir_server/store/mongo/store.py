@@ -116,13 +116,15 @@ class MongoStore:
 
     async def read(self, type: str, id: str) -> Version | None:
         with _answering():
-            found = await self._here.resources.find_one({"_id": key(type, id)}, list(VERSION))
+            found = await (await self._whole()).resources.find_one({"_id": key(type, id)}, list(VERSION))
         return version(found) if found else None
 
     async def read_many(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Version]:
         wanted = [key(*each) for each in dict.fromkeys(keys)]
         with _answering():
-            asked = self._here.resources.find({"_id": {"$in": wanted}, "live": True}, list(VERSION))
+            asked = (await self._whole()).resources.find(
+                {"_id": {"$in": wanted}, "live": True}, list(VERSION)
+            )
             return {(each["type"], each["id"]): version(each) async for each in asked}
 
     async def vread(self, type: str, id: str, version: int) -> Version | None:
@@ -135,23 +137,23 @@ class MongoStore:
 
     async def history(self, past: Past) -> list[Version]:
         with _answering():
-            return await history.versions(self._here, past)
+            return await history.versions(await self._whole(), past)
 
     async def search(self, select: Select) -> list[Row]:
         if select.count <= 0:
             return []
         with _answering():
-            return await (await self._settled()).page(select)
+            return await Finder((await self._whole()).resources).page(select)
 
     async def count(self, type: str, where: Node) -> int:
         with _answering():
-            return await (await self._settled()).count(type, where)
+            return await Finder((await self._whole()).resources).count(type, where)
 
     async def tokens(self, type: str, name: str) -> list[tuple[str, str]]:
         beginning = word("t", name) + SEPARATOR
         said = {"x": {"$regex": "^" + re.escape(beginning)}}
         with _answering():
-            asked = await self._here.resources.aggregate(
+            asked = await (await self._whole()).resources.aggregate(
                 [
                     {"$match": {**({"type": type} if type else {}), "live": True, **said}},
                     {"$project": {"x": 1}},
@@ -166,7 +168,9 @@ class MongoStore:
 
     async def latest(self) -> int:
         with _answering():
-            newest = await self._here.resources.find({}, ["seq"]).sort("seq", -1).limit(1).to_list()
+            newest = (
+                await (await self._whole()).resources.find({}, ["seq"]).sort("seq", -1).limit(1).to_list()
+            )
         return int(newest[0]["seq"]) if newest else 0
 
     async def scan(self, type: str | None = None) -> AsyncIterator[Version]:
@@ -176,7 +180,7 @@ class MongoStore:
             bound["$lt"] = type + "0"  # the character after the slash
         while True:
             with _answering():
-                asked = self._here.resources.find({"_id": bound, "live": True}, list(VERSION))
+                asked = (await self._whole()).resources.find({"_id": bound, "live": True}, list(VERSION))
                 found = await asked.sort("_id", 1).limit(BATCH).to_list()
             for each in found:
                 yield version(each)
@@ -186,8 +190,7 @@ class MongoStore:
 
     async def integrity(self) -> list[str]:
         with _answering():
-            await self._open_writer.settle()
-            return await findings(self._here)
+            return await findings(await self._whole())
 
     async def put_record(
         self,
@@ -246,9 +249,10 @@ class MongoStore:
             raise Unavailable("store-closed", "the store is not open")
         return self._writer
 
-    async def _settled(self) -> Finder:
+    async def _whole(self) -> AsyncDatabase[Document]:
+        """The database, with nothing in it that another process has left half done."""
         await self._open_writer.settle()
-        return Finder(self._here.resources)
+        return self._here
 
     async def _sweep(self) -> None:
         if self._now() - self._swept > SWEEP:
@@ -267,6 +271,19 @@ class MongoStore:
         self._writing.discard(task)
         if not task.cancelled():
             task.exception()  # a cancelled caller never asks for it
+
+
+async def migrated(uri: str) -> list[str]:
+    """Create or complete the schema of the database; what was done, one line each. Raises as `open` does."""
+    client, database = await _connected(uri)
+    try:
+        with _answering():
+            done = await schema.migrate(database)
+            able = await schema.has_transactions(client, database)
+    finally:
+        await client.close()
+    can = "has transactions" if able else "has no transactions: bundles that need one are refused (501)"
+    return [f"{database.name}: {line}" for line in [*done, f"the server {can}"]]
 
 
 _version = version  # `vread` has a parameter of that name
