@@ -292,11 +292,13 @@ _version = version  # `vread` has a parameter of that name
 async def _connected(uri: str) -> tuple[AsyncMongoClient[Document], AsyncDatabase[Document]]:
     """A majority of the servers has journalled what is acknowledged, and has what is read."""
     try:
-        name = parse_uri(uri, validate=True)["database"]
+        parsed = parse_uri(uri, validate=True)
+        name = parsed["database"]
+        wait = {} if "serverSelectionTimeoutMS" in parsed["options"] else {"serverSelectionTimeoutMS": WAIT}
         if not name:
             raise Invalid("store-address", "the mongodb:// address names no database: mongodb://HOST/NAME")
         client: AsyncMongoClient[Document] = AsyncMongoClient(
-            uri, appname="teledossier", serverSelectionTimeoutMS=WAIT, retryWrites=True, retryReads=True
+            uri, appname="teledossier", retryWrites=True, retryReads=True, **wait
         )
     except (InvalidURI, ConfigurationError, ValueError) as error:
         raise Invalid(
