@@ -44,6 +44,7 @@ class Settings:
     timezone: str = "Europe/Paris"
     max_body: int = 50_000_000
     quiet_seconds: float = 2.0
+    peers: str = "var/peers"
     log_level: str = "info"
     import_origins: str = ""
     mode: str = "auto"
@@ -84,6 +85,11 @@ class Settings:
     def packages_path(self) -> Path:
         """The folder of the installed FHIR packages."""
         return Path(self.packages)
+
+    @property
+    def peers_path(self) -> Path:
+        """The folder of the keys and passwords for other systems that hold images."""
+        return Path(self.peers)
 
     @property
     def files_path(self) -> Path:

@@ -1,0 +1,1 @@
+"""Other systems that hold images: a site's PACS, by DIMSE or by DICOMweb."""

@@ -1,0 +1,365 @@
+"""A peer by DIMSE: C-ECHO, C-FIND, C-GET, C-MOVE and C-STORE as SCU, on pynetdicom.
+
+Nothing is decoded: what comes goes to spool files chunk by chunk, what goes is read from its file. One
+association is kept for as long as the next operation needs nothing that it did not negotiate. PS3.4 §B, §C;
+PS3.7 §9.1
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE, _config, build_context, build_role, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, StoragePresentationContexts
+from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
+    StudyRootQueryRetrieveInformationModelFind as FIND,
+)
+from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
+    StudyRootQueryRetrieveInformationModelGet as GET,
+)
+from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
+    StudyRootQueryRetrieveInformationModelMove as MOVE,
+)
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined,unused-ignore]
+
+from dicomweb.dataset import to_json
+from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickSocket, hasten
+from dicomweb.peers.peer import Credentials, Peer
+from dicomweb.peers.session import (
+    Attributes,
+    Denied,
+    Fetched,
+    Incapable,
+    Level,
+    PeerError,
+    Sendable,
+    Taker,
+    Unreachable,
+    Wanted,
+)
+from dicomweb.reasons import FAILED, Refused
+from dicomweb.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
+LEVELS: Mapping[Level, str] = {"study": "STUDY", "series": "SERIES", "instance": "IMAGE"}
+# Return keys. PS3.4 Tables C.6-1 to C.6-5, and what helps a person to choose
+RETURNED: Mapping[Level, tuple[str, ...]] = {
+    "study": (
+        "StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", "PatientName", "PatientID",
+        "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyDescription", "ModalitiesInStudy",
+        "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "StudyID", "InstitutionName",
+    ),
+    "series": (
+        "StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription",
+        "BodyPartExamined", "NumberOfSeriesRelatedInstances", "SeriesDate", "SeriesTime",
+    ),
+    "instance": (
+        "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "InstanceNumber",
+    ),
+}  # fmt: skip
+# What we take by C-GET, each its own presentation context so that the peer need not convert. PS3.5 §10
+TAKEN = (
+    EXPLICIT_LITTLE, IMPLICIT_LITTLE, "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
+    "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.57",
+)  # fmt: skip
+MOST_CONTEXTS = 127  # one is left for the query's own
+BATCH = 20  # instances of one C-GET or C-MOVE
+CANCELLED = 0xFE00
+PENDING = (0xFF00, 0xFF01)
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """How we present ourselves. `stored`: whether an instance is here, for C-MOVE, which brings it to our
+    node in another process."""
+
+    ae_title: str
+    credentials: Credentials
+    stored: Callable[[str], bool] = lambda _instance: False
+
+
+class DimseSession:
+    """One peer, one association at a time."""
+
+    def __init__(self, peer: Peer, ours: Ours) -> None:
+        self._peer, self._ours = peer, ours
+        self._association: Association | None = None
+        self._proposed: frozenset[tuple[str, str]] = frozenset()
+        self._numbers = itertools.cycle(range(1, 60000))
+        self._take: Taker | None = None
+        self._arrived: list[Fetched] = []
+        _config.LOG_HANDLER_LEVEL = "none"
+        _config.STORE_RECV_CHUNKED_DATASET = True
+        _config.STORE_SEND_CHUNKED_DATASET = True
+
+    # -- the association
+    def _open(self, contexts: Sequence[PresentationContext], roles: Sequence[Any] = ()) -> Association:
+        """The association that is open if it proposed all of these, else a new one."""
+        asked = frozenset(
+            (str(one.abstract_syntax), str(syntax)) for one in contexts for syntax in one.transfer_syntax
+        )
+        if self._association is not None:
+            if self._association.is_established and asked <= self._proposed:
+                return self._association
+            self.close()
+        association = self._associate(list(contexts), list(roles))
+        self._association, self._proposed = association, asked
+        return association
+
+    def _associate(self, contexts: list[PresentationContext], roles: list[Any]) -> Association:
+        node = AE(self._peer.calling_ae or self._ours.ae_title)
+        node.connection_timeout = CONNECT_SECONDS
+        node.acse_timeout, node.dimse_timeout, node.network_timeout = CONNECT_SECONDS, ANSWER_SECONDS, 60.0
+        tls = (self._ours.credentials.context(self._peer), self._peer.host) if self._peer.tls else None
+        try:
+            association = node.associate(
+                self._peer.host, self._peer.port, contexts=contexts, ae_title=self._peer.ae_title,
+                max_pdu=MAXIMUM_PDU, ext_neg=roles, tls_args=tls,
+                evt_handlers=[(evt.EVT_CONN_OPEN, _quicken), (evt.EVT_C_STORE, self._on_store)],
+            )  # fmt: skip
+        except (OSError, RuntimeError, ValueError) as error:
+            raise Unreachable("no-connection", type(error).__name__) from error
+        if association.is_established:
+            return association
+        if association.is_rejected:
+            raise Denied("association-rejected", "the peer rejects our AE title or is full")
+        raise Unreachable("no-connection", "no association")
+
+    def close(self) -> None:
+        """Release; an association that is lost is let go."""
+        association, self._association, self._proposed = self._association, None, frozenset()
+        if association is not None and association.is_established:
+            with contextlib.suppress(Exception):
+                association.release()
+
+    def _drop(self) -> None:
+        association, self._association, self._proposed = self._association, None, frozenset()
+        if association is not None:
+            with contextlib.suppress(Exception):
+                association.abort()
+
+    def _number(self) -> int:
+        return next(self._numbers)
+
+    # -- services
+    def echo(self) -> None:
+        """C-ECHO. Raises PeerError. PS3.7 §9.1.5"""
+        status = self._open([build_context(Verification)]).send_c_echo(self._number())
+        self._judge(status)
+
+    def find(self, level: Level, keys: Mapping[str, str], most: int) -> list[Attributes]:
+        """C-FIND at study root. PS3.4 §C.4.1"""
+        association = self._open([build_context(FIND)])
+        self._accepted(FIND)
+        asked = Dataset()
+        asked.SpecificCharacterSet = "ISO_IR 192"
+        asked.QueryRetrieveLevel = LEVELS[level]
+        for keyword in RETURNED[level]:
+            setattr(asked, keyword, "")
+        for keyword, value in keys.items():
+            setattr(asked, keyword, value)
+        found: list[Attributes] = []
+        number = self._number()
+        for status, identifier in association.send_c_find(asked, FIND, number):
+            if not status:
+                self._drop()
+                raise Unreachable("no-answer", "the peer did not answer a C-FIND")
+            if status.Status in PENDING and identifier is not None:
+                found.append(_readable(identifier))
+                if len(found) == most:
+                    association.send_c_cancel(number, query_model=FIND)
+            elif status.Status not in (0x0000, CANCELLED):
+                raise Denied("query-refused", f"C-FIND answered {status.Status:#06x}")
+        return found[:most]
+
+    def fetch(self, wanted: Sequence[Wanted], take: Taker) -> Iterator[Fetched]:
+        """C-GET, or C-MOVE to our own node, some at a time."""
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            for series in dict.fromkeys((one.study, one.series) for one in batch):
+                of_series = [one for one in batch if (one.study, one.series) == series]
+                way = self._get if self._peer.retrieve == "get" else self._move
+                yield from way(of_series, take)
+
+    def _get(self, wanted: Sequence[Wanted], take: Taker) -> Iterator[Fetched]:
+        contexts, roles = _receiving({one.sop_class for one in wanted})
+        association = self._open(contexts, roles)
+        self._accepted(GET)
+        self._take, self._arrived = take, []
+        number, left = self._number(), {one.instance for one in wanted}
+        answers = association.send_c_get(_identifier(wanted), GET, number)
+        try:
+            for status, _ in answers:
+                if not status:
+                    self._drop()
+                    raise Unreachable("cut-off", "the peer broke off a C-GET")
+                yield from self._settled(left)
+                if status.Status in (0xA700, 0xA701, 0xA702, 0xA900) or 0xC000 <= status.Status <= 0xCFFF:
+                    break
+        except GeneratorExit:
+            self._cancel(association, answers, (number, GET))
+            raise
+        yield from self._settled(left)
+        for instance in sorted(left):
+            yield Fetched(instance, missing="not-given")
+
+    def _settled(self, left: set[str]) -> Iterator[Fetched]:
+        arrived, self._arrived = self._arrived, []
+        for one in arrived:
+            if one.instance in left:
+                left.discard(one.instance)
+                yield one
+
+    def _move(self, wanted: Sequence[Wanted], _take: Taker) -> Iterator[Fetched]:
+        """What our node has acknowledged is in the index by then: it is asked there, not believed."""
+        association = self._open([build_context(MOVE)])
+        self._accepted(MOVE)
+        left = {one.instance for one in wanted}
+        number = self._number()
+        answers = association.send_c_move(_identifier(wanted), self._ours.ae_title, MOVE, number)
+        try:
+            for status, _ in answers:
+                if not status:
+                    self._drop()
+                    raise Unreachable("cut-off", "the peer broke off a C-MOVE")
+                if status.Status == 0xA801:
+                    raise Denied("move-destination-unknown", "the peer does not know our AE title as one")
+                yield from self._moved(left)
+        except GeneratorExit:
+            self._cancel(association, answers, (number, MOVE))
+            raise
+        yield from self._moved(left)
+        for instance in sorted(left):
+            yield Fetched(instance, missing="not-given")
+
+    def _moved(self, left: set[str]) -> Iterator[Fetched]:
+        for instance in [one for one in sorted(left) if self._ours.stored(one)]:
+            left.discard(instance)
+            yield Fetched(instance)
+
+    def _cancel(self, association: Association, answers: Iterator[Any], asked: tuple[int, Any]) -> None:
+        """C-CANCEL, then the answers that are still to come: the association stays good."""
+        number, model = asked
+        try:
+            association.send_c_cancel(number, query_model=model)
+            for status, _ in answers:
+                if not status:
+                    self._drop()
+        except Exception:
+            self._drop()
+
+    def send(self, one: Sendable) -> str:
+        """C-STORE of the file as it is. Raises Incapable when the peer does not take its transfer syntax."""
+        association = self._association
+        if association is None or not association.is_established or not self._takes(one):
+            if association is not None and (one.sop_class, one.transfer_syntax) in self._proposed:
+                raise Incapable("transfer-syntax-not-supported", "the peer takes no such file")
+            association = self._open(_sending([*self._sent(), (one.sop_class, one.transfer_syntax)]))
+            if not self._takes(one):
+                raise Incapable("transfer-syntax-not-supported", "the peer takes no such file")
+        try:
+            status = association.send_c_store(one.path, self._number())
+        except (ValueError, AttributeError, OSError) as error:
+            raise Incapable("not-sendable", type(error).__name__) from error
+        self._judge(status)
+        return one.transfer_syntax
+
+    def _sent(self) -> list[tuple[str, str]]:
+        known = {str(one.abstract_syntax) for one in StoragePresentationContexts}
+        return [pair for pair in sorted(self._proposed) if pair[0] in known][: MOST_CONTEXTS - 3]
+
+    def _takes(self, one: Sendable) -> bool:
+        return self._association is not None and any(
+            str(context.abstract_syntax) == one.sop_class
+            and str(context.transfer_syntax[0]) == one.transfer_syntax
+            for context in self._association.accepted_contexts
+        )
+
+    def _accepted(self, model: Any) -> None:
+        association = self._association
+        if association is None or not any(
+            one.abstract_syntax == model for one in association.accepted_contexts
+        ):
+            raise Denied("service-refused", f"the peer does not offer {model.name}")
+
+    def _judge(self, status: Dataset) -> None:
+        if not status:
+            self._drop()
+            raise Unreachable("no-answer", "the peer broke off or did not answer in time")
+        code = int(status.Status)
+        if code == 0x0000 or 0xB000 <= code <= 0xBFFF:
+            return
+        if 0xA700 <= code <= 0xA7FF:
+            raise Unreachable("out-of-resources", f"the peer has no room: {code:#06x}")
+        raise Incapable("refused-by-peer", f"the peer answered {code:#06x}")
+
+    def _on_store(self, event: Any) -> int:
+        """A C-STORE within a C-GET: the file is the taker's from here on."""
+        uid, path = str(event.request.AffectedSOPInstanceUID or ""), Path(event.dataset_path)
+        if self._take is None:
+            return FAILED.status
+        try:
+            self._take(path)
+        except Refused as refused:
+            self._arrived.append(Fetched(uid, refused))
+            return refused.reason.status
+        except Exception:
+            return FAILED.status
+        self._arrived.append(Fetched(uid))
+        return 0x0000
+
+
+def _quicken(event: Any) -> None:
+    quick = event.assoc.dul.socket
+    if quick is not None and quick.socket is not None:
+        hasten(quick.socket)
+        quick.__class__ = QuickSocket
+
+
+def _identifier(wanted: Sequence[Wanted]) -> Dataset:
+    """A list of instances of one series. PS3.4 §C.4.2.2.1"""
+    asked = Dataset()
+    asked.QueryRetrieveLevel = "IMAGE"
+    asked.StudyInstanceUID, asked.SeriesInstanceUID = wanted[0].study, wanted[0].series
+    asked.SOPInstanceUID = [one.instance for one in wanted]
+    return asked
+
+
+def _receiving(classes: set[str]) -> tuple[list[PresentationContext], list[Any]]:
+    """Contexts for C-GET with us as SCP of storage: each class in each transfer syntax where there is
+    room; else the usual classes uncompressed."""
+    known = sorted(one for one in classes if one)
+    if known and "" not in classes and len(known) * len(TAKEN) <= MOST_CONTEXTS:
+        contexts = [build_context(name, syntax) for name in known for syntax in TAKEN]
+    else:
+        usual = [str(one.abstract_syntax) for one in StoragePresentationContexts]
+        names = list(dict.fromkeys([*known, *usual]))[: MOST_CONTEXTS - 1]
+        contexts = [build_context(name, [EXPLICIT_LITTLE, IMPLICIT_LITTLE]) for name in names]
+    roles = [
+        build_role(name, scp_role=True)
+        for name in dict.fromkeys(str(one.abstract_syntax) for one in contexts)
+    ]
+    return [build_context(GET), *contexts], roles
+
+
+def _sending(pairs: Sequence[tuple[str, str]]) -> list[PresentationContext]:
+    """Each transfer syntax by itself, so that the peer cannot choose another than the file's."""
+    with_plain = [(name, plain) for name, _ in pairs for plain in (EXPLICIT_LITTLE, IMPLICIT_LITTLE)]
+    wanted = list(dict.fromkeys([*pairs[-1:], *with_plain[-2:], *pairs]))[: MOST_CONTEXTS + 1]
+    return [build_context(name, syntax) for name, syntax in wanted]
+
+
+def _readable(identifier: Dataset) -> Attributes:
+    try:
+        return to_json(identifier)
+    except Exception as error:  # a peer's answer is hostile input too
+        raise PeerError("unreadable-answer", "an answer to a C-FIND cannot be read") from error

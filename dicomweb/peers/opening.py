@@ -1,0 +1,15 @@
+"""A session with a peer, whatever it speaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dicomweb.peers.dimse import DimseSession, Ours
+from dicomweb.peers.peer import Peer
+from dicomweb.peers.session import Session
+from dicomweb.peers.web import open_web
+
+
+def open_session(peer: Peer, ours: Ours, spool: Path) -> Session:
+    """Nothing is sent yet; whatever fails does so at the first question."""
+    return DimseSession(peer, ours) if peer.kind == "dimse" else open_web(peer, ours.credentials, spool)

@@ -1,0 +1,93 @@
+"""What a transfer asks of a peer, however it is reached; and what may go wrong.
+
+    PeerError
+      Unreachable    no connection, or it broke: everything is tried again later
+      Denied         the peer does not want us: AE title, credentials, no such service
+      Incapable      the peer cannot do this for this instance; others may still go
+
+Sessions block; lanes run them in threads of their own. Messages carry no patient data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from dicomweb.reasons import Refused
+
+Level = Literal["study", "series", "instance"]
+Attributes = Mapping[str, Any]
+MOST = 500  # results of a person's search
+
+
+class PeerError(Exception):
+    """The root. `slug` is stable; the text is for the operator."""
+
+    def __init__(self, slug: str, text: str = "") -> None:
+        super().__init__(text or slug)
+        self.slug = slug
+
+
+class Unreachable(PeerError):
+    """Not reached, or cut off."""
+
+
+class Denied(PeerError):
+    """Reached, and turned away."""
+
+
+class Incapable(PeerError):
+    """This one instance cannot go that way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An instance to fetch. `sop_class` "" when the peer's list did not say."""
+
+    study: str
+    series: str
+    instance: str
+    sop_class: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sendable:
+    """An instance to send: a Part 10 file in that transfer syntax."""
+
+    instance: str
+    sop_class: str
+    transfer_syntax: str
+    path: Path
+
+
+class Taker(Protocol):
+    """Takes over a received file. Raises Refused; when it returns, the instance is durable."""
+
+    def __call__(self, spooled: Path) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What became of one wanted instance. `refused`: it came and we did not take it; `missing`: the peer did
+    not give it."""
+
+    instance: str
+    refused: Refused | None = None
+    missing: str = ""
+
+
+class Session(Protocol):
+    """An open way to one peer; `close` when done."""
+
+    def find(self, level: Level, keys: Mapping[str, str], most: int) -> list[Attributes]:
+        """DICOM JSON of each match. `keys` by keyword. Raises PeerError."""
+
+    def fetch(self, wanted: Sequence[Wanted], take: Taker) -> Iterator[Fetched]:
+        """Each as soon as it is settled; abandoning the iteration stops the rest. Raises PeerError."""
+
+    def send(self, one: Sendable) -> str:
+        """Returns the transfer syntax that the peer stored it in. Raises PeerError."""
+
+    def close(self) -> None: ...
