@@ -71,7 +71,10 @@ def check(expression: str, type: str) -> Shape:
     Raises Invalid: `fhirpath-syntax`, or `fhirpath-semantic` for a name that no such element has, and for
     counting on an order where there is none.
     """
-    return _shape(parse(expression), Shape(frozenset({type})))
+    try:
+        return _shape(parse(expression), Shape(frozenset({type})))
+    except RecursionError:
+        raise Invalid("fhirpath-too-costly", "this FHIRPath expression nests too deeply") from None
 
 
 def _shape(tree: Expression, focus: Shape) -> Shape:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from profiles import definitions
 from profiles.fhirpath import functions, operators
@@ -44,6 +44,7 @@ from profiles.outcomes import Invalid
 
 Evaluate = Callable[[Node, Environment], Collection]
 Judge = Callable[[Node, Environment], bool | None]
+Built = TypeVar("Built")
 
 
 def evaluate(expression: str, resource: dict[str, Any], **constants: Collection) -> Collection:
@@ -61,7 +62,7 @@ def compile(expression: str) -> Evaluate:
     for several items where one is meant, `fhirpath-type` for operands that do not fit,
     `fhirpath-too-costly` beyond `Environment.cost_limit`.
     """
-    run = _PLAIN.run(parse(expression))
+    run = _built(_PLAIN.run, expression)
 
     def evaluate(node: Node, environment: Environment) -> Collection:
         try:
@@ -78,13 +79,22 @@ def criterion(expression: str) -> Judge:
 
     Raises Invalid as `compile` does, and so does the function.
     """
-    return criterion_of(parse(expression))
+    return _judge(_built(_PLAIN.test, expression))
 
 
 def criterion_of(tree: Expression) -> Judge:
-    """As `criterion`, of a tree."""
-    test = _PLAIN.test(tree)
+    """As `criterion`, of a tree that is part of one that has been parsed."""
+    return _judge(_PLAIN.test(tree))
 
+
+def _built(build: Callable[[Expression], Built], expression: str) -> Built:
+    try:
+        return build(parse(expression))
+    except RecursionError:
+        raise too_deep() from None
+
+
+def _judge(test: Test) -> Judge:
     def judge(node: Node, environment: Environment) -> bool | None:
         try:
             return test([node], Scope(Evaluation(node, environment), node))
@@ -95,8 +105,8 @@ def criterion_of(tree: Expression) -> Judge:
 
 
 def too_deep() -> Invalid:
-    """For what nests deeper than the machine goes."""
-    return Invalid("fhirpath-too-costly", "this FHIRPath evaluation nests too deeply")
+    """For what nests deeper than there is room on the stack."""
+    return Invalid("fhirpath-too-costly", "this FHIRPath expression nests too deeply")
 
 
 class _Compiler:
@@ -110,7 +120,7 @@ class _Compiler:
     def run(self, tree: Expression) -> Run:
         """The closure of one tree."""
         if self.keeps and _is_work(tree) and _is_fixed(tree):
-            return _kept(self._run(tree), _mark(tree))
+            return _kept(self._run(tree), _mark(repr(tree)))
         return self._run(tree)
 
     def _run(self, tree: Expression) -> Run:
@@ -120,7 +130,7 @@ class _Compiler:
             case Member(of, name):
                 return _head(name) if of is None else _member(self._run(of), name)
             case Call(of, "descendants", ()) if of is not None and self.keeps and _is_fixed(of):
-                return _kept(functions.build("descendants", self._run(of), (), self), _mark(tree))
+                return _kept(functions.build("descendants", self._run(of), (), self), _mark(repr(tree)))
             case Call(of, name, arguments):
                 return self._call(of, name, arguments)
             case Item(of, index):
@@ -205,8 +215,9 @@ def _totals(tree: Expression) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _mark(tree: Expression) -> object:
-    """One for all trees that are equal: parts that an expression repeats are worked out once."""
+def _mark(written: str) -> object:
+    """One for all trees that are written alike (1.0 is not 1.00): what an expression repeats is worked out
+    once."""
     return object()
 
 

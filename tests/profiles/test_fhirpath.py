@@ -194,6 +194,8 @@ def test_evaluate(expression: str, values: list[object]) -> None:
         ("@1973-12-25T00:00:00.000+10:00 + 42.53 seconds", "1973-12-25T00:00:42.530+10:00"),
         ("@1973-12-25T00:00:00.000+10:00 + 42.53 minutes", "1973-12-25T00:42:00.000+10:00"),
         ("@T23:30 + 1 hour", "00:30"),
+        ("name[0].select(%resource.active.select(1.0).toString() & %resource.active.select(1.00).toString())",
+         "1.01.00"),
         ("0.1 + 0.2", "0.3"),
         ("0.1 + 0.2 = 0.3", "true"),
         ("1 / 3", "0.3333333333333333333333333333"),

@@ -193,6 +193,31 @@ def nest(expression: str, times: int) -> str:
     return expression
 
 
+WORST = "a.where(" * 55 + "a" + ")" * 55 + ".a" * 120
+
+
+def under(frames: int, run: Callable[[], object]) -> object:
+    """Run with that many frames of the stack taken."""
+    return run() if not frames else under(frames - 1, run)
+
+
+@pytest.mark.parametrize("frames", [0, 300, 500, 600, 700, 800])
+def test_a_stack_that_is_nearly_full_gives_a_clear_error(frames: int) -> None:
+    for n, do in enumerate((compiler.compile, compiler.criterion)):
+        expression = f"{WORST} = {frames * 10 + n}"
+        assert slug_of(lambda: under(frames, lambda: do(expression))) in ("", "fhirpath-too-costly")  # noqa: B023
+        run = do(expression)
+        around = environment(WIDE)
+        assert slug_of(lambda: under(frames, lambda: run(resource_node(WIDE), around))) in (  # noqa: B023
+            "",
+            "fhirpath-too-costly",
+        )
+    assert slug_of(lambda: under(frames, lambda: analysis.check(WORST, "Patient"))) in (
+        "fhirpath-semantic",
+        "fhirpath-too-costly",
+    )
+
+
 @pytest.mark.parametrize("times", [1, 10, 25])
 def test_nested_chains_never_exhaust_the_stack(times: int) -> None:
     with pytest.raises(Invalid) if times > 1 else pytest.raises(AssertionError):
