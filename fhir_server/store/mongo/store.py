@@ -294,7 +294,9 @@ async def _connected(uri: str) -> tuple[AsyncMongoClient[Document], AsyncDatabas
     try:
         parsed = parse_uri(uri, validate=True)
         name = parsed["database"]
-        wait = {} if "serverSelectionTimeoutMS" in parsed["options"] else {"serverSelectionTimeoutMS": WAIT}
+        wait: dict[str, Any] = (
+            {} if "serverSelectionTimeoutMS" in parsed["options"] else {"serverSelectionTimeoutMS": WAIT}
+        )
         if not name:
             raise Invalid("store-address", "the mongodb:// address names no database: mongodb://HOST/NAME")
         client: AsyncMongoClient[Document] = AsyncMongoClient(
