@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
@@ -26,7 +26,7 @@ from fhir_server.audit import Trail
 from fhir_server.bulk.export import export
 from fhir_server.bulk.importing import import_
 from fhir_server.conformance import reindex
-from fhir_server.interactions.engine import Engine
+from fhir_server.interactions.engine import Engine, Judging
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.jobs.runner import Runner, Work
 from fhir_server.logs import log_to_stderr
@@ -99,10 +99,10 @@ async def opened(settings: Settings) -> AsyncIterator[Platform]:
 
 
 @asynccontextmanager
-async def opened_engine(settings: Settings) -> AsyncIterator[Engine]:
+async def opened_engine(settings: Settings, judging: Judging = "all") -> AsyncIterator[Engine]:
     """The engine alone, for processes that prepare what others write."""
     async with opened(settings) as platform:
-        yield platform.engine
+        yield replace(platform.engine, judging=judging)
 
 
 WORKS: Mapping[str, Work] = {

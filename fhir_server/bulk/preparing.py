@@ -63,12 +63,13 @@ class Preparer:
             return Refused(item.place, str(item.error))
         if only and item.resource.get("resourceType") != only:
             return Refused(item.place, f"is no {only}, as was said of all")
-        return await self.resource(item.place, item.resource)
+        return await self.resource(item.place, item.resource, asks=item.asks)
 
-    async def resource(self, place: int, resource: Resource) -> Prepared:
-        """Waiting only for a conditional reference that nothing answers."""
+    async def resource(self, place: int, resource: Resource, *, asks: bool = True) -> Prepared:
+        """Waiting only for a conditional reference that nothing answers; `asks` says whether there can be
+        one."""
         try:
-            links = {link: type for link, type, _ in conditional(resource)}
+            links = {link: type for link, type, _ in conditional(resource)} if asks else {}
             if links:
                 if not all([await self._found(link, type) for link, type in links.items()]):
                     return Waiting(place, resource)

@@ -44,12 +44,13 @@ class Chunk:
 @dataclass(frozen=True, slots=True)
 class Item:
     """One resource of a source: its place for messages (line, or entry number, from 1) and the resource, or
-    the error that reading it gave."""
+    the error that reading it gave. `asks` False: no reference in it can be conditional."""
 
     place: int
     resource: dict[str, Any] | None
     error: Invalid | None = None
     full_url: str = ""
+    asks: bool = True
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
@@ -143,7 +144,7 @@ def linked(found: list[Item]) -> list[Item]:
 
 def _item(place: int, body: bytes) -> Item:
     try:
-        return Item(place, codec.parse(body))
+        return Item(place, codec.parse(body), asks=b"?" in body)
     except Invalid as error:
         return Item(place, None, error)
 

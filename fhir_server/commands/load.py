@@ -14,6 +14,7 @@ from fhir_server.bulk import sources
 from fhir_server.bulk.load import Counts, load
 from fhir_server.bulk.preparing import Preparer
 from fhir_server.bulk.workers import Workers, here
+from fhir_server.interactions.engine import Judging
 
 SHOWN = 20
 MOST = 8
@@ -27,10 +28,17 @@ SMALL = 4_000_000  # bytes: below, starting processes takes longer than they sav
 @click.option(
     "--processes", type=click.IntRange(1, 64), help="How many prepare what is written; default: the cores."
 )
-def command(paths: tuple[Path, ...], processes: int | None) -> None:
+@click.option(
+    "--strict", "judging", flag_value="all", help="Judge as every other write is judged: by profiles too."
+)
+@click.option(
+    "--trusted", "judging", flag_value="nothing", help="Judge nothing: the files come from a FHIR server."
+)
+def command(paths: tuple[Path, ...], processes: int | None, judging: Judging | None) -> None:
     """Load NDJSON files or Bundles (also .gz, .bz2, and folders of them) into the store.
 
-    Every resource keeps its id. Started again after an interruption, it goes on where it stopped.
+    Every resource keeps its id. Started again after an interruption, it goes on where it stopped. What is
+    loaded is judged by its structure; what is under a profile of ours, by that too.
     """
     files = sources.find(paths)
     if not files:
@@ -38,7 +46,7 @@ def command(paths: tuple[Path, ...], processes: int | None) -> None:
     if processes is None:
         small = sum(path.stat().st_size for path in files) < SMALL
         processes = 1 if small else min(os.cpu_count() or 1, MOST)
-    counts = asyncio.run(_load(files, processes))
+    counts = asyncio.run(_load(files, processes, judging or "structure"))
     click.echo(
         f"{counts.total} resources: {counts.created} created, {counts.updated} updated, "
         f"{counts.unchanged} unchanged, {counts.refused} refused"
@@ -51,9 +59,9 @@ def command(paths: tuple[Path, ...], processes: int | None) -> None:
         raise click.exceptions.Exit(1)
 
 
-async def _load(files: list[Path], processes: int) -> Counts:
+async def _load(files: list[Path], processes: int, judging: Judging) -> Counts:
     counts = Counts()
-    opened = partial(main.opened_engine, settings.load())
+    opened = partial(main.opened_engine, settings.load(), judging)
     async with opened() as engine:
         workers = Workers(processes, opened) if processes > 1 else None
         prepare = workers.prepared if workers else partial(here, Preparer(engine))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fhir_server.access import Access
 from fhir_server.conformance.held import Held, Installed
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fhir_server.audit import Trail
 
 Resource = dict[str, Any]
+Judging = Literal["all", "structure", "nothing"]
 WriteRule = Callable[["Engine", Access, Resource | None, Resource], Awaitable[Resource]]
 """(engine, who writes, what stands there now or None, what they sent) → what is stored; raises what it
 refuses. Awaited: a rule may read the store, as the one of ServiceRequest does to work out who may see a
@@ -29,7 +30,8 @@ télédossier."""
 class Engine:
     """The parts an interaction needs. `now` gives UTC microseconds; `write_rules` is by resource type;
     `trail` writes the AuditEvents, None keeps none (a loader, a test); `validator` knows the packages;
-    `held` the definitions that the store has, `jobs` takes the work that outlives a request."""
+    `judging` says how much of a write is judged (a loader's choice); `held` the definitions that the store
+    has, `jobs` takes the work that outlives a request."""
 
     store: Store
     files: Files
@@ -39,6 +41,7 @@ class Engine:
     operations: Operations = field(default_factory=Operations)
     trail: Trail | None = None
     validator: Validator = field(default_factory=validator)
+    judging: Judging = "all"
     held: Held = field(init=False, repr=False, compare=False)
     jobs: Jobs = field(init=False, repr=False, compare=False)
 

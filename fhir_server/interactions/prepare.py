@@ -44,10 +44,17 @@ async def judge(engine: Engine) -> Validator:
 
 async def check(engine: Engine, resource: Resource) -> None:
     """Every error of the base, of the profiles that the resource declares, and of ours that it is under, at
-    once. Raises Unprocessable."""
+    once. What is judged by its structure alone is still judged wholly when it is under one of ours, or
+    defines a search. Raises Unprocessable."""
+    if engine.judging == "nothing":
+        return
+    searches = resource.get("resourceType") == "SearchParameter"
+    if engine.judging == "structure" and not searches and not profiles_of(resource):
+        _refuse_errors(validate(resource))
+        return
     issues = (await judge(engine)).validate(resource, profiles=profiles_of(resource))
-    if resource.get("resourceType") == "SearchParameter":
-        issues = [*issues, *faults(resource)] if not any(map(_is_error, issues)) else issues
+    if searches and not any(map(_is_error, issues)):
+        issues = [*issues, *faults(resource)]
     _refuse_errors(issues)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from fhir_server.bulk import sources
 from fhir_server.bulk.load import Counts, load
 from fhir_server.bulk.preparing import Preparer
 from fhir_server.bulk.workers import Workers, here
-from fhir_server.interactions.engine import Engine
-from fhir_server.search.nodes import Everything
+from fhir_server.interactions.engine import Engine, Judging
+from fhir_server.search.nodes import Everything, Select, Sort
 from fhir_server.settings import Settings
 from profiles import codec
 from profiles.outcomes import Unavailable
@@ -219,3 +220,22 @@ async def test_another_writer_during_a_load(
     counts = await loaded(engine, file)
     assert (counts.created, counts.updated, len(rounds)) == (1, 1, 2)
     assert (await body(engine, "Patient", "p"))["meta"]["versionId"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("judging", "created"),
+    [("all", ["sound"]), ("structure", ["rule", "sound"]), ("nothing", ["rule", "sound", "type"])],
+)
+async def test_how_much_is_judged(
+    engine: Engine, tmp_path: Path, judging: Judging, created: list[str]
+) -> None:
+    """A wrong type; an invariant that does not hold (pat-1: a contact without any detail); nothing wrong."""
+    file = ndjson(
+        tmp_path / "a.ndjson",
+        patient("type", active="yes"),
+        patient("rule", contact=[{"gender": "male"}]),
+        patient("sound"),
+    )
+    await loaded(replace(engine, judging=judging), file)
+    found = await engine.store.search(Select("Patient", Everything(), (Sort("_id", "token"),)))
+    assert [row.version.id for row in found] == created
