@@ -1,5 +1,5 @@
 """How fast tables load, bodies parse, resources validate and index entries are made: `python -m
-bench.profiles`.
+bench.profiles [R4 EXAMPLES.tar [FR CORE.tgz]]`.
 
 Figures are CPU time of this process, the best of five rounds, on a made-up patient's record: one each of the
 common types, observations as the bulk, which is how generated records are spread.
@@ -10,18 +10,32 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from fhir_server import packages
 from fhir_server.search import index
 from profiles import codec
-from profiles.validation import validate
+from profiles.validation import validate, validator
+from terminology import service
+from tests.profiles import fr_core
 
 Json = dict[str, Any]
 ROUNDS = 5
-TARGETS = {"load_s": 0.3, "validate_patient_us": 100.0, "extract_per_s": 20_000.0}
+TARGETS = {
+    "load_s": 0.3,
+    "validate_patient_us": 100.0,
+    "judge_patient_us": 100.0,
+    "judge_ins_us": 400.0,
+    "extract_per_s": 20_000.0,
+    "validate_examples_per_s": 1500.0,
+    "install_s": 5.0,
+}
 
 SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
 PATIENT, ENCOUNTER = {"reference": "urn:uuid:patient"}, {"reference": "urn:uuid:encounter"}
@@ -192,5 +206,50 @@ def measure() -> dict[str, float]:
     }
 
 
+def judging() -> dict[str, float]:
+    """The whole Validator: `judge_…` with invariants, extensions, identifiers and terminology in process;
+    `ins` is FR Core's example patient under fr-core-patient-ins, `first` the same in a new Validator."""
+    judge, patient, french = validator(codes=service.standard()), _patient(1), fr_core.patient()
+    problems = [one.diagnostics for one in judge.validate(french) if one.severity == "error"]
+    if problems:
+        raise SystemExit(f"the benchmark's own patient is wrong: {problems[0]}")
+    resources = record()
+    judge.validate(patient)
+    start = time.process_time()
+    validator().validate(french)
+    first = time.process_time() - start
+    return {
+        "judge_patient_us": best(lambda: [judge.validate(patient) for _ in range(1000)]) * 1000,
+        "judge_ins_us": best(lambda: [judge.validate(french) for _ in range(300)]) / 300 * 1e6,
+        "judge_per_s": 5
+        * len(resources)
+        / best(lambda: [judge.validate(one) for _ in range(5) for one in resources]),
+        "first_ins_ms": first * 1000,
+    }
+
+
+def examples(archive: Path) -> dict[str, float]:
+    """HL7's examples: base structure alone, and the whole Validator."""
+    with tarfile.open(archive) as members:
+        bodies = [members.extractfile(one) for one in members.getmembers() if one.name.endswith(".json")]
+        found = [codec.parse(body.read()) for body in bodies if body is not None]
+    judge = validator(codes=service.standard())
+    return {
+        "validate_examples_per_s": len(found) / best(lambda: [validate(one) for one in found]),
+        "judge_examples_per_s": len(found) / best(lambda: [judge.validate(one) for one in found]),
+    }
+
+
+def install_seconds(package: Path) -> float:
+    """Reading a package file and putting it in place."""
+    with tempfile.TemporaryDirectory() as folder:
+        return best(lambda: packages.install(Path(folder), package))
+
+
 if __name__ == "__main__":
-    print(json.dumps({"figures": measure(), "targets": TARGETS}, indent=1))
+    figures = measure() | judging()
+    if len(sys.argv) > 1:
+        figures |= examples(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        figures["install_s"] = install_seconds(Path(sys.argv[2]))
+    print(json.dumps({"figures": figures, "targets": TARGETS}, indent=1))

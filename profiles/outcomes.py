@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+_PLACE = "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-"
 Severity = Literal["fatal", "error", "warning", "information"]
 
 
@@ -34,7 +35,8 @@ Severity = Literal["fatal", "error", "warning", "information"]
 class Issue:
     """One finding. `code` is from the issue-type value set; `slug` is ours and stable; `expression` is a
     FHIRPath such as `Patient.name[0].family`, or empty when the finding has no place in a resource. `text`
-    says it in French for the people on the screen, where the domain's definitions have words for it."""
+    says it in French for the people on the screen, where the domain's definitions have words for it. `line`
+    and `column`, from 1, are the element's place in the JSON that was sent; 0 is not known."""
 
     severity: Severity
     code: str
@@ -42,6 +44,8 @@ class Issue:
     diagnostics: str
     expression: str = ""
     text: str = ""
+    line: int = 0
+    column: int = 0
 
     def as_fhir(self) -> dict[str, Any]:
         """The OperationOutcome.issue element."""
@@ -57,6 +61,12 @@ class Issue:
             issue["details"]["text"] = self.text
         if self.expression:
             issue["expression"] = [self.expression]
+        if self.line:
+            issue["diagnostics"] += f" (line {self.line}, column {self.column})"
+            issue["extension"] = [
+                {"url": _PLACE + "line", "valueInteger": self.line},
+                {"url": _PLACE + "col", "valueInteger": self.column},
+            ]
         return issue
 
 

@@ -34,13 +34,18 @@ def validate(resource: dict[str, Any], type: str = "") -> list[Issue]:
     type, as when it is sent to `[base]/[type]`."""
     found = resource.get("resourceType")
     if type and found != type:
-        said = (
-            f"a {found}"
-            if isinstance(found, str) and found in definitions.resource_types()
-            else "no such resource"
+        is_other = isinstance(found, str) and found in definitions.resource_types()
+        said, french = (f"a {found}", f"un {found}") if is_other else ("no such resource", "une autre chose")
+        where = (None, type, -1), "resourceType", -1
+        mismatch = Report()
+        mismatch.add(
+            where,
+            "invalid",
+            "resource-type-mismatch",
+            f"{said} is here; expected a {type}",
+            f"{french} est ici ; attendu : un {type}",
         )
-        text = f"{said} is here; expected a {type}"
-        return [Issue("error", "invalid", "resource-type-mismatch", text, f"{type}.resourceType")]
+        return mismatch.issues
     report = Report()
     root = found if isinstance(found, str) and found in definitions.resource_types() else "Resource"
     check_resource(resource, (None, root, -1), report)

@@ -17,6 +17,7 @@ from fhir_server.interactions.visibility import current, find, require
 from fhir_server.operations.registry import Operation, OperationRequest, OperationResult
 from profiles import codec
 from profiles.outcomes import Invalid, Issue, TeledossierError, operation_outcome
+from profiles.positions import located
 
 MODES = ("", "create", "update", "delete", "profile")
 
@@ -39,7 +40,19 @@ async def validate(engine: Engine, access: Access, request: OperationRequest) ->
         issues.append(Issue("error", "value", "wrong-id", text, f"{request.type}.id"))
     if mode in ("create", "update") and not any(issue.severity in ("error", "fatal") for issue in issues):
         issues += await _written(engine, access, resource, mode)
-    return _told(issues)
+    return _told(_placed(request, issues) if sent is not None else issues)
+
+
+def _placed(request: OperationRequest, issues: list[Issue]) -> list[Issue]:
+    """With lines and columns, where the resource came as JSON."""
+    try:
+        body = codec.parse(request.body)
+    except Invalid:
+        return issues  # empty, or XML
+    if body.get("resourceType") != "Parameters" or _is_itself(request):
+        return located(request.body, body, issues)
+    place = next(place for place, row in enumerate(body["parameter"]) if row["name"] == "resource")
+    return located(request.body, body, issues, ("parameter", place, "resource"))
 
 
 def _told(issues: list[Issue]) -> OperationResult:

@@ -17,10 +17,13 @@ from fhir_server.rest.body import whole
 from fhir_server.rest.errors import outcome_of
 from fhir_server.rest.negotiation import Format, body_format, format_of, wants_pretty
 from profiles import codec, patch, xml
-from profiles.outcomes import Invalid, TeledossierError
+from profiles.outcomes import Invalid, TeledossierError, Unprocessable
 from profiles.patch import Patch
+from profiles.positions import located
 
 FHIR_XML = "application/fhir+xml; charset=utf-8"
+_SENT = "teledossier.sent"
+"""Of the scope: the JSON body and what was read in it, for who tells where something is wrong."""
 _THREAD_FROM = 100_000
 """Bytes: about 10 ms of work."""
 _PARSERS: Mapping[Format, Callable[[bytes], Resource]] = {"json": codec.parse, "xml": xml.parse}
@@ -28,7 +31,19 @@ _PARSERS: Mapping[Format, Callable[[bytes], Resource]] = {"json": codec.parse, "
 
 async def resource_in(engine: Engine, call: Call) -> Resource:
     """The body as a resource. Raises UnsupportedMedia, TooLarge, Invalid (with line and column)."""
-    return await read(body_format(call), await whole(call, engine.settings.max_body))
+    format, body = body_format(call), await whole(call, engine.settings.max_body)
+    resource = await read(format, body)
+    if format == "json":
+        call.scope[_SENT] = (body, resource)
+    return resource
+
+
+def with_places(call: Call, error: Exception) -> Exception:
+    """A refusal of a JSON body tells line and column of every finding."""
+    sent = call.scope.get(_SENT)
+    if sent is None or not isinstance(error, Unprocessable):
+        return error
+    return Unprocessable(error.slug, str(error), issues=located(sent[0], sent[1], error.issues))
 
 
 async def read(format: Format, body: bytes) -> Resource:

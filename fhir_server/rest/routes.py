@@ -17,7 +17,7 @@ from fhir_server.interactions.entries import parse_query
 from fhir_server.rest import binary, capability, jobs, operate, resources
 from fhir_server.rest.answer import Answer, Call
 from fhir_server.rest.errors import outcome_of
-from fhir_server.rest.formats import pretty, rendered
+from fhir_server.rest.formats import pretty, rendered, with_places
 from fhir_server.rest.negotiation import check_format, format_of
 from fhir_server.rest.refusals import not_allowed, unknown_address, unknown_type
 from profiles import definitions
@@ -173,7 +173,7 @@ def _check_type(name: str) -> None:
 
 def _problem(call: Call, error: Exception) -> Answer:
     """Errors are pretty too, but never fail for a bad `_pretty`."""
-    answer = outcome_of(error)
+    answer = outcome_of(with_places(call, error))
     try:
         return Answer(answer.status, pretty(call, answer.body), answer.headers)
     except TeledossierError:

@@ -43,8 +43,15 @@ ALSO_ALLOWED = {
 HL7 widened those contexts later."""
 
 
-UNOWNED = ("example.org/", "example.com/", "acme.com/", "nema.org/", "hl7.org/fhir/tools/")
-"""Parts of URLs whose extensions nobody publishes: made for examples, by DICOM, by HL7's tools."""
+UNOWNED = (
+    "example.org/",
+    "example.com/",
+    "acme.com/",
+    "nema.org/",
+    "hl7.org/fhir/tools/",
+    "operationoutcome-issue-",
+)
+"""Parts of URLs whose extensions no R4 package has: made for examples, by DICOM, by HL7's tools."""
 
 
 def check(item: Item, names: tuple[str, ...], context: Context) -> None:

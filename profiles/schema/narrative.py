@@ -14,6 +14,10 @@ EXPECTED = (
     "a narrative: one well-formed <div> in the XHTML namespace, with text or an image, of formatting "
     "elements only: no scripts, forms, events or DOCTYPE"
 )
+FRENCH = (
+    "un narratif : un seul <div> bien formé dans l'espace de noms XHTML, avec un texte ou une image, fait "
+    "d'éléments de mise en forme seulement : ni script, ni formulaire, ni événement, ni DOCTYPE"
+)
 ELEMENTS = frozenset({
     "a", "abbr", "acronym", "b", "big", "blockquote", "br", "caption", "cite", "code", "col",
     "colgroup", "dd", "dfn", "div", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i",

@@ -25,10 +25,11 @@ Test = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`test` is true of a valid JSON value; `expected` completes "expected …"."""
+    """`test` is true of a valid JSON value; `expected` completes "expected …", `french` does in French."""
 
     test: Test
     expected: str
+    french: str
 
 
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -88,33 +89,70 @@ def _standard(name: str) -> re.Pattern[str]:
 _INT = 2**31
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "boolean": Format(lambda value: type(value) is bool, "true or false"),
-        "integer": Format(_between(-_INT, _INT - 1), "a whole number of 32 bits"),
-        "unsignedInt": Format(_between(0, _INT - 1), "a whole number from 0 to 2147483647"),
-        "positiveInt": Format(_between(1, _INT - 1), "a whole number from 1 to 2147483647"),
-        "decimal": Format(_decimal, "a number"),
-        "string": Format(_string, "a string of 1 to 1048576 characters without control characters"),
-        "markdown": Format(_string, "a string of 1 to 1048576 characters without control characters"),
-        "code": Format(
-            _matching(_CODE), "a code: a string with no white space but single ones between words"
+        "boolean": Format(lambda value: type(value) is bool, "true or false", "true ou false"),
+        "integer": Format(_between(-_INT, _INT - 1), "a whole number of 32 bits", "un entier de 32 bits"),
+        "unsignedInt": Format(
+            _between(0, _INT - 1), "a whole number from 0 to 2147483647", "un entier de 0 à 2147483647"
         ),
-        "id": Format(_matching(_standard("id")), "an id: 1 to 64 of A-Z a-z 0-9 - ."),
-        "uri": Format(_matching(_NO_SPACE), "a URI: a string without white space"),
-        "url": Format(_matching(_NO_SPACE), "a URL: a string without white space"),
-        "canonical": Format(_matching(_NO_SPACE), "a canonical URL: a string without white space"),
-        "oid": Format(_matching(_standard("oid")), "an OID as urn:oid:1.2.3"),
-        "uuid": Format(_matching(_standard("uuid")), "a UUID as urn:uuid: and lower-case hexadecimal digits"),
-        "date": Format(_dated(_standard("date")), "a date: YYYY, YYYY-MM or YYYY-MM-DD, one that exists"),
+        "positiveInt": Format(
+            _between(1, _INT - 1), "a whole number from 1 to 2147483647", "un entier de 1 à 2147483647"
+        ),
+        "decimal": Format(_decimal, "a number", "un nombre"),
+        "string": Format(
+            _string,
+            "a string of 1 to 1048576 characters without control characters",
+            "un texte de 1 à 1048576 caractères, sans caractères de contrôle",
+        ),
+        "markdown": Format(
+            _string,
+            "a string of 1 to 1048576 characters without control characters",
+            "un texte de 1 à 1048576 caractères, sans caractères de contrôle",
+        ),
+        "code": Format(
+            _matching(_CODE),
+            "a code: a string with no white space but single ones between words",
+            "un code : un texte sans blancs, sinon un seul entre deux mots",
+        ),
+        "id": Format(
+            _matching(_standard("id")),
+            "an id: 1 to 64 of A-Z a-z 0-9 - .",
+            "un id : 1 à 64 parmi A-Z a-z 0-9 - .",
+        ),
+        "uri": Format(
+            _matching(_NO_SPACE), "a URI: a string without white space", "une URI : un texte sans blancs"
+        ),
+        "url": Format(
+            _matching(_NO_SPACE), "a URL: a string without white space", "une URL : un texte sans blancs"
+        ),
+        "canonical": Format(
+            _matching(_NO_SPACE),
+            "a canonical URL: a string without white space",
+            "une URL canonique : un texte sans blancs",
+        ),
+        "oid": Format(_matching(_standard("oid")), "an OID as urn:oid:1.2.3", "un OID comme urn:oid:1.2.3"),
+        "uuid": Format(
+            _matching(_standard("uuid")),
+            "a UUID as urn:uuid: and lower-case hexadecimal digits",
+            "un UUID : urn:uuid: et des chiffres hexadécimaux en minuscules",
+        ),
+        "date": Format(
+            _dated(_standard("date")),
+            "a date: YYYY, YYYY-MM or YYYY-MM-DD, one that exists",
+            "une date : AAAA, AAAA-MM ou AAAA-MM-JJ, et qui existe",
+        ),
         "dateTime": Format(
             _dated(_standard("dateTime")),
             "a dateTime: YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss±hh:mm, one that exists",
+            "un dateTime : AAAA, AAAA-MM, AAAA-MM-JJ ou AAAA-MM-JJThh:mm:ss±hh:mm, et qui existe",
         ),
         "instant": Format(
-            _dated(_standard("instant")), "an instant: YYYY-MM-DDThh:mm:ss.sss±hh:mm, one that exists"
+            _dated(_standard("instant")),
+            "an instant: YYYY-MM-DDThh:mm:ss.sss±hh:mm, one that exists",
+            "un instant : AAAA-MM-JJThh:mm:ss.sss±hh:mm, et qui existe",
         ),
-        "time": Format(_matching(_standard("time")), "a time: hh:mm:ss"),
-        "base64Binary": Format(_base64, "base64 text"),
-        "xhtml": Format(narrative.is_narrative, narrative.EXPECTED),
+        "time": Format(_matching(_standard("time")), "a time: hh:mm:ss", "une heure : hh:mm:ss"),
+        "base64Binary": Format(_base64, "base64 text", "du texte en base64"),
+        "xhtml": Format(narrative.is_narrative, narrative.EXPECTED, narrative.FRENCH),
     }
 )
 """Every primitive type."""

@@ -34,11 +34,11 @@ class Report:
     contained: list[frozenset[str]] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
 
-    def add(self, where: Where, code: str, slug: str, text: str) -> None:
-        """One error. `text` says what is wrong and what is expected, and repeats no content."""
+    def add(self, where: Where, code: str, slug: str, english: str, french: str) -> None:
+        """One error. The texts say what is wrong and what is expected, and repeat no content."""
         if len(self.issues) < MAX_ISSUES:
             path = expression(where)
-            self.issues.append(Issue("error", code, slug, f"{path}: {text}", path))
+            self.issues.append(Issue("error", code, slug, f"{path}: {english}", path, f"{path} : {french}"))
 
     def note(self, where: Where, message: Message) -> None:
         """One finding of a rule."""
@@ -80,3 +80,20 @@ def kind(value: object) -> str:
             return "a list" if value else "an empty list"
         case _:
             return "a number"
+
+
+def french_kind(value: object) -> str:
+    """The same in French."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "un booléen"
+        case str():
+            return "un texte" if value else "un texte vide"
+        case dict():
+            return "un objet" if value else "un objet vide"
+        case list():
+            return "une liste" if value else "une liste vide"
+        case _:
+            return "un nombre"

@@ -17,7 +17,7 @@ from typing import Any
 from profiles import definitions, references
 from profiles.definitions import Element
 from profiles.schema.primitives import FORMATS, Format
-from profiles.schema.report import Report, Where, kind
+from profiles.schema.report import Report, Where, french_kind, kind
 
 Json = dict[str, Any]
 Check = Callable[[Any, Where, Report], None]
@@ -39,7 +39,11 @@ def checker(type: str) -> Check:
     def check(value: Any, where: Where, report: Report) -> None:
         if value.__class__ is not dict:
             report.add(
-                where, "structure", "wrong-type", f"{kind(value)} is here; expected an object ({type})"
+                where,
+                "structure",
+                "wrong-type",
+                f"{kind(value)} is here; expected an object ({type})",
+                f"{french_kind(value)} est ici ; attendu : un objet ({type})",
             )
             return
         chosen: Json | None = None
@@ -55,14 +59,20 @@ def checker(type: str) -> Check:
                 chosen = {} if chosen is None else chosen
                 if chosen.setdefault(choice, name.removeprefix("_")) != name.removeprefix("_"):
                     text = f"{choice}[x] is given in several types; expected one"
-                    report.add((where, choice, -1), "structure", "several-choices", text)
+                    french = f"{choice}[x] est donné dans plusieurs types ; attendu : un seul"
+                    report.add((where, choice, -1), "structure", "several-choices", text, french)
         for step, names in required:
             if not any(name in value for name in names):
-                text = f"this element is missing; expected {_names(names)}"
-                report.add((where, step, -1), "required", "missing-element", text)
+                text = f"this element is missing; expected {_names(names, 'one of')}"
+                french = f"cet élément manque ; attendu : {_names(names, 'un de')}"
+                report.add((where, step, -1), "required", "missing-element", text, french)
         if not value:
             report.add(
-                where, "structure", "empty", "an empty object is here; expected content, or no member at all"
+                where,
+                "structure",
+                "empty",
+                "an empty object is here; expected content, or no member at all",
+                "un objet vide est ici ; attendu : un contenu, ou aucun membre",
             )
         if also is not None:
             also(value, where, report)
@@ -75,7 +85,14 @@ def check_resource(value: Any, where: Where, report: Report) -> None:
     type = value.get("resourceType") if value.__class__ is dict else None
     if not isinstance(type, str) or type not in definitions.resource_types():
         text = "there is no such resource type" if type is not None else "there is no resourceType"
-        report.add(where, "structure", "unknown-resource-type", f"{text}; expected one of FHIR R4 (4.0.1)")
+        french = "ce type de ressource n'existe pas" if type is not None else "il n'y a pas de resourceType"
+        report.add(
+            where,
+            "structure",
+            "unknown-resource-type",
+            f"{text}; expected one of FHIR R4 (4.0.1)",
+            f"{french} ; attendu : un de FHIR R4 (4.0.1)",
+        )
         return
     if where[1] == "contained":
         _check_contained(value, where, report)
@@ -95,16 +112,25 @@ def check_resource(value: Any, where: Where, report: Report) -> None:
 def _check_contained(value: Json, where: Where, report: Report) -> None:
     if "contained" in value:
         report.add(
-            where, "structure", "nested-contained", "a contained resource contains others; expected none"
+            where,
+            "structure",
+            "nested-contained",
+            "a contained resource contains others; expected none",
+            "une ressource contenue en contient d'autres ; attendu : aucune",
         )
     if "id" not in value:
         report.add(
-            (where, "id", -1), "required", "missing-element", "a contained resource has no id; expected one"
+            (where, "id", -1),
+            "required",
+            "missing-element",
+            "a contained resource has no id; expected one",
+            "une ressource contenue n'a pas d'id ; attendu : un",
         )
     meta = value.get("meta")
     if meta.__class__ is dict and ("versionId" in meta or "lastUpdated" in meta):
         text = "a contained resource has a version of its own; expected no versionId or lastUpdated"
-        report.add((where, "meta", -1), "structure", "contained-version", text)
+        french = "une ressource contenue a sa propre version ; attendu : ni versionId ni lastUpdated"
+        report.add((where, "meta", -1), "structure", "contained-version", text, french)
 
 
 def _check_uses(container: Json, members: list[Json], where: Where, report: Report) -> None:
@@ -115,7 +141,10 @@ def _check_uses(container: Json, members: list[Json], where: Where, report: Repo
             continue
         if not _mentions(container, "#" + id) and not _mentions(one, "#"):
             text = "nothing refers to this contained resource; expected a reference to it, or from it to '#'"
-            report.add((where, "contained", place), "structure", "unused-contained", text)
+            french = (
+                "rien ne mène à cette ressource contenue ; attendu : une référence à elle, ou d'elle à '#'"
+            )
+            report.add((where, "contained", place), "structure", "unused-contained", text, french)
 
 
 def _mentions(value: Any, text: str) -> bool:
@@ -152,16 +181,19 @@ def _required(type: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple(found)
 
 
-def _names(names: Iterable[str]) -> str:
+def _names(names: Iterable[str], several: str) -> str:
     plain = [name for name in names if not name.startswith("_")]
-    return plain[0] if len(plain) == 1 else "one of " + ", ".join(plain[:12])
+    return plain[0] if len(plain) == 1 else f"{several} {', '.join(plain[:12])}"
 
 
 def _unknown(name: str, type: str, rules: Iterable[str], where: Where, report: Report) -> None:
     near = get_close_matches(name[:64], list(rules), 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint, french_hint = (
+        (f"; did you mean {near[0]}?", f" ; vouliez-vous dire {near[0]} ?") if near else ("", "")
+    )
     text = f"{type} has no element {name[:64]!r}{hint}"
-    report.add(where, "structure", "unknown-element", text)
+    french = f"{type} n'a pas d'élément {name[:64]!r}{french_hint}"
+    report.add(where, "structure", "unknown-element", text, french)
 
 
 def _with_codes(format: Format, element: Element, of_type: str) -> Format:
@@ -172,7 +204,9 @@ def _with_codes(format: Format, element: Element, of_type: str) -> Format:
     codes = frozenset().union(*systems.values())
     some = ", ".join(sorted(codes)[:12]) + (", …" if len(codes) > 12 else "")
     return Format(
-        lambda value: value.__class__ is str and value in codes, f"a code of {element.value_set}: {some}"
+        lambda value: value.__class__ is str and value in codes,
+        f"a code of {element.value_set}: {some}",
+        f"un code de {element.value_set} : {some}",
     )
 
 
@@ -183,15 +217,19 @@ def _wrong(value: Any, format: Format, where: Where, report: Report) -> None:
             "code-invalid",
             "bad-code",
             f"this is no code of the required value set; expected {format.expected}",
+            f"ce code n'est pas du jeu de valeurs requis ; attendu : {format.french}",
         )
     elif value.__class__ is list:
-        report.add(where, "structure", "too-many", f"a list is here; expected one value: {format.expected}")
+        text = f"a list is here; expected one value: {format.expected}"
+        french = f"une liste est ici ; attendu : une seule valeur, {format.french}"
+        report.add(where, "structure", "too-many", text, french)
     else:
         report.add(
             where,
             "value",
             "bad-format",
             f"{kind(value)} is here that does not fit; expected {format.expected}",
+            f"{french_kind(value)} qui ne convient pas est ici ; attendu : {format.french}",
         )
 
 
@@ -220,7 +258,11 @@ def _check_gap(siblings: Any, place: int, where: Where, report: Report) -> None:
     """A null in a list of primitives stands for a value that has only extensions."""
     if siblings.__class__ is not list or place >= len(siblings) or siblings[place] is None:
         report.add(
-            where, "structure", "empty", "null is here without an extension beside it; expected a value"
+            where,
+            "structure",
+            "empty",
+            "null is here without an extension beside it; expected a value",
+            "null est ici sans extension à côté ; attendu : une valeur",
         )
 
 
@@ -239,13 +281,20 @@ def _sibling(element: Element, step: str, name: str) -> Rule:
         if values.__class__ is list and len(values) != len(value):
             counts = f"{len(values)} and {len(value)}"
             text = f"{name} and _{name} have {counts} items; expected as many, with nulls for gaps"
-            report.add((where, step, -1), "structure", "uneven-lists", text)
+            french = (
+                f"{name} et _{name} n'ont pas le même nombre d'éléments ; attendu : autant, avec des null"
+            )
+            report.add((where, step, -1), "structure", "uneven-lists", text, french)
         for place, item in enumerate(value):
             if item is not None:
                 check(item, (where, step, place), report)
             elif values is None:
                 report.add(
-                    (where, step, place), "structure", "empty", "null is here with no value; expected either"
+                    (where, step, place),
+                    "structure",
+                    "empty",
+                    "null is here with no value; expected either",
+                    "null est ici sans valeur ; attendu : l'un ou l'autre",
                 )
 
     return many if element.repeats else one
@@ -266,7 +315,14 @@ def _complex(element: Element, of_type: str, step: str) -> Rule:
 
     def one(value: Any, where: Where, report: Report, holder: Json) -> None:
         if value.__class__ is list:
-            report.add((where, step, -1), "structure", "too-many", f"a list is here; expected one {of_type}")
+            text, french = f"expected one {of_type}", f"attendu : un seul {of_type}"
+            report.add(
+                (where, step, -1),
+                "structure",
+                "too-many",
+                f"a list is here; {text}",
+                f"une liste est ici ; {french}",
+            )
             return
         check_item(value, (where, step, -1), report)
 
@@ -283,7 +339,11 @@ def _complex(element: Element, of_type: str, step: str) -> Rule:
 
 def _not_a_list(value: Any, where: Where, report: Report) -> None:
     report.add(
-        where, "structure", "not-a-list", f"{kind(value)} is here; expected a list of at least one item"
+        where,
+        "structure",
+        "not-a-list",
+        f"{kind(value)} is here; expected a list of at least one item",
+        f"{french_kind(value)} est ici ; attendu : une liste d'au moins un élément",
     )
 
 
@@ -291,7 +351,8 @@ def _check_count(element: Element, count: int, where: Where, report: Report) -> 
     if count < element.min or (element.max is not None and count > element.max):
         most = "*" if element.max is None else element.max
         text = f"{count} items are here; expected {element.min}..{most}"
-        report.add(where, "structure", "too-many" if count > element.min else "too-few", text)
+        french = f"il y a {count} éléments ; attendu : {element.min}..{most}"
+        report.add(where, "structure", "too-many" if count > element.min else "too-few", text, french)
 
 
 def _bound(element: Element, of_type: str) -> Check | None:
@@ -312,7 +373,8 @@ def _bound(element: Element, of_type: str) -> Check | None:
             return
         if not any(fits(coding) for coding in codings):
             text = f"no coding here is of the required value set; expected one of {element.value_set}"
-            report.add(where, "code-invalid", "bad-code", text)
+            french = f"aucun codage n'est du jeu de valeurs requis ; attendu : un de {element.value_set}"
+            report.add(where, "code-invalid", "bad-code", text, french)
 
     return check
 
@@ -326,7 +388,11 @@ def _refers(element: Element) -> Check:
         if text is None:
             if not value.keys() & {"identifier", "display", "extension", "_reference"}:
                 report.add(
-                    where, "structure", "empty-reference", "expected a reference, an identifier or a display"
+                    where,
+                    "structure",
+                    "empty-reference",
+                    "expected a reference, an identifier or a display",
+                    "attendu : une référence, un identifiant ou un libellé",
                 )
             return
         if text.__class__ is not str:
@@ -341,13 +407,16 @@ def _refers(element: Element) -> Check:
                 "value",
                 "bad-reference",
                 f"this is no reference; expected {expected}",
+                "ceci n'est pas une référence ; attendu : Type/id, une URL absolue, un URN ou #id",
             )
         elif found.kind == "local" and found.type not in definitions.resource_types():
-            report.add((where, "reference", -1), "value", "bad-reference", "there is no such resource type")
+            text, french = "there is no such resource type", "ce type de ressource n'existe pas"
+            report.add((where, "reference", -1), "value", "bad-reference", text, french)
         elif targets and found.kind == "local" and found.type not in targets:
             expected = ", ".join(sorted(targets))
             text = f"a {found.type} is referred to; expected {expected}"
-            report.add((where, "reference", -1), "structure", "wrong-target", text)
+            french = f"un {found.type} est référencé ; attendu : {expected}"
+            report.add((where, "reference", -1), "structure", "wrong-target", text, french)
 
     return check
 
@@ -356,7 +425,8 @@ def _check_fragment(id: str, where: Where, report: Report) -> None:
     report.used.add(id)
     if id and report.contained and id not in report.contained[-1]:
         text = "no contained resource has this id; expected one"
-        report.add((where, "reference", -1), "structure", "missing-contained", text)
+        french = "aucune ressource contenue n'a cet id ; attendu : une"
+        report.add((where, "reference", -1), "structure", "missing-contained", text, french)
 
 
 def _extension(value: Json, where: Where, report: Report) -> None:
@@ -364,7 +434,16 @@ def _extension(value: Json, where: Where, report: Report) -> None:
     has_value = any(name.startswith(("value", "_value")) for name in value)
     if has_value == ("extension" in value):
         text = "an extension has both a value and extensions" if has_value else "an extension has no content"
-        report.add(where, "structure", "bad-extension", f"{text}; expected value[x], or extensions")
+        french = (
+            "une extension a une valeur et des extensions" if has_value else "une extension est sans contenu"
+        )
+        report.add(
+            where,
+            "structure",
+            "bad-extension",
+            f"{text}; expected value[x], or extensions",
+            f"{french} ; attendu : value[x], ou des extensions",
+        )
 
 
 _ALSO: dict[str, Check] = {"Extension": _extension}

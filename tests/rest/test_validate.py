@@ -183,3 +183,23 @@ async def test_production_refuses_test_identities(tmp_path: Any, store: Any) -> 
     answer = await served.client().post("Patient", json={**PATIENT, "identifier": [demo]})
     assert answer.status_code == 422
     assert problems(answer.json()) == {("test-identity", "Patient.identifier[0].system")}
+
+
+async def test_lines_and_columns(served: Served) -> None:
+    """For a refused write, for $validate of a bare resource, and of one within Parameters."""
+    body = '{"resourceType": "Patient",\n "birthDate": "1950-13"}'
+    wrapped = '{"resourceType": "Parameters", "parameter": [{"name": "resource", "resource":\n' + body + "}]}"
+    headers = {"content-type": "application/fhir+json"}
+    client = served.client()
+    for address, text, line in (
+        ("Patient", body, 2),
+        ("Patient/$validate", body, 2),
+        ("Patient/$validate", wrapped, 3),
+    ):
+        (issue,) = (await client.post(address, content=text, headers=headers)).json()["issue"]
+        assert issue["diagnostics"].endswith(f"(line {line}, column 2)")
+        assert {one["url"].rpartition("-")[2]: one["valueInteger"] for one in issue["extension"]} == {
+            "line": line,
+            "col": 2,
+        }
+        assert issue["details"]["text"].startswith("Patient.birthDate : ")
