@@ -155,6 +155,8 @@ _MANY = "%resource.descendants().descendants()"
          {"fhirpath-too-costly"}),
         ("name.where(%resource.name.where(%resource.name.where(%resource.name.where(family = '1').exists())"
          ".exists()).exists())", WIDE, {""}),
+        ("name.where(family.select(%resource.name).where("
+         + " or ".join(["family = 'x'"] * 140) + ").exists())", WIDE, {"fhirpath-too-costly"}),
         ("name.where($this.select(%resource.name.where(family = $this.family)).exists())", WIDE, {""}),
         (f"{_MANY}.where({_MANY}.exists())", DEEP, {"", "fhirpath-too-costly"}),
         ("repeat(item).count()", DEEP, {"", "fhirpath-too-costly"}),

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from profiles.fhirpath.nodes import Collection, Node, Scope, boolean, known_type
 from profiles.fhirpath.parser import type_name
-from profiles.fhirpath.syntax import Constant, Expression
+from profiles.fhirpath.syntax import Constant, Expression, parts
 from profiles.fhirpath.values import Value, is_text, named, single, value_of
 from profiles.outcomes import Invalid
 
@@ -180,9 +180,19 @@ def named_type(name: str, arguments: tuple[Expression, ...]) -> str:
     return found
 
 
-def inner(scope: Scope, items: int) -> Scope:
-    """A scope to move from item to item with `each`, paid for."""
-    scope.evaluation.spend(items)
+def weight(trees: tuple[Expression, ...]) -> int:
+    """What asking these of one item costs: more for long expressions."""
+    count, level = 0, trees
+    while level:
+        count += len(level)
+        level = tuple(part for tree in level for part in parts(tree))
+    return 1 + count // 10
+
+
+def inner(scope: Scope, cost: int) -> Scope:
+    """A scope to move from item to item with `each`, paid for: items by the `weight` of what they are
+    asked."""
+    scope.evaluation.spend(cost)
     return Scope(scope.evaluation, scope.this, 0, scope.total)
 
 

@@ -17,6 +17,7 @@ from profiles.fhirpath.functions.calling import (
     plain_test,
     valued,
     valued_test,
+    weight,
 )
 from profiles.fhirpath.nodes import Collection, Scope, truth
 from profiles.fhirpath.syntax import Expression
@@ -28,11 +29,11 @@ def _exists(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Tes
     count("exists", arguments, 0, 1)
     if not arguments:
         return lambda focus, scope: bool(of(focus, scope))
-    criterion = compile.test(arguments[0])
+    criterion, cost = compile.test(arguments[0]), weight(arguments)
 
     def test(focus: Collection, scope: Scope) -> bool:
         found = of(focus, scope)
-        own = inner(scope, len(found))
+        own = inner(scope, len(found) * cost)
         return any(is_true(criterion, node, own, i) for i, node in enumerate(found))
 
     return test
@@ -40,11 +41,11 @@ def _exists(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Tes
 
 def _all(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Test:
     count("all", arguments, 1, 1)
-    criterion = compile.test(arguments[0])
+    criterion, cost = compile.test(arguments[0]), weight(arguments)
 
     def test(focus: Collection, scope: Scope) -> bool:
         found = of(focus, scope)
-        own = inner(scope, len(found))
+        own = inner(scope, len(found) * cost)
         return all(is_true(criterion, node, own, i) for i, node in enumerate(found))
 
     return test

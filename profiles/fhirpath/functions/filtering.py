@@ -18,6 +18,7 @@ from profiles.fhirpath.functions.calling import (
     inner,
     is_true,
     named_type,
+    weight,
 )
 from profiles.fhirpath.nodes import Collection, Scope, kept_as
 from profiles.fhirpath.syntax import Expression, Member, Sign
@@ -27,13 +28,13 @@ from profiles.outcomes import Invalid
 
 def _where(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     count("where", arguments, 1, 1)
-    criterion = compile.test(arguments[0])
+    criterion, cost = compile.test(arguments[0]), weight(arguments)
 
     def run(focus: Collection, scope: Scope) -> Collection:
         found = of(focus, scope)
         if not found:
             return found
-        own = inner(scope, len(found))
+        own = inner(scope, len(found) * cost)
         return [node for i, node in enumerate(found) if is_true(criterion, node, own, i)]
 
     return run
@@ -41,14 +42,14 @@ def _where(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
 
 def _select(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     count("select", arguments, 1, 1)
-    projection = compile.run(arguments[0])
+    projection, cost = compile.run(arguments[0]), weight(arguments)
     if _is_path(arguments[0]):
         return lambda focus, scope: projection(of(focus, scope), scope)
 
     def run(focus: Collection, scope: Scope) -> Collection:
         made: Collection = []
         found = of(focus, scope)
-        own = inner(scope, len(found))
+        own = inner(scope, len(found) * cost)
         for i, node in enumerate(found):
             items = each(projection, node, own, i)
             scope.evaluation.spend(len(items))
@@ -68,7 +69,7 @@ def _is_path(tree: Expression) -> bool:
 def _repeat(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     """Every item once, so that a projection that comes back to itself ends."""
     count("repeat", arguments, 1, 1)
-    projection = compile.run(arguments[0])
+    projection, cost = compile.run(arguments[0]), weight(arguments)
 
     def run(focus: Collection, scope: Scope) -> Collection:
         todo = of(focus, scope)
@@ -76,7 +77,7 @@ def _repeat(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run
         seen: set[Hashable] = set()
         while todo:
             new: Collection = []
-            own = inner(scope, len(todo))
+            own = inner(scope, len(todo) * cost)
             for i, node in enumerate(todo):
                 for item in each(projection, node, own, i):
                     scope.evaluation.spend(1)
@@ -93,13 +94,13 @@ def _repeat(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run
 
 def _aggregate(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     count("aggregate", arguments, 1, 2)
-    aggregator = compile.run(arguments[0])
+    aggregator, cost = compile.run(arguments[0]), weight(arguments)
     start = compile.run(arguments[1]) if len(arguments) == 2 else None
 
     def run(focus: Collection, scope: Scope) -> Collection:
         total = start(focus, scope) if start is not None else []
         found = of(focus, scope)
-        own = inner(scope, len(found))
+        own = inner(scope, len(found) * cost)
         for i, node in enumerate(found):
             own.total = total
             total = each(aggregator, node, own, i)
@@ -118,10 +119,11 @@ def _sort(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
         else (compile.run(tree), 1)
         for tree in arguments
     ] or [(lambda focus, scope: focus, 1)]
+    cost = weight(arguments)
 
     def run(focus: Collection, scope: Scope) -> Collection:
         found = of(focus, scope)
-        own = inner(scope, len(found))
+        own = inner(scope, len(found) * cost)
         rows = [
             (node, [each(of_key, node, own, i) for of_key, _direction in keys])
             for i, node in enumerate(found)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from profiles import definitions
-from profiles.fhirpath.functions.calling import Builder, Compile, Run, count, each, inner, valued
+from profiles.fhirpath.functions.calling import Builder, Compile, Run, count, each, inner, valued, weight
 from profiles.fhirpath.nodes import TYPE_INFO, Collection, Scope
 from profiles.fhirpath.steps import all_children
 from profiles.fhirpath.syntax import Expression
@@ -40,7 +40,7 @@ def _trace(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
             label = "".join(str(node[0]) for node in name(focus, scope)[:1])
             told = found
             if projection is not None:
-                own = inner(scope, len(found))
+                own = inner(scope, len(found) * weight(arguments))
                 told = [item for i, node in enumerate(found) for item in each(projection, node, own, i)]
             tell(label, told)
         return found
