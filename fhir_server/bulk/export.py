@@ -17,14 +17,16 @@ from typing import Any, BinaryIO
 
 from fhir_server.access import Access
 from fhir_server.interactions import content, prepare
+from fhir_server.interactions.binding import binder
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.entries import parse_query
 from fhir_server.interactions.subset import Subset
 from fhir_server.interactions.visibility import current, require, sees_all
 from fhir_server.jobs.record import Job
 from fhir_server.jobs.runner import Report
+from fhir_server.search.bind import Binder
 from fhir_server.search.nodes import And, Chain, Everything, Ids, Node, Nothing, Or, Reference, Select, Sort
-from fhir_server.search.plan import plan
+from fhir_server.search.plan import plan_of
 from fhir_server.store.contract import Past, Version
 from profiles import codec, dates, definitions
 from profiles.outcomes import Invalid, NotAcceptable, Unprocessable, operation_outcome
@@ -75,9 +77,10 @@ class Asked:
         )
 
 
-def selects(engine: Engine, access: Access, asked: Asked) -> Mapping[str, Node]:
+async def selects(engine: Engine, access: Access, asked: Asked) -> Mapping[str, Node]:
     """Type → what of it is exported, narrowed to what the reader may see. Raises Invalid, Forbidden,
     NotFound for what does not fit together."""
+    meaning = await binder(engine, access)
     inside = definitions.compartment("Patient")
     offered = sorted(definitions.resource_types() if asked.level == "system" else {*inside, "Patient"})
     for type in asked.types:
@@ -88,19 +91,13 @@ def selects(engine: Engine, access: Access, asked: Asked) -> Mapping[str, Node]:
     for type in asked.filters:
         if type not in types:
             raise Invalid("filter-without-type", f"_typeFilter names {type[:64]}, which is not exported")
-    return {
-        type: And((_filtered(engine, access, asked, type), _inside(access, asked, type))) for type in types
-    }
+    return {type: And((_filtered(meaning, asked, type), _inside(access, asked, type))) for type in types}
 
 
-def _filtered(engine: Engine, access: Access, asked: Asked, type: str) -> Node:
-    settings = engine.settings
+def _filtered(meaning: Binder, asked: Asked, type: str) -> Node:
     since = [("_lastUpdated", f"ge{asked.since}")] if asked.since else []
     queries = [parse_query(query) for query in asked.filters.get(type, ())] or [()]
-    nodes = [
-        plan(type, [*query, *since], access, fhir_base=settings.fhir_base, zone=settings.zone).select.where
-        for query in queries
-    ]
+    nodes = [plan_of(type, [*query, *since], meaning).select.where for query in queries]
     return nodes[0] if len(nodes) == 1 else Or(tuple(nodes))
 
 
@@ -147,7 +144,7 @@ async def export(engine: Engine, job: Job, report: Report) -> Mapping[str, Any]:
     output: list[dict[str, Any]] = []
     refused = _Written(report.folder, "OperationOutcome")
     done = 0
-    for type, where in selects(engine, job.access, asked).items():
+    for type, where in (await selects(engine, job.access, asked)).items():
         written = _Written(report.folder, type)
         async for versions in _versions(engine, type, where, end):
             lines = [line for version in versions if (line := await _line(engine, version, subset, refused))]
@@ -210,7 +207,7 @@ async def _deleted(engine: Engine, access: Access, asked: Asked, report: Report)
     deleted resource leads to no télédossier any more."""
     if not asked.since or asked.level != "system":
         return []
-    types = tuple(type for type in selects(engine, access, asked) if sees_all(access, type))
+    types = tuple(type for type in await selects(engine, access, asked) if sees_all(access, type))
     since, _ = dates.interval(asked.since, engine.settings.zone)
     written = _Written(report.folder, "deleted")
     before: int | None = None

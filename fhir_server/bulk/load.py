@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fhir_server.bulk.preparing import Prepared, Preparer, Ready, Refused, Waiting, content
 from fhir_server.bulk.sources import Chunk, chunks
+from fhir_server.interactions import commit
 from fhir_server.interactions.engine import Engine
 from fhir_server.store.contract import Put, RaceLost, Version
 from profiles import codec
@@ -133,7 +134,9 @@ class _Loading:
     async def _commit(self, batch: dict[Key, Ready]) -> None:
         """As if nothing of it was there; when something is, compared one by one."""
         try:
-            self.counts.created += len(await self.engine.store.commit([each.put for each in batch.values()]))
+            made = [each.put for each in batch.values()]
+            self.counts.created += len(await self.engine.store.commit(made))
+            await commit.noted(self.engine, made)
             return
         except RaceLost:
             pass
@@ -143,6 +146,7 @@ class _Loading:
                 await self.engine.store.commit(puts)
             except RaceLost:
                 continue
+            await commit.noted(self.engine, puts)
             for place, reason in refused:
                 self.counts.refuse(self.name, place, reason)
             self.counts.unchanged += len(batch) - len(puts) - len(refused)

@@ -32,7 +32,12 @@ async def many(
     if engine.trail is not None:
         events = engine.trail.of_writes(access, puts, olds or {})
     written = await engine.store.commit([*puts, *events], unless)
+    await noted(engine, puts)
+    return written[: len(puts)]
+
+
+async def noted(engine: Engine, puts: Sequence[Put]) -> None:
+    """What was committed counts: definitions for every request, search parameters for a reindex."""
     await engine.held.noted(puts)
     if any(put.type == "SearchParameter" for put in puts):
         await reindex.submit(engine)
-    return written[: len(puts)]

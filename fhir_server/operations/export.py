@@ -50,7 +50,7 @@ async def _kick_off(
         raise Invalid("not-async", "an export is asynchronous: send 'Prefer: respond-async'")
     if asked.since:
         dates.interval(asked.since, engine.settings.zone)
-    selects(engine, access, asked)  # what is wrong with the request is said now
+    await selects(engine, access, asked)  # what is wrong with the request is said now
     job = await engine.jobs.submit("export", access, asked.request(), most=MOST_WAITING)
     told = Issue("information", "informational", "accepted", "the export has begun; ask for its status")
     address = f"{engine.settings.fhir_base}/_job/{job.id}"

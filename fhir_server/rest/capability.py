@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from fhir_server.conformance.search_parameters import OwnParameters
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.prepare import instant
 from fhir_server.operations.registry import Operation
@@ -33,14 +34,16 @@ _INTERACTIONS = (
 )
 
 
-def statement(engine: Engine, oauth_uris: Mapping[str, str] | None) -> bytes:
-    """The JSON, made once at start-up."""
+def statement(
+    engine: Engine, oauth_uris: Mapping[str, str] | None, own: OwnParameters = OwnParameters()
+) -> bytes:
+    """The JSON. `own`: search parameters beside the built-in ones."""
     rest: dict[str, Any] = {
         "mode": "server",
         "documentation": "FHIR R4 in JSON and XML. Every resource is seen through the reader's rights: what "
         "may not be seen is answered like what is not there.",
         "security": _security(oauth_uris),
-        "resource": [_resource(engine, type) for type in sorted(definitions.resource_types())],
+        "resource": [_resource(engine, type, own) for type in sorted(definitions.resource_types())],
         "interaction": [
             {"code": "transaction"},
             {"code": "batch"},
@@ -76,8 +79,8 @@ def _version() -> str:
         return "unknown"
 
 
-def _resource(engine: Engine, type: str) -> dict[str, Any]:
-    parameters = definitions.search_parameters(type).values()
+def _resource(engine: Engine, type: str, own: OwnParameters) -> dict[str, Any]:
+    parameters = own.searchable(type).values()
     resource: dict[str, Any] = {
         "type": type,
         "interaction": [{"code": code} for code in _INTERACTIONS],

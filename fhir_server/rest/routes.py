@@ -6,12 +6,14 @@ one split of the path. FHIR R4 http.html#summary
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fhir_server.conformance.search_parameters import OwnParameters
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.entries import parse_query
 from fhir_server.rest import binary, capability, jobs, operate, resources
@@ -62,7 +64,7 @@ def before(app: ASGIApp, engine: Engine, *, oauth_uris: Mapping[str, str] | None
     """`app` with /fhir in front of it, all but `/fhir/.well-known`, which is the authorization server's.
     `oauth_uris` (authorize, token, …) go into the CapabilityStatement; None says that no authorization
     server is there."""
-    return Before(app, FhirEndpoint(engine, capability.statement(engine, oauth_uris)))
+    return Before(app, FhirEndpoint(engine, oauth_uris))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,10 @@ class Before:
 class FhirEndpoint:
     """The ASGI application behind the route."""
 
-    def __init__(self, engine: Engine, metadata: bytes) -> None:
-        self._engine, self._metadata = engine, metadata
+    def __init__(self, engine: Engine, oauth_uris: Mapping[str, str] | None) -> None:
+        self._engine, self._oauth_uris = engine, oauth_uris
+        self._own = OwnParameters()
+        self._metadata = capability.statement(engine, oauth_uris, self._own)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
@@ -107,17 +111,22 @@ class FhirEndpoint:
 
     async def _handle(self, call: Call) -> Answer | binary.FileAnswer:
         if call.segments == ("metadata",):
-            return self._capability(call)
+            return await self._capability(call)
         handlers = _find(call)
         handler = handlers.get(call.method)
         if handler is None:
             raise not_allowed(", ".join(handlers))
         return await handler(self._engine, call)
 
-    def _capability(self, call: Call) -> Answer:
+    async def _capability(self, call: Call) -> Answer:
+        """Made at the start, and again when search parameters of one's own have changed."""
         if call.method not in ("GET", "HEAD"):
             raise not_allowed("GET, HEAD")
         check_format(call)
+        own = (await self._engine.held.current()).search_parameters
+        if own != self._own:
+            self._metadata = await to_thread(capability.statement, self._engine, self._oauth_uris, own)
+            self._own = own
         return Answer(200, pretty(call, self._metadata))
 
 

@@ -65,12 +65,20 @@ async def found(served: Served, query: str) -> set[str] | str:
     return {entry["resource"]["id"] for entry in response.json().get("entry", [])}
 
 
+async def promised(served: Served, code: str) -> list[str]:
+    """The definitions that the CapabilityStatement names for a parameter of Patient."""
+    (rest,) = (await served.client().get("/metadata")).json()["rest"]
+    (patient,) = [each for each in rest["resource"] if each["type"] == "Patient"]
+    return [each["definition"] for each in patient["searchParam"] if each["name"] == code]
+
+
 async def test_from_writing_it_to_searching_by_it(served: Served) -> None:
     fhir = served.system
     for number in range(8):
         await fhir.update(patient(f"p{number}", "Zouzou" if number % 2 else "Lulu"))
     await fhir.update(OWN)
     assert await found(served, "Patient?nickname=zou") == "parameter-not-ready"
+    assert await promised(served, "nickname") == []
     lenient = await served.client().get("/Patient?nickname=zou", headers={"Prefer": "handling=lenient"})
     assert lenient.status_code == 200
     assert [
@@ -82,6 +90,7 @@ async def test_from_writing_it_to_searching_by_it(served: Served) -> None:
     await fhir.update(patient("late", "Zouave"))
     await work(served.engine)
     assert await found(served, "Patient?nickname=zou") == {"p1", "p3", "p5", "p7", "late"}
+    assert await promised(served, "nickname") == [OWN["url"]]
     assert await found(served, "Patient?nickname:exact=Lulu") == {"p0", "p2", "p4", "p6"}
     assert await found(served, "Patient?nickname:missing=true") == set()
     await fhir.update(patient("p1", "Autre"))

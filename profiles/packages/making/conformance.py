@@ -57,7 +57,7 @@ def _resource(type: str, profiles: Sequence[str]) -> Json:
         made["operation"] = [
             {"name": id, "definition": f"{BASE}/OperationDefinition/{id}"}
             for id, one in source("operations").items()
-            if one["level"] != "system"
+            if one["level"] != "system" and "resource" not in one
         ]
     return made
 

@@ -33,11 +33,10 @@ def operations() -> Iterator[Json]:
     """One OperationDefinition per operation of our own."""
     for id, entry in source("operations").items():
         made = head("OperationDefinition", id, entry["title"], entry["description"])
-        level = entry["level"]
+        levels = entry["level"].split(", ")
         made |= {"kind": "operation", "affectsState": entry["affects_state"], "code": id}
-        made |= {"resource": ["ServiceRequest"]} if level != "system" else {}
-        made["system"] = level == "system"
-        made |= {"type": level == "type", "instance": level == "instance"}
+        made |= {"resource": [entry.get("resource", "ServiceRequest")]} if levels != ["system"] else {}
+        made |= {level: level in levels for level in ("system", "type", "instance")}
         rows = [_parameter(name, "in", one) for name, one in entry.get("in", {}).items()]
         rows += [_parameter(name, "out", one) for name, one in entry.get("out", {}).items()]
         made["parameter"] = rows
