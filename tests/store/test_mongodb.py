@@ -15,8 +15,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 from fhir_server.search.nodes import Everything, Reference, Select, Token
 from fhir_server.settings import Settings
 from fhir_server.store import migrate
-from fhir_server.store.contract import Past, SchemaMismatch
-from fhir_server.store.mongo import MongoStore, journal, schema
+from fhir_server.store.contract import Past, RaceLost, SchemaMismatch, Unless
+from fhir_server.store.mongo import MongoStore, journal, schema, transactions
 from fhir_server.store.mongo.documents import field, safe, unfield, unsafe
 from profiles.outcomes import Invalid, Unavailable
 from tests.mongodb import ENGINES, FERRETDB
@@ -125,6 +125,52 @@ def test_escapes_can_be_undone(text: str) -> None:
     assert not set(safe(text)) & {"\x1f", "\x00"}
     assert unfield(field(text)) == text
     assert not set(field(text)) & {".", "$", "\x00"}
+
+
+class Unisolated:
+    """In place of a session: what a transaction writes, without what makes it one."""
+
+    async def __aenter__(self) -> Unisolated:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        return None
+
+    async def with_transaction(self, work: Callable[[None], Any], *concerns: object) -> Any:
+        return await work(None)
+
+
+async def test_what_a_transaction_writes(
+    store_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statements of `transactions`, in their order: FerretDB judges them but has none, so what
+    happens when two of them meet is shown only by a server that has."""
+    address = store_url(FERRETDB)
+    store = MongoStore(address)
+    await store.open()
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(address)
+    monkeypatch.setattr(client, "start_session", Unisolated)
+    writer = transactions.Transactions(client, client.get_default_database())
+    (first,) = await writer.commit([put("Patient", "a")], ())
+    assert await store.read("Patient", "a") == first
+    for stale in ([put("Patient", "a")], [put("Task", "t"), put("Patient", "a", 7)]):
+        with pytest.raises(RaceLost) as lost:
+            await writer.commit(stale, ())
+        assert (lost.value.type, lost.value.id) == ("Patient", "a")
+    assert await store.read("Task", "t") is None
+    made = await writer.commit([put("Patient", "a", 1), put("Task", "t"), put("Task", "t", 1)], ())
+    assert [(each.id, each.version) for each in made] == [("a", 2), ("t", 1), ("t", 2)]
+    await writer.commit([gone("Patient", "a", 2)], ())
+    past = await store.history(Past(count=9))
+    assert [(each.id, each.version) for each in past] == [("a", 3), ("t", 2), ("t", 1), ("a", 2), ("a", 1)]
+    assert await store.integrity() == []
+    unless = Unless("Task", Everything())
+    with pytest.raises(RaceLost):
+        await writer.commit([put("Patient", "b")], [unless])
+    await writer.commit([gone("Task", "t", 2)], ())
+    assert [each.id for each in await writer.commit([put("Patient", "b")], [unless])] == ["b"]
+    await client.close()
+    await store.close()
 
 
 class Killed(BaseException):

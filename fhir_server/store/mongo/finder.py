@@ -33,6 +33,7 @@ from fhir_server.store.mongo.filters import Filter, compiled, ids, leaf, live, u
 from fhir_server.store.mongo.order import Order, order_of
 
 MOST = 10_000  # ids or targets that one unknown may be settled as
+ROOM = 50_000  # ids and targets in all the sets of one search: a query is a document, of 16 MB at most
 FEW = 1_000  # so few candidates are judged rather than any unknown settled
 BATCH = 500  # candidates judged at once
 
@@ -60,6 +61,7 @@ class Finder:
     ) -> None:
         self._resources, self._session = resources, session
         self._cache: dict[tuple[str, Node], Filter | None] = {}
+        self._room = ROOM
 
     async def page(self, select: Select) -> list[Row]:
         """At most `count` rows in the select's order."""
@@ -143,8 +145,9 @@ class Finder:
         found: set[str] = set()
         async for each in self._answers(type, node):
             found.add(each)
-            if len(found) > MOST:
+            if len(found) > min(MOST, self._room):
                 return None
+        self._room -= len(found)
         if isinstance(node, Chain):
             return {"x": {"$in": [word("r", node.param, key(node.type, id)) for id in sorted(found)]}}
         return ids(type, sorted(found))

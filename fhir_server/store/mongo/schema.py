@@ -18,6 +18,7 @@ from fhir_server.store.mongo.documents import Document, field
 
 SCHEMA = 1
 APPLICATION = "teledossier"
+UNINDEXED = ("counters", "guards", "journal", "locks")
 MAKING = 0  # the version while the schema is being made
 WAITS = 200  # tenths of a second for another process to make it
 
@@ -94,6 +95,10 @@ async def migrate(database: AsyncDatabase[Document]) -> list[str]:
 async def _make(database: AsyncDatabase[Document]) -> list[str]:
     """Create what is missing, then note the version."""
     done = []
+    collections = await database.list_collection_names()
+    for name in UNINDEXED:
+        if name not in collections:  # a transaction should not have to
+            await database.create_collection(name)
     for collection, indexes in INDEXES.items():
         there = await _indexes(database, collection)
         missing = [index for index in indexes if index.document["name"] not in there]

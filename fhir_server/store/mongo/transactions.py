@@ -93,7 +93,9 @@ class Transactions:
             await database.history.insert_many(planned.earlier, session=session)
         if planned.replaced:
             swaps = [ReplaceOne({"_id": new["_id"], "ver": old}, new) for old, new in planned.replaced]
-            await database.resources.bulk_write(swaps, session=session)
+            done = await database.resources.bulk_write(swaps, session=session)
+            if done.matched_count != len(swaps):
+                raise RaceLost(puts[0].type, puts[0].id)
         if planned.made:
             try:
                 await database.resources.insert_many(planned.made, session=session)
@@ -105,9 +107,12 @@ class Transactions:
         """Two commits that rest on the same write the same guard, so that one of them starts again and then
         sees what the other wrote. Raises RaceLost."""
         name = hashlib.sha256(str(unless).encode()).hexdigest()
-        await self._database.guards.update_one(
-            {"_id": name}, {"$inc": {"times": 1}}, upsert=True, session=session
-        )
+        try:
+            await self._database.guards.update_one(
+                {"_id": name}, {"$inc": {"times": 1}}, upsert=True, session=session
+            )
+        except DuplicateKeyError:
+            raise RaceLost(unless.type, "") from None
         finder = Finder(self._database.resources, session)
         if await finder.page(Select(unless.type, unless.where, count=1)):
             raise RaceLost(unless.type, "")
