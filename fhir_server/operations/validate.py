@@ -17,6 +17,7 @@ from fhir_server.interactions.visibility import current, find, require
 from fhir_server.operations.registry import Operation, OperationRequest, OperationResult
 from profiles import codec
 from profiles.outcomes import Invalid, Issue, TeledossierError, operation_outcome
+from profiles.packages.ours import profiles_of
 from profiles.positions import located
 
 MODES = ("", "create", "update", "delete", "profile")
@@ -33,6 +34,8 @@ async def validate(engine: Engine, access: Access, request: OperationRequest) ->
         return _told(_deletion(access, request))
     if resource is None:
         raise Invalid("no-resource", "there is nothing to validate: send the resource, or name an instance")
+    if request.type not in engine.write_rules:  # a write rule completes what ours ask for
+        profiles += profiles_of(resource)
     strict = replace(await prepare.judge(engine), strict=True)
     issues = await asyncio.to_thread(strict.validate, resource, request.type, profiles)
     if request.id and sent is not None and sent.get("id") != request.id:

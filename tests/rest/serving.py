@@ -23,6 +23,7 @@ from fhir_server.rest.routes import before
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from fhir_server.store.files import Files
+from tests.witness import witness
 
 BASE = "http://test/fhir"
 ALL = Access("Client/all", (Granted("*", "cruds"),), None)
@@ -50,9 +51,10 @@ class Served:
     figures: Figures
 
     def client(self, access: Access | None = ALL) -> httpx.AsyncClient:
-        """A client whose requests carry that Access. Nothing to close: the transport is in the process."""
+        """A client whose requests carry that Access, and whose answers an independent witness reads. Nothing
+        to close: the transport is in the process."""
         transport = httpx.ASGITransport(app=Observed(StubGuard(self.app, access), self.figures))
-        return httpx.AsyncClient(transport=transport, base_url=BASE)
+        return httpx.AsyncClient(transport=transport, base_url=BASE, event_hooks={"response": [witness]})
 
     @property
     def system(self) -> Fhir:
