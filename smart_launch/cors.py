@@ -22,7 +22,7 @@ _MAX_AGE = "600"
 
 def for_all(path: str) -> bool:
     """Whether any origin may read this path."""
-    return path in ("/fhir/metadata", "/oauth/jwks") or path.startswith(
+    return path in ("/fhir/metadata", "/fhir/openapi.json", "/oauth/jwks") or path.startswith(
         ("/.well-known/", "/fhir/.well-known/")
     )
 

@@ -47,6 +47,7 @@ OPEN = frozenset(
         "/readyz",
         "/metrics",
         "/fhir/metadata",
+        "/fhir/openapi.json",
         "/connexion",
         "/deconnexion",
         "/launch",

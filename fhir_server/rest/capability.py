@@ -61,7 +61,7 @@ def statement(
             "date": instant(engine.now()),
             "kind": "instance",
             "instantiates": [f"{_OURS}/CapabilityStatement/teledossier"],
-            "software": {"name": "Télédossier", "version": _version()},
+            "software": {"name": "Télédossier", "version": software_version()},
             "implementation": {"description": "Télédossier", "url": engine.settings.fhir_base},
             "fhirVersion": definitions.FHIR_VERSION,
             "format": ["application/fhir+json", "json", "application/fhir+xml", "xml"],
@@ -72,7 +72,8 @@ def statement(
     )
 
 
-def _version() -> str:
+def software_version() -> str:
+    """Of the installed program."""
     try:
         return version("teledossier")
     except PackageNotFoundError:

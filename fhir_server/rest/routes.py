@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fhir_server.conformance.search_parameters import OwnParameters
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.entries import parse_query
-from fhir_server.rest import binary, capability, jobs, operate, resources
+from fhir_server.rest import binary, capability, jobs, openapi, operate, resources
 from fhir_server.rest.answer import Answer, Call
 from fhir_server.rest.errors import outcome_of
 from fhir_server.rest.formats import pretty, rendered, with_places
@@ -92,6 +92,7 @@ class FhirEndpoint:
         self._engine, self._oauth_uris = engine, oauth_uris
         self._own = OwnParameters()
         self._metadata = capability.statement(engine, oauth_uris, self._own)
+        self._described: tuple[OwnParameters, bytes] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
@@ -112,6 +113,8 @@ class FhirEndpoint:
     async def _handle(self, call: Call) -> Answer | binary.FileAnswer:
         if call.segments == ("metadata",):
             return await self._capability(call)
+        if call.segments == ("openapi.json",):
+            return await self._openapi(call)
         handlers = _find(call)
         handler = handlers.get(call.method)
         if handler is None:
@@ -128,6 +131,14 @@ class FhirEndpoint:
             self._metadata = await to_thread(capability.statement, self._engine, self._oauth_uris, own)
             self._own = own
         return Answer(200, pretty(call, self._metadata))
+
+    async def _openapi(self, call: Call) -> Answer:
+        if call.method not in ("GET", "HEAD"):
+            raise not_allowed("GET, HEAD")
+        own = (await self._engine.held.current()).search_parameters
+        if self._described is None or self._described[0] != own:
+            self._described = (own, await to_thread(openapi.document, self._engine, own))
+        return Answer(200, self._described[1], {"Content-Type": "application/json"})
 
 
 def _find(call: Call) -> Mapping[str, Handler]:
