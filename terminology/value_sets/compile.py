@@ -34,7 +34,17 @@ class Compiler:
     def compile(self, resource: Json) -> ValueSet:
         """The resource was validated, or is of a package."""
         url = str(resource.get("url") or "")
-        inside = Compiler(self.system, self.value_set, (*self.within, url), self.done)
+        within = {f"#{one.get('id')}": one for one in resource.get("contained") or ()}
+
+        def value_set(canonical: str) -> Json | None:
+            found = within.get(canonical)
+            return (
+                self.value_set(canonical)
+                if found is None or found.get("resourceType") != "ValueSet"
+                else found
+            )
+
+        inside = Compiler(self.system, value_set, (*self.within, url), {} if within else self.done)
         compose = resource.get("compose")
         excludes: tuple[Part, ...] = ()
         if compose is None:

@@ -37,6 +37,12 @@ def test_of(system: System, filter: Json) -> Test:
             return _in(name, frozenset(_known(system, value, system.descendants(value))))
         case "descendent-of":
             return _in(name, frozenset(_known(system, value, system.descendants(value))[1:]))
+        case "child-of":
+            _known(system, value, system.descendants(value))
+            return _in(name, frozenset(system.children(value)))
+        case "descendent-leaf":
+            below = _known(system, value, system.descendants(value))[1:]
+            return _in(name, frozenset(code for code in below if not system.children(code)))
         case "is-not-a":
             inside = _in(name, frozenset(_known(system, value, system.descendants(value))))
             return lambda concept: not inside(concept)

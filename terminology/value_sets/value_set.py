@@ -48,7 +48,8 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Part:
     """One include or exclude. `system` is "" for one of value sets alone; `source` None: not loaded; `listed`
-    None: not by a list; `problem` says why filters or imports cannot be judged, "" when they can."""
+    None: not by a list, and what a list names and the whole system does not have is not selected; `problem`
+    says why filters or imports cannot be judged, "" when they can."""
 
     system: str
     source: System | None = None
@@ -70,14 +71,13 @@ class Part:
         return None if found and self.problem else found
 
     def _own(self, code: str) -> bool | None:
-        if self.listed is not None:
-            if code in self.listed:
-                return True
-            concept = self.source.find(code) if self.source is not None else None
-            return concept is not None and concept.code in self.listed
         if self.source is None:
-            return None
+            return code in self.listed if self.listed is not None else None
         concept = self.source.find(code)
+        if self.listed is not None:
+            if concept is None:
+                return code in self.listed and not self.source.complete
+            return code in self.listed or concept.code in self.listed
         if concept is None:
             return False if self.source.complete else None
         return all(test(concept) for test in self.tests)
@@ -100,7 +100,9 @@ class Part:
         source = self.source
         if self.listed is not None:
             for code, listing in self.listed.items():
-                yield Member(self.system, code, source.find(code) if source is not None else None, listing)
+                concept = source.find(code) if source is not None else None
+                if concept is not None or source is None or not source.complete:
+                    yield Member(self.system, code, concept, listing)
             return
         if source is None:
             raise CannotJudge(f"the code system {self.system} is not loaded here")

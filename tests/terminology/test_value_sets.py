@@ -37,6 +37,21 @@ ALL = ["any", "red", "crimson", "pink", "blue", "navy", "sky", "mauve", "sepia"]
         ("not-in", chosen("code", "not-in", "any,red,blue,mauve,sepia"), ["crimson", "pink", "navy", "sky"]),
         ("regex matches the whole code", chosen("code", "regex", "s.*"), ["sky", "sepia"]),
         ("regex on displays", chosen("display", "regex", ".* blue"), ["navy", "sky"]),
+        ("child-of", chosen("concept", "child-of", "any"), ["red", "blue", "mauve"]),
+        ("descendent-leaf", chosen("concept", "descendent-leaf", "blue"), ["navy", "sky"]),
+        (
+            "a listed code that the system does not have",
+            include(system=COLOURS, concept=[{"code": "sky"}, {"code": "green"}]),
+            ["sky"],
+        ),
+        (
+            "a contained value set",
+            {
+                **include(valueSet=["#reds"]),
+                "contained": [{**REDS, "id": "reds", "url": "https://example.org/ValueSet/contained"}],
+            },
+            ["red", "pink"],
+        ),
         ("exists", chosen("warm", "exists", "true"), ["red"]),
         ("exists, denied", chosen("like", "exists", "false"), [c for c in ALL if c != "pink"]),
         (

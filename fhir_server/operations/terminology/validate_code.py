@@ -8,7 +8,7 @@ FHIR R4 codesystem-operation-validate-code.html, valueset-operation-validate-cod
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from fhir_server.access import Access
 from fhir_server.interactions.engine import Engine
@@ -27,7 +27,7 @@ Judge = Callable[[Coded], Verdict]
 Find = Callable[[str, str], Concept | None]
 
 _CODED = {"coding": "Coding", "codeableConcept": "CodeableConcept"}
-_COMMON = ("code", "display", "date", "abstract", "displayLanguage")
+_COMMON = ("code", "display", "date", "abstract", "displayLanguage", "lenient-display-validation")
 
 
 async def in_code_system(engine: Engine, access: Access, request: OperationRequest) -> OperationResult:
@@ -66,17 +66,23 @@ def _codes(asked: Asked, system: str | None) -> list[Coded]:
     if code is not None:
         return [(system, code, asked.text("display"))]
     if "coding" in asked.objects:
-        return [coding_of(asked.objects["coding"])]
+        return [_named(asked.objects["coding"])]
     rows = asked.objects["codeableConcept"].get("coding")
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise Invalid("no-code", "the codeableConcept has no coding")
-    return [coding_of(row) for row in rows]
+    return [_named(row) for row in rows]
+
+
+def _named(coding: Json) -> Coded:
+    """A Coding without a system is of none: nothing is guessed for it."""
+    system, code, display = coding_of(coding)
+    return system or "", code, display
 
 
 def _answer(asked: Asked, codes: list[Coded], judge: Judge, find: Find) -> OperationResult:
     """The first coding that is in, else the first that is not."""
-    abstract = asked.flag("abstract") or False
-    judged = [(_strict(judge(coded), coded, find, abstract), coded) for coded in codes]
+    allowed = {name for name in ("abstract", "lenient-display-validation") if asked.flag(name)}
+    judged = [(_strict(judge(coded), coded, find, allowed), coded) for coded in codes]
     verdict, coded = next((pair for pair in judged if pair[0].result == "yes"), judged[0])
     rows: list[Json] = [{"name": "result", "valueBoolean": verdict.result == "yes"}]
     if verdict.message:
@@ -93,15 +99,15 @@ def _answer(asked: Asked, codes: list[Coded], judge: Judge, find: Find) -> Opera
     return OperationResult(200, parameters(*rows))
 
 
-def _strict(verdict: Verdict, coded: Coded, find: Find, abstract: bool) -> Verdict:
-    """`no` for a wrong display, and for an abstract code where `abstract` does not allow one."""
+def _strict(verdict: Verdict, coded: Coded, find: Find, allowed: Collection[str]) -> Verdict:
+    """`no` for a wrong display, and for an abstract code, where those are not allowed."""
     if verdict.result != "yes":
         return verdict
     concept = find(verdict.system, coded[1]) if verdict.system else None
-    if concept is not None and concept.abstract and not abstract:
+    if concept is not None and concept.abstract and "abstract" not in allowed:
         return Verdict(
             "no", "the code is abstract: it groups others and is not chosen", verdict.system, verdict.display
         )
-    if verdict.message:
+    if verdict.message and "lenient-display-validation" not in allowed:
         return Verdict("no", verdict.message, verdict.system, verdict.display)
     return verdict
