@@ -8,7 +8,7 @@ FHIRPath N1; FHIR R4 fhirpath.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -16,11 +16,13 @@ from profiles import definitions
 from profiles.fhirpath import functions, operators
 from profiles.fhirpath.functions.calling import Run, Test, as_run
 from profiles.fhirpath.nodes import (
+    CODE_SYSTEMS,
     Collection,
     Environment,
     Evaluation,
     Node,
     Scope,
+    is_given,
     is_type,
     resource_node,
     truth,
@@ -119,6 +121,11 @@ class _Compiler:
 
     def run(self, tree: Expression) -> Run:
         """The closure of one tree."""
+        run = self._start(tree)
+        return _bounded(run) if _defines(tree) else run
+
+    def _start(self, tree: Expression) -> Run:
+        """The closure of what something further in the same path is asked of."""
         if self.keeps and _is_work(tree) and _is_fixed(tree):
             return _kept(self._run(tree), _mark(repr(tree)))
         return self._run(tree)
@@ -158,7 +165,7 @@ class _Compiler:
         """The closure of one tree's truth."""
         judging = self.judging(tree)
         if judging is not None:
-            return judging
+            return _bounded(judging) if _defines(tree) else judging
         run = self.run(tree)
         return lambda focus, scope: truth(run(focus, scope))
 
@@ -178,7 +185,7 @@ class _Compiler:
             case Call(of, "not", ()) if of is not None:
                 return _not(self.test(of))
             case Call(of, name, arguments) if name in functions.TESTS:
-                start = None if of is None else self.run(of)
+                start = None if of is None else self._start(of)
                 return functions.build_test(name, start, arguments, self.within)
         return None
 
@@ -195,12 +202,14 @@ def _is_work(tree: Expression) -> bool:
 def _is_fixed(tree: Expression | None) -> bool:
     """Whether a tree gives the same for every item: it starts from a constant or `%resource`."""
     match tree:
-        case Constant() | External():
+        case Constant():
             return True
+        case External(name):
+            return is_given(name)
         case Member(of, _):
             return _is_fixed(of)
         case Call(of, name, arguments):
-            if name == "trace" or not _is_fixed(of):
+            if name in ("trace", "defineVariable") or not _is_fixed(of):
                 return False
             return not any(map(_totals, arguments)) if name in _PER_ITEM else all(map(_is_fixed, arguments))
         case Item(of, other) | Operation(_, of, other):
@@ -232,6 +241,27 @@ def _kept(run: Run, mark: object) -> Run:
         return found
 
     return kept
+
+
+def _defines(tree: Expression) -> bool:
+    """Whether a path defines a variable on its way."""
+    while isinstance(tree, Member | Call | Item) and tree.of is not None:
+        if isinstance(tree, Call) and tree.name == "defineVariable":
+            return True
+        tree = tree.of
+    return isinstance(tree, Call) and tree.name == "defineVariable"
+
+
+def _bounded(run: Callable[[Collection, Scope], Built]) -> Callable[[Collection, Scope], Built]:
+    """Variables are known to what follows in their own path: not beside it, nor outside the argument."""
+
+    def bounded(focus: Collection, scope: Scope) -> Built:
+        before = scope.variables
+        found = run(focus, scope)
+        scope.variables = before
+        return found
+
+    return bounded
 
 
 def _not(test: Test) -> Test:
@@ -294,13 +324,6 @@ def _special(name: str) -> Run:
     return lambda focus, scope: scope.total or []
 
 
-_FIXED: Mapping[str, str] = {
-    "sct": "http://snomed.info/sct",
-    "loinc": "http://loinc.org",
-    "ucum": "http://unitsofmeasure.org",
-}
-
-
 def _external(name: str) -> Run:
     if name == "context":
         return lambda focus, scope: [scope.evaluation.context]
@@ -308,14 +331,16 @@ def _external(name: str) -> Run:
         return lambda focus, scope: [resource_node(scope.evaluation.root)]
     if name == "resource":
         return lambda focus, scope: [resource_node(scope.evaluation.resource)]
-    if name in _FIXED or name.startswith(("ext-", "vs-")):
+    if name in CODE_SYSTEMS or name.startswith(("ext-", "vs-")):
         kind, _, rest = name.partition("-")
         folder = "StructureDefinition" if kind == "ext" else "ValueSet"
-        text = _FIXED.get(name) or f"http://hl7.org/fhir/{folder}/{rest}"
+        text = CODE_SYSTEMS.get(name) or f"http://hl7.org/fhir/{folder}/{rest}"
         found: Collection = [(text, "System.String", None)]
         return lambda focus, scope: found
 
     def run(focus: Collection, scope: Scope) -> Collection:
+        if scope.variables is not None and name in scope.variables:
+            return scope.variables[name]
         constants = scope.evaluation.environment.constants
         if name not in constants:
             raise Invalid("fhirpath-unknown-constant", f"FHIRPath constant %{name[:64]} is not known here")

@@ -85,10 +85,11 @@ class Evaluation:
 
 
 class Scope:
-    """What an expression may look at beside its focus: `$this`, `$index`, `$total`, and the evaluation. A
-    function that asks a criterion of many items moves one scope of its own from item to item."""
+    """What an expression may look at beside its focus: `$this`, `$index`, `$total`, the variables that it has
+    defined so far, and the evaluation. A function that asks a criterion of many items moves one scope of its
+    own from item to item."""
 
-    __slots__ = ("evaluation", "place", "this", "total")
+    __slots__ = ("evaluation", "place", "this", "total", "variables")
 
     def __init__(
         self, evaluation: Evaluation, this: Node, place: int = 0, total: Collection | None = None
@@ -97,6 +98,24 @@ class Scope:
         self.this = this
         self.place = place
         self.total = total
+        self.variables: Mapping[str, Collection] | None = None
+
+
+CODE_SYSTEMS: Mapping[str, str] = MappingProxyType({
+    "sct": "http://snomed.info/sct",
+    "loinc": "http://loinc.org",
+    "ucum": "http://unitsofmeasure.org",
+})  # fmt: skip
+"""`%sct` and the like. FHIR R4 fhirpath.html#vars"""
+
+
+def is_given(name: str) -> bool:
+    """Whether `%name` means something in every FHIRPath of FHIR."""
+    return (
+        name in CODE_SYSTEMS
+        or name in ("context", "resource", "rootResource")
+        or name.startswith(("vs-", "ext-"))
+    )
 
 
 def resource_node(resource: dict[str, Any]) -> Node:

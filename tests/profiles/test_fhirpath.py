@@ -273,6 +273,42 @@ def test_keys(expression: str, keys: list[object]) -> None:
     assert [value for value, _type, _sibling in compiler.evaluate(expression, patient)] == keys
 
 
+@pytest.mark.parametrize(
+    ("expression", "values"),
+    [
+        ("defineVariable('v', 'a').select(%v)", ["a"]),
+        ("defineVariable('n', name.first()).select(%n.given)", ["Un", "Deux"]),
+        ("name.defineVariable('all').first().select(%all.family)", ["Nom", "Jeune"]),
+        ("name.select(defineVariable('n', family).select(%n & '!'))", ["Nom!", "Jeune!"]),
+        ("name.where(defineVariable('n', family).exists(%n = 'Nom')).given", ["Un", "Deux"]),
+        ("defineVariable('a', 1).select(%a) | defineVariable('a', 2).select(%a)", [1, 2]),
+        ("defineVariable('a', 1).defineVariable('b', %a + 1).select(%b)", [2]),
+        ("name.select(defineVariable('i', $index).select(%i))", [0, 1]),
+        ("'aaa'.replace(defineVariable('p', 'a').select(%p), defineVariable('p', 'b').select(%p))", ["bbb"]),
+    ],
+)  # fmt: skip
+def test_variables(expression: str, values: list[object]) -> None:
+    """FHIRPath 2.1 §5.9, defineVariable."""
+    assert [value for value, *_ in compiler.evaluate(expression, PATIENT)] == values
+
+
+@pytest.mark.parametrize(
+    ("expression", "slug"),
+    [
+        ("defineVariable('a', 1).active | select(%a)", "fhirpath-unknown-constant"),
+        ("select(defineVariable('a', 1).active).select(%a)", "fhirpath-unknown-constant"),
+        ("defineVariable('a').defineVariable('a')", "fhirpath-variable"),
+        ("defineVariable('context', 1)", "fhirpath-variable"),
+        ("defineVariable('vs-x', 1)", "fhirpath-variable"),
+        ("defineVariable(1, 1)", "fhirpath-type"),
+    ],
+)
+def test_variables_that_are_refused(expression: str, slug: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        compiler.evaluate(expression, PATIENT)
+    assert caught.value.slug == slug
+
+
 def test_references_in_a_circle_end() -> None:
     one: dict[str, Any] = {
         "resourceType": "Patient",

@@ -193,7 +193,9 @@ def inner(scope: Scope, cost: int) -> Scope:
     """A scope to move from item to item with `each`, paid for: items by the `weight` of what they are
     asked."""
     scope.evaluation.spend(cost)
-    return Scope(scope.evaluation, scope.this, 0, scope.total)
+    own = Scope(scope.evaluation, scope.this, 0, scope.total)
+    own.variables = scope.variables
+    return own
 
 
 def each(run: Run, node: Node, scope: Scope, index: int) -> Collection:

@@ -180,7 +180,8 @@ def _iif(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
         node = single(of(focus, scope))
         items = [] if node is None else [node]
         if node is not None:
-            scope = Scope(scope.evaluation, node, scope.place, scope.total)
+            place, scope = scope.place, inner(scope, 1)
+            scope.this, scope.place = node, place
         if criterion(items, scope):
             return branches[0](items, scope)
         return branches[1](items, scope) if len(branches) == 2 else []

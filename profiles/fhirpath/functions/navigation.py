@@ -1,4 +1,4 @@
-"""FHIRPath N1 §5.8 Tree navigation, §5.9 Utility functions, §10 `type()`."""
+"""FHIRPath N1 §5.8 Tree navigation, §5.9 Utility functions, §10 `type()`; 2.1's `defineVariable`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,22 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from profiles import definitions
-from profiles.fhirpath.functions.calling import Builder, Compile, Run, count, each, inner, valued, weight
-from profiles.fhirpath.nodes import TYPE_INFO, Collection, Scope
+from profiles.fhirpath.functions.calling import (
+    Builder,
+    Compile,
+    Run,
+    argument,
+    count,
+    each,
+    inner,
+    valued,
+    weight,
+    words,
+)
+from profiles.fhirpath.nodes import TYPE_INFO, Collection, Scope, is_given
 from profiles.fhirpath.steps import all_children
 from profiles.fhirpath.syntax import Expression
+from profiles.outcomes import Invalid
 
 
 def _children(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
@@ -43,6 +55,26 @@ def _trace(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
                 own = inner(scope, len(found) * weight(arguments))
                 told = [item for i, node in enumerate(found) for item in each(projection, node, own, i)]
             tell(label, told)
+        return found
+
+    return run
+
+
+def _define_variable(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
+    """Its input; what follows in the path can ask for `%name`: the value of the second argument, or the
+    input. Raises Invalid for a name that has a meaning already."""
+    count("defineVariable", arguments, 1, 2)
+    name = compile.run(arguments[0])
+    value = compile.run(arguments[1]) if len(arguments) == 2 else None
+
+    def run(focus: Collection, scope: Scope) -> Collection:
+        found = of(focus, scope)
+        word = words(argument(name(found, scope)).of, "defineVariable")
+        known = scope.variables or {}
+        if word in known or word in scope.evaluation.environment.constants or is_given(word):
+            raise Invalid("fhirpath-variable", f"FHIRPath variable %{word[:64]} has a meaning already")
+        scope.evaluation.spend(1 + len(known))
+        scope.variables = {**known, word: found if value is None else value(found, scope)}
         return found
 
     return run
@@ -83,6 +115,7 @@ BUILDERS: Mapping[str, Builder] = {
     "children": valued("children", 0, 0, _children),
     "descendants": valued("descendants", 0, 0, _descendants),
     "trace": _trace,
+    "defineVariable": _define_variable,
     "now": valued("now", 0, 0, _now),
     "today": valued("today", 0, 0, _today),
     "timeOfDay": valued("timeOfDay", 0, 0, _time_of_day),
