@@ -112,8 +112,10 @@ def _conforms_to(found: Collection, arguments: list[Collection], scope: Scope) -
     raise Invalid("fhirpath-unknown-profile", "FHIRPath conformsTo() names a profile that is not known here")
 
 
-def _html_checks(found: Collection) -> bool:
-    return all(is_narrative(node[0]) for node in found)
+def _html_checks(found: Collection) -> bool | None:
+    """Empty for what is no text."""
+    texts = [node[0] for node in found if isinstance(node[0], str)]
+    return all(map(is_narrative, texts)) if texts and len(texts) == len(found) else None
 
 
 def _check_modifiers(found: Collection, arguments: list[Collection], scope: Scope) -> Collection:
