@@ -41,8 +41,18 @@ class Shape:
 
 UNKNOWN = Shape(None)
 _ORDERED = frozenset({"first", "last", "tail", "skip", "take"})
-_SAME = _ORDERED | {"where", "single", "distinct", "exclude", "intersect", "trace", "sort", "checkModifiers"}
-_CRITERIA = frozenset({"where", "exists", "all", "sort", "trace"})
+_SAME = _ORDERED | {
+    "where",
+    "single",
+    "distinct",
+    "exclude",
+    "intersect",
+    "trace",
+    "sort",
+    "checkModifiers",
+    "defineVariable",
+}
+_CRITERIA = frozenset({"where", "exists", "all", "sort", "trace", "defineVariable"})
 _PLAIN_NAMES = ("id", "extension")
 _QUANTITY: Mapping[str, str] = MappingProxyType({"value": "System.Decimal", "unit": "System.String"})
 _RESULTS: Mapping[str, str] = MappingProxyType({
@@ -137,7 +147,11 @@ def _call(name: str, of: Shape, arguments: tuple[Expression, ...], focus: Shape)
     if name in ("ofType", "as", "is"):
         type = type_name(arguments[0]) if len(arguments) == 1 else None
         return UNKNOWN if type is None or name == "is" else _kept(of, type)
-    if name in ("select", "repeat", "aggregate", "iif"):
+    if name == "getReferenceKey":
+        return Shape(frozenset({"System.String"}))
+    if name == "repeat":
+        return _repeated(of, arguments)
+    if name in ("select", "aggregate", "iif"):
         return _projected(name, of, arguments)
     inner = of if name in _CRITERIA else focus
     shapes = [_shape(argument, inner) for argument in arguments]
@@ -156,10 +170,18 @@ def _call(name: str, of: Shape, arguments: tuple[Expression, ...], focus: Shape)
     return Shape(frozenset({"System." + _RESULTS[name]})) if name in _RESULTS else UNKNOWN
 
 
+def _repeated(of: Shape, arguments: tuple[Expression, ...]) -> Shape:
+    """Later rounds can start from other types than the first, so a name is not held to the first alone."""
+    try:
+        found = _shape(arguments[0], of) if arguments else UNKNOWN
+        known = found.types is not None and of.types is not None
+        again = _shape(arguments[0], found) if known else UNKNOWN
+    except Invalid:
+        return UNKNOWN
+    return _both(found, again) if known else UNKNOWN
+
+
 def _projected(name: str, of: Shape, arguments: tuple[Expression, ...]) -> Shape:
-    if name == "repeat" and arguments:
-        found = _shape(arguments[0], of)
-        return UNKNOWN if found.types is None or of.types is None else Shape(found.types, of.ordered)
     shapes = [_shape(argument, of) for argument in arguments]
     if name == "select" and shapes:
         return Shape(shapes[0].types, of.ordered and shapes[0].ordered)
