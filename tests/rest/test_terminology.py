@@ -160,8 +160,8 @@ async def test_subsumes_refuses(served: Served) -> None:
         (f"url={COLOURS}&code=red&display=Rouge", True),
         (f"url={COLOURS}&code=red&display=Bleu", False),
         (f"url={COLOURS}&code=green", False),
-        (f"url={COLOURS}&code=any", False),
-        (f"url={COLOURS}&code=any&abstract=true", True),
+        (f"url={COLOURS}&code=any", True),
+        (f"url={COLOURS}&code=any&abstract=false", False),
         ("url=http://unitsofmeasure.org&code=mm[Hg]", True),
         ("url=http://unitsofmeasure.org&code=mmHg", False),
     ],
@@ -189,9 +189,13 @@ async def test_validate_code_of_an_instance_and_of_one_sent_along(served: Served
         (f"url={WARM['url']}&code=pink&display=PINK", {"result": True, "display": "Pink"}),
         (f"url={WARM['url']}&code=red&displayLanguage=fr", {"result": True, "display": "Rouge"}),
         (f"url={WARM['url']}&code=pink&display=Rose", {"result": False, "display": "Pink"}),
+        (
+            f"url={WARM['url']}&code=pink&display=Rose&lenient-display-validation=true",
+            {"result": True, "display": "Pink"},
+        ),
         (f"url={WARM['url']}&system={COLOURS}&code=sky", {"result": False}),
-        (f"url={ALL}&code=any", {"result": False}),
-        (f"url={ALL}&code=any&abstract=true", {"result": True}),
+        (f"url={ALL}&code=any&abstract=false", {"result": False}),
+        (f"url={ALL}&code=any", {"result": True}),
         (f"url={GENDERS}&code=male", {"result": True, "display": "Male"}),
         (
             "url=http://hl7.org/fhir/ValueSet/observation-codes&system=http://loinc.org&code=8867-4",
@@ -212,6 +216,8 @@ async def test_validate_codings_and_concepts(served: Served) -> None:
     assert (
         rows(await client.post("/ValueSet/warm/$validate-code", json=sent(coding=coding)))["result"] is True
     )
+    bare = sent(coding={"code": "pink"})
+    assert rows(await client.post("/ValueSet/warm/$validate-code", json=bare))["result"] is False
     concept = {"coding": [{"system": COLOURS, "code": "sky"}, coding]}
     found = rows(await client.post("/ValueSet/warm/$validate-code", json=sent(codeableConcept=concept)))
     assert (found["result"], found["code"]) == (True, "pink")

@@ -1,6 +1,7 @@
 """Is a code in a code system, or in a value set?
 
-A wrong display makes the result false, and the right one is returned. What cannot be judged is false with a
+A wrong display makes the result false, and the right one is returned; `lenient-display-validation` makes it a
+message. An abstract code counts unless `abstract` is false. What cannot be judged is false with a
 message that names the missing system, which also stands in `x-caused-by-unknown-system`.
 
 FHIR R4 codesystem-operation-validate-code.html, valueset-operation-validate-code.html
@@ -49,12 +50,19 @@ async def in_code_system(engine: Engine, access: Access, request: OperationReque
 
 async def in_value_set(engine: Engine, access: Access, request: OperationRequest) -> OperationResult:
     """Raises NotFound, Invalid, Unprocessable."""
-    texts = ("url", "valueSetVersion", "system", "systemVersion", *_COMMON)
+    texts = ("url", "valueSetVersion", "system", "systemVersion", "inferSystem", *_COMMON)
     asked = Asked.of(request, texts, {"valueSet": "ValueSet", **_CODED})
     codes = _codes(asked, asked.text("system"))
     known = await terminology(engine, access, "ValueSet")
     compiled, _said = await value_set(engine, access, request, asked)
-    return _answer(asked, codes, lambda coded: known.judge(compiled, *coded), known.concept)
+
+    def judge(coded: Coded) -> Verdict:
+        system, code, display = coded
+        if system is None and sum(compiled.has(each, code) is True for each in compiled.systems) > 1:
+            return Verdict("no", "several code systems of the value set have the code: give its system")
+        return known.judge(compiled, system, code, display)
+
+    return _answer(asked, codes, judge, known.concept)
 
 
 def _codes(asked: Asked, system: str | None) -> list[Coded]:
@@ -81,7 +89,8 @@ def _named(coding: Json) -> Coded:
 
 def _answer(asked: Asked, codes: list[Coded], judge: Judge, find: Find) -> OperationResult:
     """The first coding that is in, else the first that is not."""
-    allowed = {name for name in ("abstract", "lenient-display-validation") if asked.flag(name)}
+    allowed = {"lenient-display-validation"} if asked.flag("lenient-display-validation") else set()
+    allowed |= {"abstract"} if asked.flag("abstract") is not False else set()
     judged = [(_strict(judge(coded), coded, find, allowed), coded) for coded in codes]
     verdict, coded = next((pair for pair in judged if pair[0].result == "yes"), judged[0])
     rows: list[Json] = [{"name": "result", "valueBoolean": verdict.result == "yes"}]
