@@ -248,7 +248,7 @@ async def test_a_foreign_or_other_schema_is_refused(tmp_path: Path, spoil: str) 
         connection.execute("PRAGMA user_version=99" if spoil == "version" else "CREATE TABLE x(y)")
         connection.close()
     with pytest.raises(
-        SchemaMismatch, match={"version": "schema 99, this program needs schema 3"}.get(spoil, "schema 3")
+        SchemaMismatch, match={"version": "schema 99, this program needs schema 4"}.get(spoil, "schema 4")
     ):
         await open_store(settings).open()
 

@@ -46,7 +46,7 @@ from tests.store.ways import WAYS, go
 
 TYPES = ("Patient", "Observation")
 IDS = ("a", "b", "c", "d")
-NAMES = st.sampled_from(("p", "q"))
+NAMES = st.sampled_from(("p", "code", "date"))  # the SQLite engine pairs Observation's code and date
 SYSTEMS, CODES = st.sampled_from(("", "s", "u")), st.sampled_from(("x", "xy", "y", "z"))
 TEXTS = st.text("aéb\U0010ffff", max_size=3)
 POINTS = st.integers(-3, 6)
@@ -84,7 +84,10 @@ ENTRIES = st.builds(
     tokens=st.lists(st.tuples(NAMES, SYSTEMS, CODES), max_size=3).map(tuple),
     references=st.lists(st.tuples(NAMES, TARGETS), max_size=3).map(tuple),
     dates=st.lists(
-        st.tuples(NAMES, POINTS, st.integers(1, 4)).map(lambda d: (d[0], d[1], d[1] + d[2])), max_size=3
+        st.tuples(NAMES, POINTS, st.sampled_from((1, 2, 3, 4, 10**12))).map(
+            lambda d: (d[0], d[1], d[1] + d[2])
+        ),
+        max_size=3,
     ).map(tuple),
     strings=st.lists(
         st.tuples(NAMES, TEXTS).map(lambda s: (s[0], s[1].replace("é", "e"), s[1])), max_size=3
@@ -149,8 +152,20 @@ LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.builds(Text, st.sampled_from(("_text", "_content")), WORDS, st.booleans()),
     st.builds(Missing, NAMES, st.sampled_from(("token", "reference", "date", "string", "number"))),
 )
+CODED: st.SearchStrategy[Node] = st.builds(
+    Token, st.just("code"), st.lists(st.tuples(st.none(), CODES), min_size=1, max_size=2).map(tuple)
+)
+DATED: st.SearchStrategy[Node] = st.builds(Date, st.just("date"), ANY_OF)
+TOGETHER: st.SearchStrategy[Node] = st.builds(
+    And,
+    st.tuples(CODED, DATED)
+    | st.tuples(DATED, CODED, DATED)
+    | st.tuples(CODED, LEAVES)
+    | st.tuples(CODED, DATED, LEAVES),
+)
+"""What an engine may have an index of its own for."""
 TREES: st.SearchStrategy[Node] = st.recursive(
-    LEAVES,
+    LEAVES | CODED | TOGETHER,
     lambda nodes: st.one_of(
         st.builds(And, st.lists(nodes, max_size=3).map(tuple)),
         st.builds(Or, st.lists(nodes, max_size=3).map(tuple)),
@@ -165,6 +180,7 @@ SORTS = st.lists(
         st.builds(
             Sort, NAMES, st.sampled_from(("token", "reference", "date", "string", "number")), st.booleans()
         ),
+        st.builds(Sort, st.just("date"), st.just("date"), st.booleans()),
         st.builds(Sort, st.just("_id"), st.just("token"), st.booleans()),
         st.builds(Sort, st.just("_lastUpdated"), st.just("date"), st.booleans()),
     ),

@@ -15,6 +15,7 @@ from fhir_server.store.bodies import packed
 from fhir_server.store.contract import Entries, Indexed, Put, RaceLost, Unless, Version
 from fhir_server.store.sqlite.names import Writing
 from fhir_server.store.sqlite.pages import page
+from fhir_server.store.sqlite.pairs import pair_rows
 from fhir_server.store.sqlite.special import columns, text_row
 
 COLUMNS = {"tok": 3, "ref": 3, "dat": 4, "str": 4, "num": 5, "cmp": 11, "geo": 4}
@@ -99,14 +100,15 @@ class _Commit:
         ).fetchall()
         for rno, tid in found:
             listed = self.connection.execute("SELECT pid, name FROM par WHERE tid=?", (tid,)).fetchall()
-            pids = [pid for pid, name in listed if item.concerns(name)]
+            pids = [pid for pid, name in listed if "&" in name or item.concerns(name)]
             for table in INDEXES if pids else ():
                 marks = ",".join("?" * len(pids))
                 self.connection.execute(f"DELETE FROM {table} WHERE rno=? AND pid IN ({marks})", (rno, *pids))
-            self._gather(item.type, rno, _chosen(item))
+            self._gather(item.type, rno, _chosen(item), item.entries)
         return bool(found)
 
-    def _gather(self, type: str, rno: int, entries: Entries) -> None:
+    def _gather(self, type: str, rno: int, entries: Entries, whole: Entries | None = None) -> None:
+        """`whole`: all entries of the version, where `entries` are only some."""
         pid, token, rows = self.names.param_added, self.names.token_added, self.rows
         rows["tok"] += [(pid(type, name), token(system, code), rno) for name, system, code in entries.tokens]
         target = self.names.target_added
@@ -121,6 +123,7 @@ class _Commit:
         rows["cmp"] += [
             (pid(type, name), rno, *columns(self.names, each)) for name, each in entries.composites
         ]
+        rows["cmp"] += pair_rows(self.names, type, rno, whole or entries)
         rows["geo"] += [(pid(type, name), lat, rno, lon) for name, lat, lon in entries.positions]
         if entries.texts:
             self.names.texts.append(text_row(rno, entries))

@@ -32,6 +32,7 @@ from fhir_server.search.nodes import (
 )
 from fhir_server.store.sqlite.columns import FALSE, Sql, bounded, joined, starting, text_condition, within
 from fhir_server.store.sqlite.compile import NESTED, Compiler
+from fhir_server.store.sqlite.pairs import pair_source, pairs_of
 from fhir_server.store.sqlite.special import below_condition, near_condition, parts_condition, text_rows
 
 SMALL = 2_000  # candidates that are fetched whole and sorted
@@ -123,8 +124,10 @@ class Driver:
         return best
 
     def _of_all(self, nodes: tuple[Node, ...], type: str) -> Source | None:
-        best: Source | None = None
+        best, paired = self._of_pairs(And(nodes), type)
         for node in sorted(nodes, key=_effort):
+            if node in paired or (best is not None and best.size <= FEW):
+                continue
             source = self.best(node, type)
             if source is None or (best is not None and source.size >= best.size):
                 continue
@@ -134,6 +137,18 @@ class Driver:
             if best.size <= FEW:
                 break
         return best
+
+    def _of_pairs(self, node: And, type: str) -> tuple[Source | None, tuple[Node, ...]]:
+        """The smallest pair, and the conditions that it is smaller than."""
+        best: Source | None = None
+        paired: tuple[Node, ...] = ()
+        for pair in pairs_of(node, type):
+            sql = pair_source(self.compiler, pair, type)
+            if sql is not None:
+                source = Source(sql, self._sized(sql), pair.rest)
+                paired = (*paired, pair.token, *pair.dates)
+                best = source if best is None or source.size < best.size else best
+        return best, paired
 
     def _of_any(self, node: Node, nodes: tuple[Node, ...], type: str) -> Source | None:
         sources: list[Source] = []

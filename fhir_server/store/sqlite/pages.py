@@ -13,11 +13,12 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_server.search.nodes import And, Missing, Node, Select, Sort
+from fhir_server.search.nodes import And, Everything, Missing, Node, Select, Sort
 from fhir_server.store.sqlite.columns import TRUE, Sql, joined
 from fhir_server.store.sqlite.compile import Compiler
 from fhir_server.store.sqlite.drive import SMALL, Driver, Source
 from fhir_server.store.sqlite.names import Names
+from fhir_server.store.sqlite.pairs import pair_walk
 
 COUNT_LIMIT = 50_000  # sources are compared up to this size before a count
 Hit = tuple[int, tuple[object, ...]]  # rno, position
@@ -120,6 +121,9 @@ class _Pages:
     def hits(
         self, type: str, where: Node, order: _Order, wanted: int, after: tuple[object, ...] | None
     ) -> list[Hit]:
+        by_pair = pair_walk(self.compiler, where, type, order.keys[0].param) if order.keys else None
+        if by_pair is not None and isinstance(by_pair.rest, Everything):
+            return self._by_key(type, where, order, wanted, after)
         source = self.driver.best(where, type)
         if source is not None and source.size <= SMALL:
             return self._sorted(type, source, order, wanted, after)
@@ -189,37 +193,44 @@ class _Pages:
     ) -> list[Hit]:
         """A resource stands at its lowest value, descending at its highest: its other rows are passed
         over."""
-        first = order.keys[0]
-        table, column = WALKED[first.kind]
-        pid = self.names.param(type, first.param)
-        if pid is None:
-            return []
-        y_row, t_row = (f"({', '.join(f'{alias}.{each}' for each in WHOLE[table])})" for alias in "yt")
-        beyond = ">" if first.descending else "<"
-        falls = order.falls(first)
+        rows, column, rest = self._walked(type, where, order.keys[0])
+        falls = order.falls(order.keys[0])
         others = [self._key(type, key) for key in order.keys[1:]]
         columns = "".join(f", {key.text} AS k{n}" for n, key in enumerate(others, 1))
-        condition = self.compiler.condition(where, type, "t.rno")
+        condition = self.compiler.condition(rest, type, "t.rno")
         place, start = self._place(order, after), TRUE
         if after is not None:
-            start = Sql(f"t.{column}{'<' if falls else '>'}=?", (after[0],))
+            start = Sql(f"{column}{'<' if falls else '>'}=?", (after[0],))
             if len(order.keys) == 1 and falls == order.descending:
-                start = Sql(f"(t.{column}, t.rno){'<' if falls else '>'}(?, ?)", (after[0], after[-1]))
+                start = Sql(f"({column}, t.rno){'<' if falls else '>'}(?, ?)", (after[0], after[-1]))
         text = (
-            f"SELECT * FROM (SELECT t.rno AS rno, t.{column} AS k0{columns} FROM {table} t "
-            f"WHERE t.pid=? AND {start.text} AND NOT EXISTS(SELECT 1 FROM {table} y INDEXED BY {table}_r "
-            f"WHERE y.rno=t.rno AND y.pid=t.pid AND {y_row}{beyond}{t_row}) AND {condition.text}) q "
+            f"SELECT * FROM (SELECT t.rno AS rno, {column} AS k0{columns} FROM {rows.text} "
+            f"AND {start.text} AND {condition.text}) q "
             f"WHERE {place.text} ORDER BY {self._order_by(order, walked=True)} LIMIT ?"
         )
         params = [
             *(p for key in others for p in key.params),
-            pid,
+            *rows.params,
             *start.params,
             *condition.params,
             *place.params,
         ]
-        rows = self.compiler.rows(text, (*params, wanted))
-        return [(row[0], (*row[1:], row[0])) for row in rows]
+        found = self.compiler.rows(text, (*params, wanted))
+        return [(row[0], (*row[1:], row[0])) for row in found]
+
+    def _walked(self, type: str, where: Node, key: Sort) -> tuple[Sql, str, Node]:
+        """(the rows `t` to walk, the column with the key's value, what each must fulfil)."""
+        walk = pair_walk(self.compiler, where, type, key.param) if key.kind == "date" else None
+        if walk is not None:
+            return Sql("cmp t WHERE t.pid=? AND t.a1=?", (walk.pid, walk.vid)), "t.b1", walk.rest
+        table, column = WALKED[key.kind]
+        y_row, t_row = (f"({', '.join(f'{alias}.{each}' for each in WHOLE[table])})" for alias in "yt")
+        text = (
+            f"{table} t WHERE t.pid=? AND NOT EXISTS(SELECT 1 FROM {table} y INDEXED BY {table}_r "
+            f"WHERE y.rno=t.rno AND y.pid=t.pid AND {y_row}{'>' if key.descending else '<'}{t_row})"
+        )
+        pid = self.names.param(type, key.param)
+        return Sql(text, (pid,)), f"t.{column}", where
 
     def _key(self, type: str, key: Sort) -> Sql:
         """The value a resource is sorted by, as a correlated subquery; NULL when it has none."""

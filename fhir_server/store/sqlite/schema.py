@@ -17,7 +17,7 @@ from fhir_server.store.contract import SchemaMismatch
 from fhir_server.store.sqlite.special import reaches
 from profiles.outcomes import Unavailable
 
-SCHEMA = 3
+SCHEMA = 4
 APPLICATION = 0x54444F53  # "TDOS"
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 BUSY_SECONDS = 30.0
