@@ -39,7 +39,7 @@ from fhir_server.store.files import Files
 PATIENT = {
     "resourceType": "Patient",
     "id": "bench",
-    "identifier": [{"system": "urn:oid:1.2.250.1.213.1.4.11", "value": "180057503800142"}],
+    "identifier": [{"system": "urn:oid:1.2.250.1.213.1.4.11", "value": "180057503800125"}],
     "name": [{"use": "official", "family": "BANC", "given": ["Essai", "Mesure"]}],
     "gender": "female",
     "birthDate": "1980-05-12",
@@ -116,7 +116,7 @@ async def _measure(port: int, seconds: float, count: int) -> None:
         b, r = statistics.median(bare), statistics.median(read)
         print(f"bare Starlette route   {b:8.0f}/s")
         print(f"read by id             {r:8.0f}/s   {r / b:.0%} of the bare route")
-        found = "/fhir/Patient?identifier=180057503800142&_total=none"
+        found = "/fhir/Patient?identifier=180057503800125&_total=none"
         for name, method, path, sent, ok in (
             ("search by identifier", "GET", found, b"", 200),
             ("create, durable", "POST", "/fhir/Patient", body, 201),
