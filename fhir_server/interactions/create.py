@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import uuid4
 
 from fhir_server.access import Access
 from fhir_server.interactions import commit, prepare
@@ -22,7 +21,7 @@ async def create(
     bytes. Raises Unprocessable, Forbidden, NotFound (a télédossier the writer may not see)."""
     require(access, prepare.type_of(resource), "c")
     at = prepare.moment(engine)
-    put = await prepare.put(engine, access, resource, str(uuid4()), old=None, at=at, stored=stored)
+    put = await prepare.put(engine, access, resource, engine.new_id(), old=None, at=at, stored=stored)
     return await commit.one(engine, access, put)
 
 
@@ -38,7 +37,7 @@ async def create_unless(
         if found.version is not None:
             return found.version, False
         at = prepare.moment(engine)
-        put = await prepare.put(engine, access, resource, str(uuid4()), old=None, at=at)
+        put = await prepare.put(engine, access, resource, engine.new_id(), old=None, at=at)
         try:
             return await commit.one(engine, access, put, unless=[found.unless]), True
         except RaceLost:

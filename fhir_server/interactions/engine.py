@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fhir_server.access import Access
 from fhir_server.conformance.held import Held, Installed
+from fhir_server.interactions.ids import NewIds
 from fhir_server.jobs.record import Jobs
 from fhir_server.operations.registry import Operations
 from fhir_server.settings import Settings
@@ -42,6 +43,7 @@ class Engine:
     trail: Trail | None = None
     validator: Validator = field(default_factory=validator)
     judging: Judging = "all"
+    new_id: Callable[[], str] = field(default_factory=NewIds, repr=False, compare=False)
     held: Held = field(init=False, repr=False, compare=False)
     jobs: Jobs = field(init=False, repr=False, compare=False)
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from fhir_server.access import Access
+from fhir_server.conformance.held import Snapshot
 from fhir_server.conformance.search_parameters import faults
 from fhir_server.interactions.content import filed, pointer
 from fhir_server.interactions.engine import Engine, Resource
@@ -39,10 +40,14 @@ def type_of(resource: object) -> str:
 
 async def judge(engine: Engine) -> Validator:
     """The engine's validator, asking the terminology as it is now."""
-    return replace(engine.validator, codes=(await engine.held.current()).terminology)
+    return _judge(engine, await engine.held.current())
 
 
-async def check(engine: Engine, resource: Resource) -> None:
+def _judge(engine: Engine, held: Snapshot) -> Validator:
+    return replace(engine.validator, codes=held.terminology)
+
+
+def _check(engine: Engine, resource: Resource, held: Snapshot) -> None:
     """Every error of the base, of the profiles that the resource declares, and of ours that it is under, at
     once. What is judged by its structure alone is still judged wholly when it is under one of ours, or
     defines a search. Raises Unprocessable."""
@@ -52,7 +57,7 @@ async def check(engine: Engine, resource: Resource) -> None:
     if engine.judging == "structure" and not searches and not profiles_of(resource):
         _refuse_errors(validate(resource))
         return
-    issues = (await judge(engine)).validate(resource, profiles=profiles_of(resource))
+    issues = _judge(engine, held).validate(resource, profiles=profiles_of(resource))
     if searches and not any(map(_is_error, issues)):
         issues = [*issues, *faults(resource)]
     _refuse_errors(issues)
@@ -116,13 +121,14 @@ async def draft(
     if rule is not None:  # it completes what is sent, so that profiles are judged on what it gives
         _refuse_errors(validate(resource))
         resource = await rule(engine, access, body_of(old), resource)
-    await check(engine, resource)
+    held = await engine.held.current()
+    _check(engine, resource, held)
     if type == "Binary":
         resource = {**resource, "_data": pointer(stored)} if stored else await filed(engine, resource)
     expect = old.version if old else 0
     method: Method = "create" if old is None or old.body is None else "update"
     complete = stamped(resource, id, expect + 1, at)
-    own = (await engine.held.current()).search_parameters.on(type)
+    own = held.search_parameters.on(type)
     entries = extract(complete, engine.settings.fhir_base, engine.settings.zone, own)
     return Put(type, id, expect, at, method, codec.dump(complete), entries)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from uuid import uuid4
 
 from fhir_server.access import Access
 from fhir_server.interactions import commit, prepare
@@ -121,7 +120,7 @@ async def _identify(engine: Engine, access: Access, items: Sequence[Item], plan:
             else:
                 raise _twice(item)
         elif item.verb == "POST":
-            plan.ids[item.index] = str(uuid4())
+            plan.ids[item.index] = engine.new_id()
         elif item.verb in ("PUT", "PATCH", "DELETE"):
             await _named(engine, access, item, plan)
         if item.verb in ("PUT", "PATCH", "DELETE") and item.index in plan.ids:
@@ -157,7 +156,7 @@ async def _condition(
         if old is not None:
             plan.found[item.index] = old
             plan.matched.add(item.index)
-        plan.ids[item.index] = old.id if old else str(uuid4())
+        plan.ids[item.index] = old.id if old else engine.new_id()
         return
     if item.verb == "DELETE":
         if old is None:
@@ -167,7 +166,7 @@ async def _condition(
         id = the_match(item.type, old).id
     else:
         assert item.resource is not None
-        id = matched_id(item.resource, old)
+        id = matched_id(engine, item.resource, old)
         if old is None and "id" in item.resource:
             old = await find(engine, access, item.type, id)
             check_free(item.type, old)

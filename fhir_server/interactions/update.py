@@ -6,7 +6,6 @@ FHIR R4 http.html#update, http.html#upsert, http.html#cond-update
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import uuid4
 
 from fhir_server.access import Access
 from fhir_server.interactions import commit, prepare
@@ -53,7 +52,7 @@ async def update_matching(
     for _ in range(prepare.ATTEMPTS):
         found = await the_one(engine, access, type, condition)
         old = found.version
-        id = matched_id(resource, old)
+        id = matched_id(engine, resource, old)
         if old is None and "id" in resource:
             old = await find(engine, access, type, id)
             check_free(type, old)
@@ -65,14 +64,14 @@ async def update_matching(
     raise Conflict("lost-race", f"what the condition says of {type} keeps changing; retry")
 
 
-def matched_id(resource: Resource, found: Version | None) -> str:
+def matched_id(engine: Engine, resource: Resource, found: Version | None) -> str:
     """The id under which a conditional update writes: the match's, else the client's, else a new one. Raises
     Invalid."""
     sent = resource.get("id")
     if sent is not None:
         check_id(str(sent))
     if found is None:
-        return str(sent) if sent is not None else str(uuid4())
+        return str(sent) if sent is not None else engine.new_id()
     if sent not in (None, found.id):
         raise Invalid("wrong-id", "the id of the resource is not that of the one that matches")
     return found.id
