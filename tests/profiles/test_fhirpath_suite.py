@@ -19,6 +19,7 @@ Json = dict[str, Any]
 FOLDER = Path(__file__).parent / "fhirpath_suite"
 INPUTS: dict[str, Json] = codec.parse((FOLDER / "inputs.json").read_bytes())
 CASES: list[Json] = [json.loads(line) for line in (FOLDER / "cases.jsonl").read_text().splitlines()]
+LATER: list[Json] = [json.loads(line) for line in (FOLDER / "later.jsonl").read_text().splitlines()]
 
 MISSES = {
     "LowBoundaryDecimal15": "-0.0034 reaches down to -0.00345: -0.1, as LowBoundaryNegDecimal2 rounds",
@@ -28,6 +29,11 @@ MISSES = {
     "HighBoundaryDateTimeMillisecond3": "see HighBoundaryDateTimeMillisecond1",
 }  # fmt: skip
 """Cases that do not pass, and why; a case that comes to pass must be taken out."""
+
+LATER_MISSES = {
+    "testPolymorphicsD": "an unknown name is an error, as testPolymorphicsB wants it",
+    **dict.fromkeys(("txTest01", "txTest02", "txTest03"), "%terminologies came after R4"),
+}
 
 
 def outcome(case: Json) -> Collection:
@@ -53,17 +59,14 @@ def wanted(row: list[str]) -> tuple[str, str]:
 
 def passes(case: Json) -> bool:
     """Whether a case comes out as the suite has it."""
+    try:
+        nodes = outcome(case)
+    except Invalid as error:
+        wanted_slug = {"syntax": "fhirpath-syntax"}.get(case.get("invalid", ""), error.slug)
+        return "invalid" in case and error.slug == wanted_slug != "fhirpath-unsupported"
     if "invalid" in case:
-        try:
-            outcome(case)
-        except Invalid as error:
-            wanted_slug = {"syntax": "fhirpath-syntax"}.get(case["invalid"], error.slug)
-            return error.slug == wanted_slug != "fhirpath-unsupported"
         return False
-    found, expected = (
-        [written(node) for node in outcome(case)],
-        [wanted(row) for row in case.get("output", ())],
-    )
+    found, expected = [written(node) for node in nodes], [wanted(row) for row in case.get("output", ())]
     if case.get("predicate"):
         found = [("Boolean", "true" if found else "false")]
     if len(found) != len(expected):
@@ -78,8 +81,15 @@ def test_the_suite_is_whole() -> None:
     assert len(CASES) == 935
     assert MISSES.keys() < {case["name"] for case in CASES}
     assert len([case for case in CASES if "output" in case]) > 800
+    assert len(LATER) > 100
+    assert LATER_MISSES.keys() < {case["name"] for case in LATER}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['group']}-{case['name']}")
 def test_case(case: Json) -> None:
     assert passes(case) is (case["name"] not in MISSES)
+
+
+@pytest.mark.parametrize("case", LATER, ids=lambda case: f"{case['group']}-{case['name']}")
+def test_case_of_the_later_suite(case: Json) -> None:
+    assert passes(case) is (case["name"] not in LATER_MISSES)
