@@ -44,7 +44,7 @@ class Settings:
     timezone: str = "Europe/Paris"
     max_body: int = 50_000_000
     quiet_seconds: float = 2.0
-    peers: str = "var/peers"
+    peer_keys: str = "var/peer-keys"
     log_level: str = "info"
     import_origins: str = ""
     mode: str = "auto"
@@ -87,9 +87,9 @@ class Settings:
         return Path(self.packages)
 
     @property
-    def peers_path(self) -> Path:
+    def peer_keys_path(self) -> Path:
         """The folder of the keys and passwords for other systems that hold images."""
-        return Path(self.peers)
+        return Path(self.peer_keys)
 
     @property
     def files_path(self) -> Path:

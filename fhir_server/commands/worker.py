@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import click
 
-from dicomweb.index.sqlite import open_index
+from dicomweb.images import open_images
+from dicomweb.transfers.queue import open_queue
+from dicomweb.transfers.runner import Parts, Runner
 from dicomweb.worker import Worker
 from fhir_server import main
 from fhir_server import settings as config
 from fhir_server.commands.lasting import run_until_stopped
 from fhir_server.logs import log_to_stderr
+from smart_launch.authorization.keys import STATEMENT_ALGORITHM, Keys
 
 
 @click.command("worker")
 def command() -> None:
-    """Turn received exams into ImagingStudy records and attach them to their télédossiers."""
+    """Record received exams and attach them to their télédossiers; transfer exams from and to the PACS."""
     settings = config.load()
     log_to_stderr(settings)
 
     async def run(stop: asyncio.Event) -> None:
-        index = open_index(settings)
-        index.open()
+        queue = open_queue(settings)
+        queue.open()
         try:
             async with main.opened(settings) as platform:
-                await Worker(index, platform.engine.store, platform.fhir, settings).run(stop)
+                store, fhir = platform.engine.store, platform.fhir
+                images = open_images(settings, store)
+                signing = await Keys(store).load()
+                sign = partial(signing.sign, algorithm=STATEMENT_ALGORITHM, type="transfer-receipt+jwt")
+                parts = Parts(settings, store, fhir, images, queue, sign)
+                try:
+                    await asyncio.gather(
+                        Worker(images.index, store, fhir, settings).run(stop), Runner(parts).run(stop)
+                    )
+                finally:
+                    images.close()
         finally:
-            index.close()
+            queue.close()
 
     run_until_stopped(run)

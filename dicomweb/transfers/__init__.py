@@ -1,0 +1,1 @@
+"""Images moved between sites as durable jobs."""

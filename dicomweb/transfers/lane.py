@@ -1,0 +1,189 @@
+"""One lane per peer: instance by instance, always of the most urgent transfer, over one association.
+
+Before each instance the queue is asked again, so what is more urgent overtakes within one image, a cancelled
+transfer stops there, and a killed process goes on there. A lane blocks; it has a thread of its own, and a
+file lock, which the system releases when its process dies, keeps it the only one of its peer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+from zoneinfo import ZoneInfo
+
+from dicomweb.peers.peer import Peer
+from dicomweb.peers.session import PeerError, Session
+from dicomweb.transfers.moving import Importing, Relaying
+from dicomweb.transfers.queue import Queue, least_urgent
+from dicomweb.transfers.receipt import Sign, claims
+from dicomweb.transfers.record import VITAL, Item, State, Transfer
+
+log = logging.getLogger(__name__)
+
+BATCH = 20
+TRIES = 3  # of one instance
+ATTEMPTS = 12  # of a transfer without any instance in between
+FIRST_WAIT, LONGEST_WAIT = 2.0, 900.0  # seconds before a transfer is tried again; doubled each time
+MOST_INSTANCES = 50_000
+SECOND = 1_000_000
+
+
+def utc_microseconds() -> int:
+    return time.time_ns() // 1000
+
+
+@dataclass(slots=True)
+class Lane:
+    """`run` until there is nothing to do for this peer or `stop` is set."""
+
+    peer: Peer
+    queue: Queue
+    session: Session
+    ways: tuple[Importing, Relaying]
+    sign: Sign
+    zone: ZoneInfo
+    locks: Path
+    now: Callable[[], int] = utc_microseconds
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Returns at once when another process has this lane."""
+        with self._alone() as alone:
+            try:
+                while alone and not self.stop.is_set() and (transfer := self._next()) is not None:
+                    self._step(transfer)
+            finally:
+                self.session.close()
+
+    def _next(self) -> Transfer | None:
+        now = self.now()
+        local = datetime.fromtimestamp(now / 1e6, UTC).astimezone(self.zone)
+        vital_only = self.peer.window is not None and not self.peer.window.holds(local)
+        return self.queue.next(self.peer.id, now, least=least_urgent(vital_only=vital_only))
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        self.locks.mkdir(parents=True, exist_ok=True)
+        with (self.locks / f"{self.peer.id}.lock").open("w") as file:
+            yield _locked(file)
+
+    def _step(self, transfer: Transfer) -> None:
+        try:
+            if not self.peer.active:
+                raise PeerError("peer-not-active", "the site has switched it off")
+            if not transfer.listed:
+                self._list(transfer)
+            elif batch := self.queue.waiting(transfer.id, BATCH):
+                self._move(transfer, batch)
+            else:
+                self._finish(transfer)
+        except PeerError as error:
+            self.session.close()
+            self._broke(transfer, error.slug)
+        except Exception:
+            log.exception("a transfer broke")
+            self.session.close()
+            self._broke(transfer, "failed-here")
+
+    def _broke(self, transfer: Transfer, slug: str) -> None:
+        """Tried again later, sooner when it is vital; given up when nothing came for long."""
+        if transfer.attempts + 1 >= ATTEMPTS:
+            self._end(transfer, slug, "none")
+            return
+        longest = 30.0 if transfer.order.urgency == VITAL else LONGEST_WAIT
+        wait = min(longest, FIRST_WAIT * 2**transfer.attempts) * random.uniform(0.75, 1.0)  # noqa: S311
+        log.warning("transfer to or from %s: %s; again in %.0f s", self.peer.id, slug, wait)
+        self.queue.postpone(transfer.id, slug, self.now() + int(wait * SECOND))
+
+    def _way(self, transfer: Transfer) -> Importing | Relaying:
+        return self.ways[transfer.order.kind == "relay"]
+
+    def _list(self, transfer: Transfer) -> None:
+        items = self._way(transfer).listed(self.session, transfer)
+        if not items:
+            self.queue.list_items(transfer.id, (), self.now())
+            self._end(transfer, "nothing-to-transfer", "none")
+            return
+        self.queue.list_items(transfer.id, items[:MOST_INSTANCES], self.now())
+
+    def _move(self, transfer: Transfer, batch: list[Item]) -> None:
+        moving = self._way(transfer).moved(self.session, transfer, batch)
+        began = time.monotonic()
+        try:
+            for item in moving:
+                seconds = max(time.monotonic() - began, 1e-6)
+                self.queue.settle(transfer.id, [_tried(item)], seconds)
+                self._pace(transfer, item.size, seconds)
+                if self.stop.is_set() or (self._next() or transfer).id != transfer.id:
+                    return
+                if self._over(transfer):
+                    return
+                began = time.monotonic()
+        finally:
+            moving.close()
+
+    def _over(self, transfer: Transfer) -> bool:
+        found = self.queue.get(transfer.id)
+        return found is None or found.state != "waiting"
+
+    def _pace(self, transfer: Transfer, size: int, seconds: float) -> None:
+        """Wait as long as the site's limit asks, but not when something more urgent has come. Vital transfers
+        have no limit."""
+        if not self.peer.rate or transfer.order.urgency == VITAL:
+            return
+        until = time.monotonic() + size / self.peer.rate - seconds
+        while (left := until - time.monotonic()) > 0 and not self.stop.wait(min(left, 0.05)):
+            if (self._next() or transfer).id != transfer.id:
+                return
+
+    def _finish(self, transfer: Transfer) -> None:
+        way = self._way(transfer)
+        if new := way.grown(self.session, transfer, self.queue.items(transfer.id)):
+            self.queue.list_items(transfer.id, new, self.now())
+            return
+        done = [one for one in self.queue.items(transfer.id) if one.state == "done"]
+        verified, changed = way.verified(self.session, transfer, done)
+        if changed:
+            self.queue.settle(transfer.id, [_tried(one) for one in changed])
+        if not self.queue.waiting(transfer.id, 1):
+            self._end(transfer, "", verified)
+
+    def _end(self, transfer: Transfer, slug: str, verified: str) -> None:
+        """The receipt names what did not come through."""
+        items = [
+            one if one.state != "waiting" else replace(one, state="failed", reason=slug)
+            for one in self.queue.items(transfer.id)
+        ]
+        failed = sum(one.state == "failed" for one in items)
+        state: State = "done" if not failed and items else "failed" if failed == len(items) else "partial"
+        now = self.now()
+        receipt = self.sign(claims(transfer, items, verified, now))
+        self.queue.settle(transfer.id, items)
+        self.queue.finish(
+            transfer.id, state, slug or ("" if state == "done" else "some-failed"), receipt, now
+        )
+
+
+def _tried(item: Item) -> Item:
+    """A failure of one instance is tried again a few times, after the others."""
+    if item.state != "failed":
+        return item
+    final = item.attempts + 1 >= TRIES
+    return replace(item, attempts=item.attempts + 1, state="failed" if final else "waiting")
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,143 @@
+"""The transfers' part of `teledossier worker`: lanes started where there is work, ends told to the
+télédossier, relays that follow from what was sent.
+
+    queue ── peer has work ──▶ Endpoint ──▶ lane (thread)
+    transfer over ──▶ Provenance with the receipt's signature
+    exam attached to a sent télédossier ──▶ a relay to each recipient's PACS (`relaying`)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dicomweb.dimse.scp import spooling
+from dicomweb.images import Images
+from dicomweb.index.contract import Index
+from dicomweb.peers.dimse import Ours
+from dicomweb.peers.opening import open_session
+from dicomweb.peers.peer import Credentials, Peer, of_endpoint
+from dicomweb.transfers import trace
+from dicomweb.transfers.lane import SECOND, Lane, utc_microseconds
+from dicomweb.transfers.moving import Importing, Relaying
+from dicomweb.transfers.queue import Queue
+from dicomweb.transfers.receipt import Sign
+from dicomweb.transfers.relaying import Relays
+from dicomweb.worker import Fhir
+from fhir_server.settings import Settings
+from fhir_server.store.contract import Store
+from profiles.outcomes import Gone, Invalid, NotFound
+
+log = logging.getLogger(__name__)
+
+LOOK = 0.3  # seconds between two looks at the queue
+UNKNOWN_WAIT = 60.0  # seconds until a peer that the directory does not have is looked up again
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the runner works with; the caller opens and closes them."""
+
+    settings: Settings
+    store: Store
+    fhir: Fhir
+    images: Images
+    queue: Queue
+    sign: Sign
+
+
+@dataclass(slots=True)
+class Runner:
+    """`await Runner(parts).run(stop)`; several may run: a lane is one process's at a time."""
+
+    parts: Parts
+    now: Callable[[], int] = utc_microseconds
+    _threads: dict[str, threading.Thread] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; then each lane ends after the instance it is at."""
+        relays = Relays(self.parts.store, self.parts.fhir, self.parts.queue, self.now)
+        with spooling(self.parts.images.files.spool.absolute()):
+            while not stop.is_set():
+                for act in (self.start, self.record, relays.sweep):
+                    try:
+                        await act()
+                    except Exception:
+                        log.exception("work on transfers failed; it is tried again")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), LOOK)
+            self._stop.set()
+            for thread in self._threads.values():
+                await asyncio.to_thread(thread.join, 30.0)
+
+    async def start(self) -> None:
+        """A lane for each peer that has work and none yet."""
+        for id in await asyncio.to_thread(self.parts.queue.peers, self.now()):
+            thread = self._threads.get(id)
+            if thread is not None and thread.is_alive():
+                continue
+            peer = await peer_of(self.parts.fhir, id)
+            if peer is None:
+                await asyncio.to_thread(self._unknown, id)
+                continue
+            lane = self.lane(peer)
+            self._threads[id] = threading.Thread(target=lane.run, name=f"lane-{id}", daemon=True)
+            self._threads[id].start()
+
+    def lane(self, peer: Peer) -> Lane:
+        parts = self.parts
+        files, index = parts.images.files, parts.images.index
+        credentials = Credentials(parts.settings.peer_keys_path)
+        ours = Ours(parts.settings.ae_title, credentials, lambda uid: _has(index, uid))
+        return Lane(
+            peer,
+            parts.queue,
+            open_session(peer, ours, files.spool),
+            (Importing(peer, files, index, self.now), Relaying(peer, files, index, parts.images.decoder)),
+            parts.sign,
+            parts.settings.zone,
+            files.root / "locks",
+            self.now,
+            self._stop,
+        )
+
+    def _unknown(self, id: str) -> None:
+        transfer = self.parts.queue.next(id, self.now(), least=9)
+        if transfer is not None:
+            log.warning("transfers wait for a peer that the directory does not have")
+            self.parts.queue.postpone(transfer.id, "no-such-peer", self.now() + int(UNKNOWN_WAIT * SECOND))
+
+    async def record(self) -> None:
+        """What ended, in the timeline of its télédossier. Writing it again changes nothing."""
+        queue = self.parts.queue
+        for transfer in await asyncio.to_thread(queue.unrecorded):
+            if transfer.order.request and transfer.total:
+                receipt = await asyncio.to_thread(queue.receipt, transfer.id)
+                await self._write(trace.provenance(transfer, receipt, self.parts.sign))
+            await asyncio.to_thread(queue.record, transfer.id)
+
+    async def _write(self, resource: dict[str, Any]) -> None:
+        with contextlib.suppress(NotFound):
+            await self.parts.fhir.read("Provenance", resource["id"])
+            return
+        request = {"method": "PUT", "url": f"Provenance/{resource['id']}"}
+        entry = [{"resource": resource, "request": request}]
+        await self.parts.fhir.transaction({"resourceType": "Bundle", "type": "transaction", "entry": entry})
+
+
+async def peer_of(fhir: Fhir, id: str) -> Peer | None:
+    """None for an Endpoint that is not there, is no image peer, or is wrong."""
+    try:
+        return of_endpoint(await fhir.read("Endpoint", id))
+    except (NotFound, Gone, Invalid):
+        return None
+
+
+def _has(index: Index, uid: str) -> bool:
+    return index.file(uid) is not None

@@ -1,0 +1,135 @@
+"""The worker killed (SIGKILL) at any point: nothing acknowledged is missing, nothing is there twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicomweb.images import Images, open_images
+from dicomweb.ingest import Arrival, ingest
+from dicomweb.transfers.queue import Queue, open_queue
+from dicomweb.transfers.record import Order, Transfer
+from fhir_server import main
+from fhir_server.settings import Settings
+from tests.dicomweb import making
+from tests.dicomweb.pacs import orthanc
+from tests.dicomweb.test_peers import endpoint, ports
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.peer("orthanc"),
+]
+
+
+class WorkerProcess:
+    """`teledossier worker` on these settings."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("TELEDOSSIER_")},
+            "PYTHONPATH": str(ROOT),
+            "TELEDOSSIER_STORE": settings.store,
+            "TELEDOSSIER_FILES": settings.files,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.folder / "worker.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fhir_server", "worker"],
+                cwd=self.folder, env=self.environment, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def end(self, number: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(40)
+            self.process = None
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[tuple[Images, Queue]]:
+    images, queue = open_images(settings, None), open_queue(settings)  # type: ignore[arg-type]
+    queue.open()
+    try:
+        yield images, queue
+    finally:
+        images.close()
+        queue.close()
+
+
+def progress(queue: Queue, id: str) -> Transfer:
+    found = queue.get(id)
+    assert found is not None
+    return found
+
+
+def wait_until(queue: Queue, id: str, enough: Any, seconds: float) -> Transfer:
+    until = time.monotonic() + seconds
+    while not enough(found := progress(queue, id)):
+        assert time.monotonic() < until, found
+        time.sleep(0.01)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "kills"),
+    [("relay", 120, 2), pytest.param("relay", 900, 6, marks=pytest.mark.slow),
+     ("import", 120, 2), pytest.param("import", 900, 6, marks=pytest.mark.slow)],
+)  # fmt: skip
+async def test_killed_at_any_point(kind: Any, count: int, kills: int, tmp_path: Path) -> None:
+    settings = Settings(store=f"sqlite:///{tmp_path / 'store.db'}", files=str(tmp_path / "files"))
+    dimse, http = ports(2)
+    address = f"dicom://127.0.0.1:{dimse}/ORTHANC"
+    async with main.opened(settings) as platform:
+        payload = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/endpoint-payload-type",
+                                "code": "any"}]}]  # fmt: skip
+        made = endpoint(address=address, payloadType=payload)
+        del made["managingOrganization"]
+        await platform.fhir.update(made)
+    paths = making.files(tmp_path / "given", count)
+    expected = sorted(f"2.25.1.{n}" for n in range(1, count + 1))
+    chance = random.Random(f"{kind}{count}")
+    worker = WorkerProcess(settings, tmp_path)
+    with orthanc(tmp_path / "orthanc", dimse, http) as pacs, opened(settings) as (images, queue):
+        if kind == "import":
+            pacs.load(paths)
+        else:
+            for path in paths:
+                ingest(path, Arrival(1), images.files, images.index)
+        transfer = queue.submit(Order(kind, "pacs-auch", making.STUDY, 0), time.time_ns() // 1000)
+        try:
+            done = 0
+            for _ in range(kills):
+                worker.start()
+                goal = done + chance.randint(1, max(1, (count - done) // 3))
+                done = wait_until(queue, transfer.id, lambda t, goal=goal: t.done >= goal, 40).done
+                worker.end(signal.SIGKILL)
+                acknowledged = {one.instance for one in queue.items(transfer.id) if one.state == "done"}
+                there = set(pacs.instances()) if kind == "relay" else {
+                    file.uid for file in images.index.files(making.STUDY)
+                }  # fmt: skip
+                assert acknowledged <= there  # what is acknowledged is there, at every moment
+            worker.start()
+            after = wait_until(queue, transfer.id, lambda t: t.state != "waiting", 90)
+        finally:
+            worker.end(signal.SIGTERM)
+        assert (after.state, after.done, after.failed) == ("done", count, 0)
+        assert pacs.instances() == expected
+        assert sorted(file.uid for file in images.index.files(making.STUDY)) == expected
+        assert all(images.files.path(file.path).exists() for file in images.index.files(making.STUDY))
+        assert all(images.index.conflicts(uid) == [] for uid in expected)
+        assert queue.receipt(transfer.id).count(".") == 2  # a compact JWS
+    assert "Traceback" not in (tmp_path / "worker.log").read_text()
