@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydicom import config, datadict, uid
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import dcmread, read_dataset, read_file_meta_info
 from pydicom.uid import UID
 
 from dicomweb import reasons
 from dicomweb.attributes import first, integer
+from dicomweb.elements import fast
 from dicomweb.layout import BrokenPixels, Layout, SyntaxFlags, locate
 from dicomweb.reasons import Refused
 
@@ -200,7 +202,11 @@ def to_json(dataset: Dataset, place: str = BULK) -> dict[str, Any]:
     that break the rules of their VR are kept as they are. Recursion is bounded by Python's own limit, which
     the caller turns into a refusal."""
     attributes: dict[str, Any] = {}
-    for tag in dataset.keys():  # noqa: SIM118 - iterating a Dataset itself gives elements
+    encodings = _encodings(dataset)
+    for tag, raw in list(dataset._dict.items()):
+        if type(raw) is RawDataElement and (plain := fast(raw, encodings)):
+            attributes[f"{int(tag):08X}"] = plain
+            continue
         try:
             element, here = dataset[tag], f"{place}/{int(tag):08X}"
             if element.VR == "SQ":
@@ -216,6 +222,11 @@ def to_json(dataset: Dataset, place: str = BULK) -> dict[str, Any]:
     if "00080005" in attributes:
         attributes["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}  # PS3.18 §F.2: JSON is in UTF-8
     return attributes
+
+
+def _encodings(dataset: Dataset) -> list[str]:
+    found = dataset._character_set
+    return [found] if isinstance(found, str) else list(found)
 
 
 def is_uid(text: str) -> bool:

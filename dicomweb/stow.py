@@ -36,7 +36,7 @@ from profiles.outcomes import Invalid, UnsupportedMedia
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT = 4
+IN_FLIGHT = 8
 BLOCK = 1 << 20  # bytes gathered before they are written and hashed
 MAX_METADATA = 64_000_000  # bytes of one metadata part
 METADATA = (JSON, "application/json", XML, "application/xml")
@@ -85,8 +85,7 @@ class Intake:
     bulk: dict[str, list[Bulk]] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
 
-    async def open(self) -> Spooled:
-        await anyio.to_thread.run_sync(self.images.files.room)
+    def open(self) -> Spooled:
         return Spooled(self.images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}")
 
     async def take(self, spooled: Spooled) -> None:
@@ -196,7 +195,7 @@ async def store(images: Images, body: AsyncIterator[bytes], header: str, arrival
 
 
 async def _single(intake: Intake, body: AsyncIterator[bytes]) -> list[Receipt]:
-    spooled = await intake.open()
+    spooled = intake.open()
     try:
         async for chunk in body:
             await spooled.write(chunk)
@@ -218,7 +217,7 @@ async def _parts(reader: Reader, body: AsyncIterator[bytes], intake: Intake, *, 
             for event in reader.feed(chunk):
                 match event:
                     case Head(fields):
-                        head, spooled = fields, await intake.open()
+                        head, spooled = fields, intake.open()
                     case Data(content) if spooled:
                         await spooled.write(content)
                     case End() if spooled:

@@ -86,8 +86,9 @@ def part(images: Images, file: File, asked: str) -> Part:
     goes as it is stored."""
     syntax = target(file.transfer_syntax, asked)
     path = images.files.path(file.path)
+    url = f"{images.base}/studies/{file.study}/series/{file.series}/instances/{file.uid}"
     if syntax == file.transfer_syntax:
-        return Part(f"{DICOM}; transfer-syntax={syntax}", path, file.size)
+        return Part(f"{DICOM}; transfer-syntax={syntax}", path, file.size, url)
     made = images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
     attributes = attributes_of(images, file)
     try:
@@ -95,9 +96,9 @@ def part(images: Images, file: File, asked: str) -> Part:
     except NotAcceptable:
         if asked:
             raise
-        return Part(f"{DICOM}; transfer-syntax={file.transfer_syntax}", path, file.size)
+        return Part(f"{DICOM}; transfer-syntax={file.transfer_syntax}", path, file.size, url)
     sent = _pixelless(attributes, syntax)
-    return Part(f"{DICOM}; transfer-syntax={sent}", Passing(made), made.stat().st_size)
+    return Part(f"{DICOM}; transfer-syntax={sent}", Passing(made), made.stat().st_size, url)
 
 
 def _pixelless(attributes: Mapping[str, object], syntax: str) -> str:
