@@ -32,6 +32,7 @@ _CODED: Mapping[str, Coded] = {
     "PractitionerRole": Coded("code", "role", {"": "practitioner-role"}),
     "HealthcareService": Coded("type", "workflow", {"": "healthcare-service"}),
     "ChargeItem": Coded("code", "act", {"": "charge-item"}),
+    "Endpoint": Coded("connectionType", "endpoint-connection", {"": "peer"}),
     "Organization": Coded(
         "type",
         "organization-type",
@@ -74,9 +75,9 @@ def _profile(resource: Mapping[str, Any]) -> str:
 
 
 def _codes(concepts: object, system: str) -> Iterator[str]:
-    """The codes of that system in a CodeableConcept or a list of them."""
+    """The codes of that system in a Coding, a CodeableConcept, or a list of them."""
     for concept in _objects(concepts):
-        for coding in _objects(concept.get("coding")):
+        for coding in (concept, *_objects(concept.get("coding"))):
             if coding.get("system") == system:
                 yield str(coding.get("code", ""))
 

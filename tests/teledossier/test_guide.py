@@ -182,7 +182,7 @@ BY_TYPE = {
 
 async def test_everything_the_platform_writes_keeps_its_profile(engine: Engine) -> None:
     """The demonstration, a venue, an exam that is attached and one that is proposed; fhir.resources, an
-    independent witness, reads all of it. Nothing codes acts yet, so no ChargeItem is written."""
+    independent witness, reads all of it. Nothing codes acts yet, and peers are the operator's."""
     await load(engine)
     await _venue(engine)
     written = [codec.parse(one.body) async for one in engine.store.scan() if one.body is not None]
@@ -197,7 +197,10 @@ async def test_everything_the_platform_writes_keeps_its_profile(engine: Engine) 
         assert found == set(), f"{type}/{resource.get('id')}"
         get_fhir_model_class(type).model_validate_json(codec.dump(resource))
         seen.update(one.rpartition("/")[2] for one in ours)
-    assert {one.profile for one in examples.valid()} - set(seen) == {"teledossier-charge-item"}
+    assert {one.profile for one in examples.valid()} - set(seen) == {
+        "teledossier-charge-item",
+        "teledossier-peer",
+    }
 
 
 async def _venue(engine: Engine) -> None:
