@@ -55,7 +55,8 @@ def validate(resource: dict[str, Any], type: str = "") -> list[Issue]:
 @dataclass(frozen=True, slots=True)
 class Validator:
     """Everything that can be judged without a store. Profiles compile when first needed and stay with the
-    Validator, so one is made per server. `strict` makes an extension that no package defines an error;
+    Validator, so one is made per server. `strict` is for who asks what is wrong, rather than
+    whether to store it: what no package defines is an error, and recommendations are judged too;
     `refused_systems` are identifier systems that have no place here, as those of test identities in
     production."""
 

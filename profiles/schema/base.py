@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from profiles import definitions
+from profiles.definitions import Element
 from profiles.schema import extensions
 from profiles.schema.bundle import check_bundle
 from profiles.schema.compile import JUDGED_ELSEWHERE, Profiles, invariant
 from profiles.schema.questionnaire import check_answers, check_expression, check_questionnaire
 from profiles.schema.report import Message
 from profiles.schema.resolve import index
+from profiles.schema.rules.binding import SEVERITY, Binding
 from profiles.schema.rules.coding import check_coding, check_quantity
 from profiles.schema.rules.identifier import check_identifier
 from profiles.schema.rules.invariant import Invariant
-from profiles.schema.rules.item import Context, Item, items_of
+from profiles.schema.rules.item import Context, Item, Members, items_of
 from profiles.schema.rules.linking import check_canonical, check_reference
 from profiles.schema.shapes import holds
 from profiles.schema.structures import check_parameter, check_structure
@@ -41,7 +43,7 @@ class Member:
     """A JSON member where something may be judged: the element's type key and FHIRPath step, the invariants
     on it, the names by which an extension's context may mean what stands there, and what it is: "complex",
     "primitive", "extension" or "resource". `shapes`: JSON names → the invariants of the element and of its
-    type that values decide."""
+    type that values decide; `alone` is this member for `items_of`."""
 
     name: str
     type: str
@@ -49,6 +51,8 @@ class Member:
     rules: tuple[Invariant, ...]
     names: tuple[str, ...]
     kind: str
+    binding: Binding | None
+    alone: Members
     shapes: dict[tuple[str, ...], tuple[Invariant, ...]] = field(default_factory=dict)
 
 
@@ -132,6 +136,8 @@ class Base:
             rules = member.shapes.get(shape)
             for rule in self._shaped(member, shape) if rules is None else rules:
                 rule.check(item, context)
+        if member.binding is not None:
+            member.binding.check(item, context)
         if member.kind == "complex":
             self._walk(item, context, member.names)
         elif member.kind == "extension":
@@ -143,9 +149,11 @@ class Base:
                 self.check(item._replace(type=type), context)
 
     def _primitive(self, holder: Item, member: Member, context: Context) -> None:
-        for one in items_of(holder, ((member.name, member.type, member.step),)):
+        for one in items_of(holder, member.alone):
             for rule in member.rules:
                 rule.check(one, context)
+            if member.binding is not None:
+                member.binding.check(one, context)
             if member.type == "canonical" and context.strict:
                 check_canonical(one, context)
             if one.sibling.__class__ is dict:
@@ -166,12 +174,23 @@ class Base:
                 kind = "resource"
             else:
                 kind = "extension" if of == "Extension" else "complex"
-            member = Member(name, of, step, own, (f"{type}.{choice}", f"{type}.{element.name}", of), kind)
-            if kind != "primitive" or own or of == "canonical":
+            names = (f"{type}.{choice}", f"{type}.{element.name}", of)
+            binding = self._binding(type, choice, of, element)
+            member = Member(name, of, step, own, names, kind, binding, Members([(name, of, step)]))
+            if kind != "primitive" or own or binding is not None or of == "canonical":
                 members[name] = member
             if kind == "primitive":
                 members["_" + name] = member
         return Table(rules, ALSO.get(type), members)
+
+    def _binding(self, type: str, name: str, of: str, element: Element) -> Binding | None:
+        """What an element is bound to, where the structure has not judged it."""
+        bound = self.profiles.packages.bindings(type.partition(".")[0]).get(f"{type}.{name}")
+        if bound is None or bound[0] not in SEVERITY or of not in BOUND:
+            return None
+        if bound[0] == "required" and definitions.codes(element.value_set) is not None:
+            return None
+        return Binding(*bound)
 
     def _constraints(self, type: str) -> dict[str, tuple[Invariant, ...]]:
         """Path → the invariants that the standard's definition has there."""
@@ -189,6 +208,8 @@ class Base:
         return found
 
 
+BOUND = frozenset({"code", "string", "uri", "Coding", "CodeableConcept", "Quantity"})
+"""Types that a binding means. FHIR R4 terminologies.html#4.1"""
 Also = Callable[[Item, Context], None]
 ALSO: Mapping[str, Also] = MappingProxyType(
     {

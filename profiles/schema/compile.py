@@ -18,19 +18,19 @@ from profiles.schema import messages
 from profiles.schema.discriminate import predicate
 from profiles.schema.packages import Packages
 from profiles.schema.report import Message, Where
-from profiles.schema.rules.binding import Binding
+from profiles.schema.rules.binding import SEVERITY, Binding
 from profiles.schema.rules.conforms import Conforms
-from profiles.schema.rules.element import ElementRule
+from profiles.schema.rules.element import ElementRule, beyond
 from profiles.schema.rules.fixed import Fixed
 from profiles.schema.rules.invariant import Invariant
-from profiles.schema.rules.item import Context, Item, Rule
+from profiles.schema.rules.item import Context, Item, Members, Rule
 from profiles.schema.rules.length import Length
 from profiles.schema.rules.limits import Limit
 from profiles.schema.rules.pattern import Pattern
 from profiles.schema.rules.reference import Targets
 from profiles.schema.rules.slicing import Slice, Slicing
 from profiles.schema.rules.types import Types
-from profiles.schema.snapshot import Branch, snapshot
+from profiles.schema.snapshot import MAX_BASES, Branch, snapshot
 
 Json = dict[str, Any]
 CORE = "http://hl7.org/fhir/StructureDefinition/"
@@ -81,28 +81,60 @@ def _below(where: Where, path: str) -> Where:
     return where
 
 
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An extension's definition: whether it modifies, its compiled profile, and where it may stand, by the
+    names of its holder, as far as that has been asked."""
+
+    structure: Json
+    modifies: bool
+    profile: Profile | None
+    allowed: dict[tuple[str, ...], bool] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Profiles:
     """Compiled profiles by URL, over a set of packages."""
 
     packages: Packages
     _compiled: dict[str, Profile | None] = field(default_factory=dict)
+    _extensions: dict[str, Extension] = field(default_factory=dict)
 
     def get(self, canonical: str) -> Profile | None:
         """The compiled profile; None when it, or its base, is not known here."""
         url = canonical.partition("|")[0]
-        if url not in self._compiled:
-            structure = self.packages.structure(url)
-            made = None if structure is None else Compiler(self.packages, structure).profile()
-            self._compiled[url] = made
-        return self._compiled[url]
+        if url in self._compiled:
+            return self._compiled[url]
+        structure = self.packages.structure(url)
+        if structure is None:
+            return None  # and not kept: anybody may name any URL
+        made = self._compiled[url] = Compiler(self.packages, structure).profile()
+        return made
+
+    def extension(self, url: str) -> Extension | None:
+        """What is known of an extension; None when no package defines it."""
+        if url in self._extensions:
+            return self._extensions[url]
+        structure = self.packages.structure(url)
+        if structure is None:
+            return None
+        profile = self.get(url)
+        elements = (structure.get("snapshot") or structure.get("differential") or {}).get("element") or [{}]
+        made = self._extensions[url] = Extension(
+            structure,
+            elements[0].get("isModifier") is True,
+            profile if profile is not None and profile.suits("Extension") else None,
+        )
+        return made
 
 
 class Compiler:
     """Compiles one StructureDefinition."""
 
-    def __init__(self, packages: Packages, structure: Json) -> None:
+    def __init__(self, packages: Packages, structure: Json, depth: int = 0) -> None:
+        """`depth`: how many extensions of extensions led here."""
         self.packages = packages
+        self.depth = depth
         self.structure = structure
         self.url = str(structure.get("url", ""))
         self.name = self.url.rpartition("/")[2] if self.url.startswith(CORE) else self.url
@@ -118,6 +150,8 @@ class Compiler:
         self.warnings += [(type, messages.unjudged(*problem.split(": ", 1))) for problem in tree.problems]
         if self.is_core_type:
             return Profile(self.url, type, ())  # the base check judges the standard's own types
+        if type == "Extension":  # which is found by its URL: that needs no rule
+            tree.children = [one for one in tree.children if one.element.get("fixedUri") != self.url]
         rules = (*self._invariants(tree), *self._children(tree, type))
         return Profile(self.url, type, rules, tuple(self.warnings))
 
@@ -146,13 +180,13 @@ class Compiler:
         if len(allowed) < len(members):
             rules.append(Types(allowed, messages.types(allowed, self.name)))
         type = next((t for _m, t, _s in members if t in allowed), members[0][1])
-        rules += self.item_rules(branch, type)
+        rules += self.item_rules(branch, type, above)
         slicing = self._slicing(branch, type, above)
         same_count = least <= of_element.min and (most is None or most == of_element.max)
         if same_count and not rules and slicing is None:
             return None
         few, many = messages.too_few(least, name, self.name), messages.too_many(most or 0, name, self.name)
-        return ElementRule(name, tuple(members), least, most, few, many, tuple(rules), slicing)
+        return ElementRule(name, Members(members), least, most, few, many, tuple(rules), slicing)
 
     def _allowed(self, branch: Branch, keys: list[str]) -> frozenset[str]:
         """Of an element's type keys, those that the profile leaves."""
@@ -161,13 +195,25 @@ class Compiler:
         codes = {str(type.get("code")) for type in branch.element.get("type", [])}
         return frozenset(key for key in keys if key in codes) or frozenset(keys)
 
-    def item_rules(self, branch: Branch, type: str) -> tuple[Rule, ...]:
-        """Everything that one item must keep."""
+    def item_rules(self, branch: Branch, type: str, above: str) -> tuple[Rule, ...]:
+        """Everything that one item must keep. `above` is the type key that the element is of."""
         rules = [*self._values(branch), *self.type_rules(branch)]
-        binding = self._binding(branch)
+        binding = self._binding(branch, above)
         if binding is not None:
             rules.append(binding)
-        return (*rules, *self._invariants(branch), *self._children(branch, type))
+        below = tuple(self._children(branch, type))
+        return (*rules, *self._invariants(branch), *beyond(below, self._of_extension(branch)))
+
+    def _of_extension(self, branch: Branch) -> tuple[Rule, ...]:
+        """The rules of an extension's own definition: the base check judges every extension by it."""
+        types = branch.element.get("type") or [{}]
+        is_extension = branch.name in ("extension", "modifierExtension")
+        urls: list[Any] = types[0].get("profile") or []
+        structure = self.packages.structure(str(urls[0])) if is_extension and len(urls) == 1 else None
+        if structure is None or structure.get("url") == self.url or self.depth > MAX_BASES:
+            return ()
+        made = Compiler(self.packages, structure, self.depth + 1).profile()
+        return made.rules if made is not None else ()
 
     def fixing_rules(self, branch: Branch, type: str) -> tuple[Rule, ...]:
         """What makes an item known as one of a slice: fixed values, patterns, a required binding, or such
@@ -175,7 +221,7 @@ class Compiler:
         rules = [rule for rule in self._values(branch) if isinstance(rule, Fixed | Pattern)]
         if rules:
             return tuple(rules)
-        binding = self._binding(branch)
+        binding = self._binding(branch, "")
         if binding is not None and binding.strength == "required":
             return (binding,)
         of_types = [str(one.get("code")) for one in branch.element.get("type", [])]
@@ -200,10 +246,11 @@ class Compiler:
         rules: list[Rule] = []
         urls = tuple(str(url) for type in types for url in type.get("profile", ()))
         unknown = [url for url in urls if self.packages.structure(url) is None]
-        if unknown and branch.name not in ("extension", "modifierExtension"):
+        is_extension = branch.name in ("extension", "modifierExtension")  # the base check judges those
+        if unknown and not is_extension:
             path = str(branch.element.get("path", branch.name))
             self.warnings += [(path, messages.unknown_profile(url)) for url in unknown]
-        if urls and all("profile" in type for type in types):
+        if urls and all("profile" in type for type in types) and not is_extension:
             rules.append(Conforms(urls, messages.conforms(urls, self.name)))
         targets = [
             str(url)
@@ -217,17 +264,22 @@ class Compiler:
             rules.append(Targets(names, messages.targets(names, self.name)))
         return tuple(rules)
 
-    def _binding(self, branch: Branch) -> Binding | None:
+    def _binding(self, branch: Branch, above: str) -> Binding | None:
+        """What it is bound to beyond its own type, whose bindings the base check judges. `above` is the type
+        key that the element is of, "" where that does not matter."""
         found = branch.element.get("binding") or {}
         value_set, strength = found.get("valueSet"), found.get("strength")
-        if not isinstance(value_set, str) or strength not in ("required", "extensible", "preferred"):
+        if not isinstance(value_set, str) or strength not in SEVERITY:
             return None
-        if strength == "required" and value_set.startswith("http://hl7.org/fhir/ValueSet/"):
-            path = str(branch.element.get("path", ""))
-            type, _, name = path.rpartition(".")
-            base = definitions.elements(type).get(name.removesuffix("[x]"))
-            if base is not None and base.value_set == value_set.partition("|")[0]:
-                return None  # the base check judges it
+        same = (
+            self.packages.bindings(above.partition(".")[0]).get(f"{above}.{branch.name}") if above else None
+        )
+        if (
+            same is not None
+            and same[0] == strength
+            and same[1].partition("|")[0] == value_set.partition("|")[0]
+        ):
+            return None
         return Binding(strength, value_set)
 
     def _invariants(self, branch: Branch) -> Iterable[Rule]:
@@ -259,7 +311,8 @@ class Compiler:
         if not slicing and branch.name.endswith("[x]"):
             slicing = {"discriminator": [{"type": "type", "path": "$this"}], "rules": "open"}
         step = branch.name.removesuffix("[x]")
-        slices = tuple(self._slice(one, slicing, type, above) for one in branch.slices)
+        given = self.item_rules(branch, type, above)
+        slices = tuple(self._slice(one, slicing, type, above, given) for one in branch.slices)
         names = [one.name for one in slices]
         return Slicing(
             slices,
@@ -270,7 +323,8 @@ class Compiler:
             messages.order(step, self.name),
         )
 
-    def _slice(self, branch: Branch, slicing: Json, type: str, above: str) -> Slice:
+    def _slice(self, branch: Branch, slicing: Json, type: str, above: str, given: tuple[Rule, ...]) -> Slice:
+        """`given` are the rules of the whole element, which each item has to keep anyway."""
         name = str(branch.element.get("sliceName", ""))
         codes = [str(one.get("code")) for one in branch.element.get("type", [])]
         if branch.name.endswith("[x]") and len(codes) == 1:
@@ -293,7 +347,7 @@ class Compiler:
             most,
             messages.too_few(least, of, self.name),
             messages.too_many(most or 0, of, self.name),
-            self.item_rules(branch, type) if matches is not None else (),
+            beyond(self.item_rules(branch, type, above), given) if matches is not None else (),
             self._slicing(branch, type, above),
         )
 

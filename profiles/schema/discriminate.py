@@ -7,10 +7,12 @@ in it keeps what that branch fixes. FHIR R4 profiling.html#discriminator
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from profiles.fhirpath.compiler import compile as compile_path
 from profiles.outcomes import Invalid
+from profiles.schema.rules.fixed import Fixed, same
 from profiles.schema.rules.item import Context, Item, Predicate, Rule
 from profiles.schema.rules.pattern import Pattern, contains
 from profiles.schema.rules.types import fits
@@ -73,10 +75,32 @@ def _test(compiler: Compiler, kind: str, path: str, slice: Branch, type: str) ->
         rules = compiler.fixing_rules(branch, type if path == "$this" else "")
     if not rules:
         return None
-    if len(rules) == 1 and isinstance(rules[0], Pattern):
-        wanted = rules[0].value
-        return lambda item, context: any(contains(one.value, wanted) for one in select(item, context))
+    if len(rules) == 1 and isinstance(rules[0], Pattern | Fixed):
+        wanted, fits_value = rules[0].value, contains if isinstance(rules[0], Pattern) else same
+        names = path.split(".") if _PLAIN.fullmatch(path) and not _is_choice(branch, path, type) else None
+        if path == "$this" or names is not None:
+            return lambda item, context: any(
+                fits_value(one, wanted) for one in _values(item.value, names or ())
+            )
+        return lambda item, context: any(fits_value(one.value, wanted) for one in select(item, context))
     return lambda item, context: any(_keeps(one, rules, context) for one in select(item, context))
+
+
+_PLAIN = re.compile(r"[a-z]\w*(?:\.[a-z]\w*)*")
+
+
+def _is_choice(branch: Branch, path: str, type: str) -> bool:
+    """Whether a step may be a choice, whose JSON names are others."""
+    return branch.name.endswith("[x]") or any(step in ("value", "as", "is") for step in path.split("."))
+
+
+def _values(value: Any, names: Sequence[str]) -> list[Any]:
+    """The JSON values that a path of plain names leads to."""
+    found = [value]
+    for name in names:
+        below = [one[name] for one in found if one.__class__ is dict and name in one]
+        found = [each for one in below for each in (one if one.__class__ is list else (one,))]
+    return found
 
 
 def _keeps(item: Item, rules: tuple[Rule, ...], context: Context) -> bool:

@@ -61,19 +61,20 @@ def check(item: Item, names: tuple[str, ...], context: Context) -> None:
         return  # a part of a complex extension, which the profile of the whole judges
     if "|" in url:
         context.report.note(item.where, VERSIONED)
-    structure = context.profiles.packages.structure(url) if ":" in url else None
-    if structure is None:
+    known = context.profiles.extension(url) if ":" in url else None
+    if known is None:
         if names[-1:] != ("Extension",):
             context.doubt(item.where, _unknown(url))
         return
-    if not _allowed(structure, names):
+    allowed = known.allowed.get(names)
+    if allowed is None:
+        allowed = known.allowed[names] = _allowed(known.structure, names)
+    if not allowed:
         context.report.note(item.where, NOT_HERE)
-    elements = (structure.get("snapshot") or structure.get("differential") or {}).get("element") or [{}]
-    if (elements[0].get("isModifier") is True) != (item.where[1] == "modifierExtension"):
+    if known.modifies != (item.where[1] == "modifierExtension"):
         context.report.note(item.where, MODIFIER)
-    profile = context.profiles.get(url)
-    if profile is not None and profile.suits("Extension"):
-        profile.check(item, context)
+    if known.profile is not None:
+        known.profile.check(item, context)
 
 
 def _unknown(url: str) -> Message:

@@ -75,18 +75,22 @@ class Packages:
     def __init__(self, packages: Iterable[Package], extra: Iterable[Json] = ()) -> None:
         self.packages = tuple(packages)
         self._extra = {one["url"]: one for one in extra if isinstance(one.get("url"), str)}
-        self._found: dict[str, Json | None] = {}
+        self._found: dict[str, Json] = {}
         self._structures: dict[str, Json | None] = {}
+        self._bindings: dict[str, dict[str, tuple[str, str]]] = {}
 
     def find(self, canonical: str) -> Json | None:
         """The definition of a canonical URL; a version in it is not insisted upon."""
         url = canonical.partition("|")[0]
         if url in self._extra:
             return self._extra[url]
-        if url not in self._found:
-            loaded = (package.load(url) for package in self.packages)
-            self._found[url] = next((one for one in loaded if one is not None), None)
-        return self._found[url]
+        if url in self._found:
+            return self._found[url]
+        loaded = (package.load(url) for package in self.packages)
+        found = next((one for one in loaded if one is not None), None)
+        if found is not None:  # anybody may name any URL: what is not known is not kept
+            self._found[url] = found
+        return found
 
     def structure(self, canonical: str) -> Json | None:
         """As `find`, for a StructureDefinition; a bare type name is one of the standard's. One that holds
@@ -94,11 +98,28 @@ class Packages:
         url = canonical.partition("|")[0]
         if ":" not in url:
             url = "http://hl7.org/fhir/StructureDefinition/" + url
-        if url not in self._structures:
-            found = self.find(url)
-            usable = found is not None and found.get("resourceType") == "StructureDefinition"
-            self._structures[url] = found if usable and _is_well_formed(found) else None
+        if url in self._structures:
+            return self._structures[url]
+        found = self.find(url)
+        if found is None:
+            return None
+        usable = found.get("resourceType") == "StructureDefinition" and _is_well_formed(found)
+        self._structures[url] = found if usable else None
         return self._structures[url]
+
+    def bindings(self, type: str) -> Mapping[str, tuple[str, str]]:
+        """Path of an element → (strength, value set) that the standard's own type binds it to."""
+        if type not in self._bindings:
+            elements = ((self.structure(type) or {}).get("snapshot") or {}).get("element", ())
+            self._bindings[type] = {
+                element["path"]: (
+                    element["binding"].get("strength", ""),
+                    element["binding"].get("valueSet", ""),
+                )
+                for element in elements
+                if "binding" in element
+            }
+        return self._bindings[type]
 
     def urls(self, type: str) -> Iterator[str]:
         """Canonical URLs of every definition of that resource type."""

@@ -1,8 +1,9 @@
 """`binding`: codes, Codings and CodeableConcepts against a value set, through the CodeChecker.
 
 Required: a code outside is an error. Extensible: a warning, as a code that the set lacks may be used.
-Preferred: information. Example: not judged. Of several codings one must fit; displays that are none of the
-concept's are warnings. What cannot be judged is a warning that names the missing system.
+Preferred: information. Example: not judged. A write, which only a required binding can refuse, is judged by
+those alone. Of several codings one must fit; displays that are none of the concept's are warnings. What
+cannot be judged is a warning that names the missing system.
 
 FHIR R4 terminologies.html#strength
 """
@@ -26,6 +27,8 @@ class Binding:
     value_set: str
 
     def check(self, item: Item, context: Context) -> None:
+        if self.strength != "required" and not context.strict:
+            return
         found = list(codings(item.value, item.type))
         if not found:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from profiles.schema.report import Message
 from profiles.schema.rules.item import MAX_DEPTH, Context, Item
@@ -11,7 +11,7 @@ from profiles.schema.rules.item import MAX_DEPTH, Context, Item
 @dataclass(frozen=True, slots=True)
 class Conforms:
     urls: tuple[str, ...]
-    message: Message
+    message: Message = field(compare=False)
 
     def check(self, item: Item, context: Context) -> None:
         known = [one for url in self.urls if (one := context.profiles.get(url)) is not None]

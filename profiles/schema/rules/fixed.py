@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from profiles.schema.report import Message
@@ -12,8 +12,13 @@ from profiles.schema.rules.item import Context, Item
 @dataclass(frozen=True, slots=True)
 class Fixed:
     value: Any
-    message: Message
+    message: Message = field(compare=False)
 
     def check(self, item: Item, context: Context) -> None:
-        if item.value != self.value or isinstance(item.value, bool) != isinstance(self.value, bool):
+        if not same(item.value, self.value):
             context.report.note(item.where, self.message)
+
+
+def same(value: Any, fixed: Any) -> bool:
+    """Whether a value is exactly this one; true is not 1."""
+    return bool(value == fixed) and isinstance(value, bool) == isinstance(fixed, bool)

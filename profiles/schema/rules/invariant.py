@@ -5,7 +5,7 @@ FHIR R4 conformance-rules.html#constraints"""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from profiles.fhirpath.nodes import Environment, Node
 from profiles.fhirpath.syntax import Expression
@@ -21,10 +21,12 @@ class Invariant:
 
     tree: Expression
     judge: Callable[[Node, Environment], bool | None]
-    message: Message
-    unjudged: Message
+    message: Message = field(compare=False)
+    unjudged: Message = field(compare=False)
 
     def check(self, item: Item, context: Context) -> None:
+        if self.message.severity == "warning" and not context.strict:
+            return  # a write is not refused for it
         try:
             held = self.judge((item.value, item.type, item.sibling), context.environment)
         except Invalid:

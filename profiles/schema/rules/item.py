@@ -5,7 +5,7 @@ FHIR R4 profiling.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -35,11 +35,10 @@ class Item(NamedTuple):
 
 @dataclass(slots=True)
 class Context:
-    """One validation under way. `depth` bounds profiles that lead to profiles; `strict` makes an unknown
-    extension an error; identifiers of `refused_systems` are errors. `resource` and `root` are %resource and
-    %rootResource, `around` the resources of the Bundle around, `ids` those of the
-    elements met; `environment` is what expressions may ask of
-    them."""
+    """One validation under way. `strict` is for who asks what is wrong, rather than whether to store it;
+    identifiers of `refused_systems` are errors; `depth` bounds profiles that lead to profiles. `resource` and
+    `root` are %resource and %rootResource, `around` the resources of the Bundle around, `ids` those of the
+    elements met; `environment` is what expressions may ask of them."""
 
     report: Report
     profiles: Profiles
@@ -128,26 +127,77 @@ class Rule(Protocol):
 Predicate = Callable[[Item, Context], bool]
 
 
-def items_of(parent: Item, members: tuple[tuple[str, str, str], ...]) -> Iterator[Item]:
-    """The items of an element: `members` are (JSON member, type key, FHIRPath step), one per type of a
-    choice."""
+class Row(NamedTuple):
+    """A JSON member of an element: its name, that of its sibling, the type key, the FHIRPath step."""
+
+    name: str
+    beside: str
+    type: str
+    step: str
+
+
+class Members:
+    """The JSON members of an element: one, or one for each type of a choice."""
+
+    __slots__ = ("_by_name", "rows")
+
+    def __init__(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """`rows` are (name, type key, step)."""
+        self.rows = tuple(Row(name, "_" + name, type, step) for name, type, step in rows)
+        self._by_name = {name: row for row in self.rows for name in (row.name, row.beside)}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Members) and self.rows == other.rows
+
+    def __hash__(self) -> int:
+        return hash(self.rows)
+
+    def any_of(self, item: Item) -> bool:
+        """Whether an item has one of them."""
+        holder = item.value if item.value.__class__ is dict else item.sibling
+        return holder.__class__ is dict and not self._by_name.keys().isdisjoint(holder)
+
+    def within(self, holder: Json) -> Iterable[Row]:
+        """Those that an object may have, found by the shorter way."""
+        if len(self.rows) <= len(holder):
+            return self.rows
+        found = (self._by_name[name] for name in holder if name in self._by_name)
+        return tuple(dict.fromkeys(found))
+
+
+def items_of(parent: Item, members: Members) -> list[Item]:
+    """The items of an element."""
     holder = parent.value if isinstance(parent.value, dict) else parent.sibling
+    found: list[Item] = []
     if not isinstance(holder, dict):
+        return found
+    where = parent.where
+    for name, beside, type, step in members.within(holder):
+        value, sibling = holder.get(name), holder.get(beside)
+        if sibling is None and type != "Resource":
+            if value.__class__ is list:
+                found += [Item(one, type, None, (where, step, place)) for place, one in enumerate(value)]
+            elif value is not None:
+                found.append(Item(value, type, None, (where, step, -1)))
+        else:
+            found += _paired(value, sibling, type, (where, step, -1))
+    return found
+
+
+def _paired(value: Any, sibling: Any, type: str, where: Where) -> Iterator[Item]:
+    """Values with what stands beside them, and resources, whose type they tell themselves."""
+    above, step, _place = where
+    if value.__class__ is not list and sibling.__class__ is not list:
+        if value is not None or sibling is not None:
+            yield Item(value, _actual(value, type), sibling, where)
         return
-    for name, type, step in members:
-        value, sibling = holder.get(name), holder.get("_" + name)
-        if value is None and sibling is None:
-            continue
-        if not isinstance(value, list) and not isinstance(sibling, list):
-            yield Item(value, _actual(value, type), sibling, (parent.where, step, -1))
-            continue
-        values = value if isinstance(value, list) else []
-        siblings = sibling if isinstance(sibling, list) else []
-        for place in range(max(len(values), len(siblings))):
-            one = values[place] if place < len(values) else None
-            beside = siblings[place] if place < len(siblings) else None
-            if one is not None or beside is not None:
-                yield Item(one, _actual(one, type), beside, (parent.where, step, place))
+    values = value if isinstance(value, list) else []
+    siblings = sibling if isinstance(sibling, list) else []
+    for place in range(max(len(values), len(siblings))):
+        one = values[place] if place < len(values) else None
+        aside = siblings[place] if place < len(siblings) else None
+        if one is not None or aside is not None:
+            yield Item(one, _actual(one, type), aside, (above, step, place))
 
 
 def _actual(value: Any, type: str) -> str:

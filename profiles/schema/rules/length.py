@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from profiles.schema.report import Message
 from profiles.schema.rules.item import Context, Item
@@ -11,7 +11,7 @@ from profiles.schema.rules.item import Context, Item
 @dataclass(frozen=True, slots=True)
 class Length:
     most: int
-    message: Message
+    message: Message = field(compare=False)
 
     def check(self, item: Item, context: Context) -> None:
         if isinstance(item.value, str) and len(item.value) > self.most:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +17,7 @@ class Limit:
 
     value: Any
     sign: int
-    message: Message
+    message: Message = field(compare=False)
 
     def check(self, item: Item, context: Context) -> None:
         order = compared(item.value, self.value)

@@ -5,7 +5,7 @@ FHIR R4 elementdefinition.html#pattern
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from profiles.schema.report import Message
@@ -15,7 +15,7 @@ from profiles.schema.rules.item import Context, Item
 @dataclass(frozen=True, slots=True)
 class Pattern:
     value: Any
-    message: Message
+    message: Message = field(compare=False)
 
     def check(self, item: Item, context: Context) -> None:
         if not contains(item.value, self.value):

@@ -5,7 +5,7 @@ FHIR R4 references.html#Reference
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from profiles import definitions, references
 from profiles.schema.report import Message
@@ -15,7 +15,7 @@ from profiles.schema.rules.item import Context, Item
 @dataclass(frozen=True, slots=True)
 class Targets:
     types: frozenset[str]
-    message: Message
+    message: Message = field(compare=False)
 
     def check(self, item: Item, context: Context) -> None:
         text = item.value.get("reference") if isinstance(item.value, dict) else None

@@ -3,7 +3,7 @@ counts, and slices of their own. FHIR R4 profiling.html#slicing"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from profiles.schema.report import Message, Where
 from profiles.schema.rules.item import Context, Item, Predicate, Rule
@@ -17,8 +17,8 @@ class Slice:
     matches: Predicate | None
     min: int
     max: int | None
-    too_few: Message
-    too_many: Message
+    too_few: Message = field(compare=False)
+    too_many: Message = field(compare=False)
     rules: tuple[Rule, ...]
     slicing: Slicing | None
 
@@ -28,9 +28,9 @@ class Slicing:
     slices: tuple[Slice, ...]
     rules: str
     ordered: bool
-    closed: Message
-    at_end: Message
-    order: Message
+    closed: Message = field(compare=False)
+    at_end: Message = field(compare=False)
+    order: Message = field(compare=False)
 
     def check_all(self, items: list[Item], where: Where, context: Context) -> None:
         """`where` is the place of the whole element."""
@@ -51,7 +51,13 @@ class Slicing:
                 context.report.note(item.where, self.order)
             last = max(last, place)
         for slice, members in zip(self.slices, sorted_out, strict=True):
-            _check_slice(slice, members, where, context)
+            if members or slice.min:
+                _check_slice(slice, members, where, context)
+
+    @property
+    def demands(self) -> bool:
+        """Whether it asks something where there are no items."""
+        return any(slice.min for slice in self.slices)
 
     def _place(self, item: Item, context: Context) -> int:
         for place, slice in enumerate(self.slices):

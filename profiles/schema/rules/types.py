@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from profiles import definitions
 from profiles.schema.report import Message
@@ -12,7 +12,7 @@ from profiles.schema.rules.item import Context, Item
 @dataclass(frozen=True, slots=True)
 class Types:
     types: frozenset[str]
-    message: Message
+    message: Message = field(compare=False)
 
     def check(self, item: Item, context: Context) -> None:
         if not fits(item.type, self.types):

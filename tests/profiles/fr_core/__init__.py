@@ -32,7 +32,9 @@ def example(name: str) -> Json:
 
 
 def patient() -> Json:
-    """The patient with an INS, its key put right: 1234567890122 has the key 12."""
+    """The patient with an INS, its key put right (1234567890122 has the key 12), without its narrative,
+    which is as long as all the rest."""
     found = example("Patient-FRCorePatientExample")
+    del found["text"]
     found["identifier"][0]["value"] = "123456789012212"
     return found
