@@ -143,6 +143,9 @@ def test_the_rows_of_a_profile() -> None:
     task = artefacts.all_of_them()["StructureDefinition/teledossier-task"].resource
     rows = {f"{one.name}:{one.slice}" if one.slice else one.name: one for one in structures.rows(task)}
     owner, status, mark = rows["owner"], rows["status"], rows["extension:read-mark"]
+    order = list(rows)
+    assert order[order.index("owner") + 1 : order.index("owner") + 3] == ["output", "type"]
+    assert (rows["output"].depth, rows["output"].narrowed) == (0, False)
     assert (owner.card, owner.narrowed, [one.words for one in owner.types]) == (
         "1..1", True, ["Organization", "PractitionerRole"],
     )  # fmt: skip

@@ -57,8 +57,20 @@ class Row:
 
 
 def rows(structure: Json) -> list[Row]:
-    """The elements of the differential below its root, in their order."""
-    return [_row(structure["type"], one) for one in structure["differential"]["element"][1:]]
+    """The elements of the differential below its root, in their order; what they are below of gets a row of
+    its own where the differential passes it over."""
+    made: list[Row] = []
+    shown: set[str] = set()
+    for element in structure["differential"]["element"][1:]:
+        steps = element["id"].split(".")
+        for depth in range(2, len(steps)):
+            above = ".".join(steps[:depth])
+            if above not in shown:
+                shown.add(above)
+                made.append(_row(structure["type"], {"id": above}))
+        shown.add(element["id"])
+        made.append(_row(structure["type"], element))
+    return made
 
 
 def _row(type: str, element: Json) -> Row:
