@@ -39,9 +39,12 @@ def asked(code: str, modifier: str, written: Sequence[str], codes: CodeChecker |
 
 def _members(code: str, value: str, codes: CodeChecker, own_base: str) -> list[tuple[str, str]]:
     """The codes of a value set: named by its URL, or by its place on this server."""
-    found = codes.expand(value.removeprefix(own_base + "/"), limit=MOST + 1)
+    name = value.removeprefix(own_base + "/")
+    found = codes.expand(name, limit=MOST + 1)
     if found is None:
-        raise Invalid("unknown-value-set", f"'{code}': the value set is not known here, or cannot be listed")
+        missing = codes.validate_code(name, None, "", None).unknown_systems
+        why = f": {', '.join(missing)} is not loaded here" if missing else ", or is not known here"
+        raise Invalid("unknown-value-set", f"'{code}': the codes of the value set cannot be listed{why}")
     return [(member.system, member.code) for member in found]
 
 

@@ -65,11 +65,11 @@ def test_codes_of_a_query(query: str, tree: str) -> None:
 @pytest.mark.parametrize(
     ("query", "slug", "told"),
     [
-        ("Observation?code:in=urn:none", "unknown-value-set", "not known"),
+        ("Observation?code:in=urn:none", "unknown-value-set", "not known here"),
         (
             "Observation?code:not-in=http://hl7.org/fhir/ValueSet/observation-codes",
             "unknown-value-set",
-            "listed",
+            "listed: http://loinc.org is not loaded",
         ),
         ("Observation?code:in=http://hl7.org/fhir/ValueSet/ucum-units", "unknown-value-set", "listed"),
         ("Observation?code:in=urn:large", "too-costly", "5000"),
