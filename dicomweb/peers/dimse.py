@@ -132,6 +132,8 @@ class DimseSession:
             return association
         if association.is_rejected:
             raise Denied("association-rejected", "the peer rejects our AE title or is full")
+        if association.rejected_contexts:
+            raise Denied("service-refused", "the peer offers nothing of what is asked")
         raise Unreachable("no-connection", "no association")
 
     def close(self) -> None:
@@ -263,7 +265,12 @@ class DimseSession:
         if association is None or not association.is_established or not self._takes(one):
             if association is not None and (one.sop_class, one.transfer_syntax) in self._proposed:
                 raise Incapable("transfer-syntax-not-supported", "the peer takes no such file")
-            association = self._open(_sending([*self._sent(), (one.sop_class, one.transfer_syntax)]))
+            try:
+                association = self._open(_sending([*self._sent(), (one.sop_class, one.transfer_syntax)]))
+            except Denied as error:
+                if error.slug != "service-refused":
+                    raise
+                raise Incapable("sop-class-not-supported", "the peer takes no such instance") from error
             if not self._takes(one):
                 raise Incapable("transfer-syntax-not-supported", "the peer takes no such file")
         try:

@@ -206,6 +206,11 @@ def test_a_peer_that_takes_no_such_syntax(tmp_path: Path) -> None:
             session.send(Sendable("2.25.1", CT, syntax, path))
     session.send(Sendable("2.25.1", CT, making.SYNTAX, path))
     session.close()
+    with pytest.raises(Incapable):  # nothing at all of what is proposed is taken
+        session.send(Sendable("2.25.2", "1.2.840.10008.5.1.4.1.1.4", making.SYNTAX, path))
+    with pytest.raises(Denied):
+        session.find("study", {"PatientID": "1"}, 1)
+    session.close()
     server.shutdown()
     assert got == ["2.25.1"]
 

@@ -292,6 +292,7 @@ def test_what_the_peer_does_not_take_is_converted(
         desk.run(receiver.peer)
         got += [uid.encode() for uid, _ in receiver.came]
     assert got == [b"2.25.1"]
+    assert desk.receipts[0]["verified"] == "none"  # it can be asked nothing
     (item,) = desk.queue.items(transfer.id)
     assert (item.state, item.reason) == ("done", "converted")
 
