@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST_ARGS ?= -m "not slow"
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench package clean
@@ -26,7 +27,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed-test
 demo: $(VENV)/.installed ## the whole platform with the demonstration data; Ctrl-C stops all of it
 	@exec $(BIN)/teledossier demo
 
-test: $(VENV)/.installed-test ## the whole test suite (REQUIRE_PEERS=1: fail instead of skipping)
+test: $(VENV)/.installed-test ## the tests but the slow ones (PYTEST_ARGS=: all; REQUIRE_PEERS=1: fail instead of skipping)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import-linter
