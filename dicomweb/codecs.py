@@ -231,10 +231,11 @@ def _j2k(array: Array, photometric: str, _target: str) -> tuple[bytes, str]:
     return bytes(data), photometric
 
 
-def _htj2k(array: Array, photometric: str, _target: str) -> tuple[bytes, str]:
+def _htj2k(array: Array, photometric: str, target: str) -> tuple[bytes, str]:
+    """OpenJPH's progression is RPCL; the syntax with RPCL options asks for the tile-part lengths too."""
     import imagecodecs
 
-    data = bytes(imagecodecs.htj2k_encode(array, reversible=True))
+    data = bytes(imagecodecs.htj2k_encode(array, reversible=True, tlm=target == HTJ2K_ALL[1]))
     return data, "YBR_RCT" if array.ndim == 3 and photometric == "RGB" and _transforms(data) else photometric
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import anyio.to_thread
 import orjson
@@ -108,6 +108,11 @@ def routes(images: Images) -> list[BaseRoute]:
     ]
     made += capabilities.routes(images, tuple(made))
     return made
+
+
+def registered() -> list[BaseRoute]:
+    """The same routes for who wants to know them only; none of them can be called."""
+    return routes(cast(Images, None))
 
 
 def _search(images: Images, level: Level) -> Endpoint:

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -118,8 +119,12 @@ def test_one_click_to_a_signed_report(running: Running, browser: Browser, tmp_pa
     # again.
     study, count = _send_exam(running, tmp_path)
     _until(lambda: running.get(f"ImagingStudy?basedon=ServiceRequest/{id}").json()["total"] == 1, 30)
-    exam = running.get(f"ImagingStudy?basedon=ServiceRequest/{id}").json()["entry"][0]["resource"]
-    assert exam["numberOfInstances"] == count
+
+    def exams() -> dict[str, Any]:
+        return running.get(f"ImagingStudy?basedon=ServiceRequest/{id}").json()["entry"][0]["resource"]
+
+    _until(lambda: exams()["numberOfInstances"] == count, 30)
+    exam = exams()
     assert exam["identifier"][0]["value"] == f"urn:oid:{study}"
 
     # The expert opens it: the caller sees who read it, without reload, within two seconds (R103, R104).

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 from starlette.routing import Route
 
+from dicomweb.conformance import statement
 from dicomweb.images import Images
 from dicomweb.routes import routes
 from tests.dicomweb.conftest import Client
@@ -39,3 +41,9 @@ async def test_other_methods_are_405(client: Client) -> None:
     answer = await client.put("studies")
     assert answer.status_code == 405
     assert set(answer.headers["allow"].replace(" ", "").split(",")) >= {"GET"}
+
+
+def test_the_conformance_statement_in_docs_is_true() -> None:
+    """`python -m dicomweb.conformance > docs/conformance.md` after a change."""
+    page = Path(__file__).parents[2] / "docs" / "conformance.md"
+    assert page.read_text("utf-8") == statement()

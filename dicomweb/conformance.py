@@ -1,0 +1,165 @@
+"""The DICOM conformance statement, made from what is registered: `python -m dicomweb.conformance >
+docs/conformance.md`.
+
+A test holds the page in docs against this. PS3.2 (Conformance), §N (the statement's parts); PS3.18 §8.9
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydicom.uid import UID
+
+from dicomweb import capabilities, keys, reasons
+from dicomweb.dimse import known, scp
+from dicomweb.dimse.sockets import MAXIMUM_PDU
+from dicomweb.index.schema import INSTANCE_TAGS, SERIES_TAGS, STUDY_TAGS
+from dicomweb.qido import MAXIMUM
+from dicomweb.reasons import Reason
+from dicomweb.syntaxes import DECODED, FRAME_SYNTAXES, LOSSY, MADE, MADE_FRAMES
+
+_HEAD = """# DICOM conformance statement
+
+Made by `python -m dicomweb.conformance` from what the program registers; do not edit.
+
+## Overview
+Télédossier receives images by C-STORE and STOW-RS, keeps them as they came, and hands them out by DICOMweb
+and, to known peers, by C-MOVE and C-GET. It is no viewer of diagnostic quality: rendered pictures are for
+orientation.
+
+| service | as user (SCU) | as provider (SCP) |
+| --- | --- | --- |
+| Verification | no | yes |
+| Storage | yes, for C-MOVE and C-GET | yes |
+| Query/Retrieve at patient root and study root | no | yes, for known peers |
+| Storage Commitment | no | yes, for known peers |
+| Modality Worklist | no | yes, for known peers |
+| STOW-RS, QIDO-RS, WADO-RS, WADO-URI, UPS-RS | no | yes |
+"""
+
+
+def statement() -> str:
+    """The page, in Markdown."""
+    parts = [_HEAD, _network(), _storage(), _query(), _web(), _syntaxes(), _statuses(), _security()]
+    return "\n".join(part.strip("\n") + "\n" for part in parts)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _one in head) + " |"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _named(uid: str) -> str:
+    return str(UID(uid).name)
+
+
+def _network() -> str:
+    rows = [
+        ("maximum length of a PDU", f"{MAXIMUM_PDU} bytes"),
+        ("associations at once", str(scp.MAXIMUM_ASSOCIATIONS)),
+        ("idle association closed after", f"{scp.IDLE_SECONDS:g} s"),
+        ("answer awaited", f"{scp.ANSWER_SECONDS:g} s"),
+        ("asynchronous operations", "no"),
+        ("extended negotiation of queries", "no: relational queries are always answered"),
+        ("SCP/SCU role selection", "yes: storage classes for C-GET, Storage Commitment"),
+    ]
+    offered = [(_named(uid), f"`{uid}`") for uid in ("1.2.840.10008.1.1", *known.OFFERED)]
+    said = "Abstract syntaxes offered besides storage (those after Verification only where peers are known):"
+    return f"## Network\n{_table(('what', 'value'), rows)}\n\n{said}\n\n{_table(('name', 'UID'), offered)}"
+
+
+def _storage() -> str:
+    return """## Storage
+Every storage class is accepted, those of the standard and private ones, in whichever transfer syntax the
+sender proposes
+first; datasets are neither coerced nor changed. Level 2 (full). A success status says that the file is
+synced to disk and
+indexed. An instance sent again with the same dataset is a success and changes nothing; with another dataset
+it is kept for a person and never served."""
+
+
+def _query() -> str:
+    def tags(found: Iterable[str]) -> str:
+        return ", ".join(f"({tag[:4]},{tag[4:]})" for tag in found)
+
+    indexed: Mapping[str, list[str]] = {
+        level: [tag for tag, (own, _column) in keys.KEYS.items() if own == level]
+        for level in ("study", "series", "instance")
+    }
+    rows = [(level, tags(found)) for level, found in indexed.items()]
+    kept = [("study", tags(STUDY_TAGS)), ("series", tags(SERIES_TAGS)), ("instance", tags(INSTANCE_TAGS))]
+    return (
+        "## Query\nThe same for C-FIND and QIDO-RS. Every attribute of an instance can be matched, "
+        "also within sequences; names "
+        "match without regard\nto case and accents in all their groups. "
+        f"At most {MAXIMUM} results an answer.\n\nMatched by an index:\n\n"
+        + _table(("level", "attributes"), rows)
+        + "\n\nReturned without being asked for by QIDO-RS, where the instances have them:\n\n"
+        + _table(("level", "attributes"), kept)
+    )  # fmt: skip
+
+
+def _web() -> str:
+    from dicomweb.routes import registered
+
+    rows = [
+        (
+            offer.method, f"`{offer.path}`",
+            "<br>".join(f"`{one}`" for one in offer.answers) or "–",
+            "<br>".join(f"`{one}`" for one in offer.takes) or "–",
+            ", ".join(f"`{one}`" for one in offer.parameters) or "–",
+        )
+        for offer in capabilities.offers(registered())
+    ]  # fmt: skip
+    return "## DICOMweb\nBelow `/dicom-web`.\n\n" + _table(
+        ("method", "address", "answers", "takes", "parameters"), rows
+    )
+
+
+def _syntaxes() -> str:
+    def yes(condition: bool) -> str:
+        return "yes" if condition else "–"
+
+    media = {syntax: kind for kind, syntaxes in FRAME_SYNTAXES.items() for syntax in syntaxes}
+    rows = [
+        (_named(uid), f"`{uid}`", yes(uid in MADE), yes(uid in MADE_FRAMES),
+         media.get(uid, "application/octet-stream"), yes(uid in LOSSY))
+        for uid in sorted(DECODED)
+    ]  # fmt: skip
+    return (
+        "## Transfer syntaxes\nStored: all. Decoded for rendering and transcoding: those below. What "
+        "is made here is made without "
+        "loss, but for single\nframes in JPEG baseline.\n\n"
+        + _table(("name", "UID", "instances", "frames", "frames' media type", "loss possible"), rows)
+    )  # fmt: skip
+
+
+def _statuses() -> str:
+    found = sorted(
+        (one for one in vars(reasons).values() if isinstance(one, Reason)), key=lambda one: one.status
+    )
+    rows = [(f"0x{one.status:04X}", one.comment) for one in found]
+    return (
+        "## Statuses\nOf C-STORE, and Failure Reason of STOW-RS (0x0111 there only: a C-STORE of a "
+        "changed duplicate succeeds, and "
+        "is kept for a\nperson):\n\n" + _table(("status", "meaning"), rows)
+    )  # fmt: skip
+
+
+def _security() -> str:
+    return """## Security
+DICOMweb asks for a bearer token (SMART App Launch 2.2, OAuth 2.0) or a session of the portal; every answer
+is limited to the
+studies that the reader may see, before counts and limits. Query and retrieve by DIMSE are for the AE titles
+of
+`TELEDOSSIER_DIMSE_PEERS` that call from their own host. TLS is terminated in front of the program for HTTP;
+DIMSE has no TLS of its own
+yet. Instances are never changed or removed: deletion puts them out of sight with a trace.
+
+## Character sets
+All of PS3.5 §6.1 as pydicom reads them; answers are in UTF-8 (`ISO_IR 192`)."""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(statement())
