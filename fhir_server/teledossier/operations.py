@@ -20,13 +20,14 @@ from fhir_server.teledossier.actors import Actor, actor
 from fhir_server.teledossier.attachments import attach
 from fhir_server.teledossier.callers import Caller, caller, is_machine, moment
 from fhir_server.teledossier.calling import again, answer, new_id, opened, recipients, with_people, write
+from fhir_server.teledossier.definitions import concepts, display
 from fhir_server.teledossier.file import Teledossier
 from fhir_server.teledossier.judgement import possible
 from fhir_server.teledossier.membership import read_all, roles
 from fhir_server.teledossier.opening import check_requester, start
 from fhir_server.teledossier.parameters import Parameters
 from fhir_server.teledossier.steps import Given, take_step
-from fhir_server.teledossier.vocabulary import key, target
+from fhir_server.teledossier.vocabulary import concept, key, target
 from fhir_server.teledossier.workflows import Workflow, workflow, workflow_codes
 from fhir_server.teledossier.writing import Writing
 from profiles.outcomes import Invalid
@@ -135,7 +136,7 @@ async def step(engine: Engine, access: Access, request: OperationRequest) -> Ope
     when = moment(engine, given)
     details = Given(
         text=given.text("text"),
-        reason=given.text("reason").strip(),
+        reason=_reason(given),
         minutes=given.integer("minutes", LONGEST_CALL),
         closes=given.boolean("closes"),
         recipients=await recipients(engine, given.references("recipient")),
@@ -151,6 +152,17 @@ async def step(engine: Engine, access: Access, request: OperationRequest) -> Ope
 
     await again(attempt)
     return await answer(engine, request.id)
+
+
+def _reason(given: Parameters) -> Resource | None:
+    """A motive in the person's words, or a code of CodeSystem `refusal-reason` in its own. Raises Invalid for
+    a code that is none."""
+    if given.is_code("reason"):
+        code = given.code("reason", tuple(concepts("refusal-reason"))) or ""
+        words = display("refusal-reason", code)
+        return {**concept("refusal-reason", code, words), "text": words}
+    text = given.text("reason").strip()
+    return {"text": text} if text else None
 
 
 def _flow(file: Teledossier) -> Workflow:

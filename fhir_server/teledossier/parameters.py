@@ -72,6 +72,10 @@ class Parameters:
             raise Invalid("bad-parameter", f"parameter '{name}' is one of {', '.join(known)}")
         return found
 
+    def is_code(self, name: str) -> bool:
+        """Whether it was sent as a code."""
+        return any("valueCode" in one for one in self.entries if one["name"] == name)
+
     def boolean(self, name: str) -> bool | None:
         return next(iter(self.all(name, ("valueBoolean",), bool)), None)
 

@@ -23,10 +23,11 @@ from profiles.outcomes import Issue, Unprocessable
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What came with the step. `closes` None: the rule decides. `recipients`: `Type/id`, already resolved."""
+    """What came with the step. `reason` is a CodeableConcept; `closes` None: the rule decides. `recipients`:
+    `Type/id`, already resolved."""
 
     text: str = ""
-    reason: str = ""
+    reason: Resource | None = None
     minutes: int | None = None
     closes: bool | None = None
     recipients: tuple[str, ...] = ()
@@ -86,8 +87,8 @@ def author_of(file: Teledossier, actor: Actor, move: Move) -> Author:
 def check_needs(step: Step, given: Given, file: Teledossier, flow: Workflow) -> None:
     """Raises Unprocessable with everything that is missing at once."""
     issues = []
-    for need, got in (("text", given.text), ("reason", given.reason)):
-        if need in step.needs and not got.strip():
+    for need, got in (("text", given.text.strip()), ("reason", given.reason)):
+        if need in step.needs and not got:
             text = say(f"missing-{need}", step=display("step", step.code))
             issues.append(
                 Issue("error", "required", f"missing-{need}", f"step '{step.code}' needs a {need}", text=text)
@@ -185,7 +186,7 @@ def _moved(making: Making, move: Move, output: tuple[str, str] | None) -> Resour
     if code == "request-information":
         task = with_extension(task, "held-from", {"valueCode": state})
     if making.given.reason:
-        task["statusReason"] = {"text": making.given.reason}
+        task["statusReason"] = making.given.reason
     return _in_state(task, _next_state(making, move, task), making.moment)
 
 

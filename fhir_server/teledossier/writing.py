@@ -67,7 +67,9 @@ class Writing:
     def delete(self, reference: str) -> None:
         self.entries.append({"request": {"method": "DELETE", "url": reference}})
 
-    def trace(self, step: str, author: Author, targets: Sequence[str], *, reason: str = "") -> None:
+    def trace(
+        self, step: str, author: Author, targets: Sequence[str], *, reason: Resource | None = None
+    ) -> None:
         """The Provenance of a step: what it wrote, when, who, in whose name."""
         agent: Resource = {"who": ref(author.who, author.name) if author.who else {"display": author.name}}
         if author.on_behalf_of:
@@ -81,7 +83,7 @@ class Writing:
             "agent": [agent],
         }
         if reason:
-            provenance["reason"] = [{"text": reason}]
+            provenance["reason"] = [reason]
         self.create(provenance)
 
     def audit(self, step: str, author: Author, entities: Sequence[str]) -> None:

@@ -142,7 +142,9 @@ class World:
         drafts.save(self.file, drafts.Content(**content), self.person(name), writing)
         self.apply(writing.bundle())
 
-    def step(self, code: str, name: str, clock: str = "05:15", **given: Any) -> None:
+    def step(self, code: str, name: str, clock: str = "05:15", *, reason: str = "", **given: Any) -> None:
+        if reason.strip():
+            given["reason"] = {"text": reason}
         self.apply(
             take_step(
                 self.file, self.flow, code, self.person(name), Given(**given), moment(clock), self.new_id

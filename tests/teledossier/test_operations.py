@@ -422,6 +422,40 @@ async def test_documents_join_for_good(region: Engine) -> None:
     assert refused.value.slug == "file-closed"
 
 
+@pytest.mark.parametrize(
+    ("sent_as", "stored"),
+    [
+        (text("reason", " Hors domaine "), {"text": "Hors domaine"}),
+        (
+            code("reason", "mauvais-destinataire"),
+            {
+                **concept("refusal-reason", "mauvais-destinataire", "Ne relève pas de cette communauté"),
+                "text": "Ne relève pas de cette communauté",
+            },
+        ),
+    ],
+)
+async def test_a_motive_is_a_text_or_a_code(region: Engine, sent_as: Resource, stored: Resource) -> None:
+    """Kept with the recipient's part and in the trace."""
+    id = await sent(region)
+    await call(region, "step", "p05", id, code("step", "read"))
+    await call(region, "step", "p05", id, code("step", "refuse"), sent_as)
+    file = await view(region, id)
+    assert [task["statusReason"] for task in file.tasks] == [stored]
+    assert [one["reason"] for one in file.of("Provenance") if "reason" in one] == [[stored]]
+
+
+async def test_a_motive_that_is_no_code_of_ours_is_refused(region: Engine) -> None:
+    id = await sent(region)
+    await call(region, "step", "p05", id, code("step", "read"))
+    with pytest.raises(Invalid) as refused:
+        await call(region, "step", "p05", id, code("step", "refuse"), code("reason", "humeur"))
+    assert "mauvais-destinataire" in refused.value.issues[0].diagnostics
+    with pytest.raises(Unprocessable) as missing:
+        await call(region, "step", "p05", id, code("step", "refuse"), text("reason", "  "))
+    assert missing.value.slug == "missing-reason"
+
+
 async def test_a_posted_binary_joins_only_its_own_file(region: Engine) -> None:
     one, other = await sent(region), await sent(region)
     binary = await Fhir(region, await who(region, "p08")).create(
