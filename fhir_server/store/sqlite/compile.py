@@ -42,7 +42,9 @@ from fhir_server.store.sqlite.special import (
     near_condition,
     part_condition,
     parts_condition,
+    text_expression,
     text_rows,
+    texts_together,
 )
 
 TABLE_OF: dict[EntryKind, str] = {
@@ -115,13 +117,17 @@ class Compiler:
 
     def condition(self, node: Node, type: str, rno: str) -> Sql:
         """Whether the current resource of `type` at the SQL expression `rno` matches."""
+        texts = text_expression(node)
+        if texts is not None:
+            rows = text_rows(texts)
+            return Sql(f"{rno} IN ({rows.text})", rows.params)
         match node:
             case Everything():
                 return TRUE
             case Nothing():
                 return FALSE
             case And(nodes):
-                return joined("AND", [self.condition(each, type, rno) for each in nodes])
+                return joined("AND", [self.condition(each, type, rno) for each in texts_together(nodes)])
             case Or(nodes):
                 return joined("OR", [self.condition(each, type, rno) for each in nodes])
             case Not(inner):
@@ -147,8 +153,7 @@ class Compiler:
             case Near():
                 return self._entry("geo", type, node.param, rno, lambda a: near_condition(node, a))
             case Text():
-                rows = text_rows(node)
-                return Sql(f"{rno} IN ({rows.text})", rows.params)
+                return FALSE  # no such text is kept
             case Missing(param, kind):
                 return self._negated(self._entry(TABLE_OF[kind], type, param, rno, lambda a: TRUE))
             case Chain(param, target, where):

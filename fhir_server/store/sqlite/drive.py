@@ -33,7 +33,14 @@ from fhir_server.search.nodes import (
 from fhir_server.store.sqlite.columns import FALSE, Sql, bounded, joined, starting, text_condition, within
 from fhir_server.store.sqlite.compile import NESTED, Compiler
 from fhir_server.store.sqlite.pairs import pair_source, pairs_of
-from fhir_server.store.sqlite.special import below_condition, near_condition, parts_condition, text_rows
+from fhir_server.store.sqlite.special import (
+    below_condition,
+    near_condition,
+    parts_condition,
+    text_expression,
+    text_rows,
+    texts_together,
+)
 
 SMALL = 2_000  # candidates that are fetched whole and sorted
 MOST_PARTS = 100  # lists joined into one source; SQLite takes no more than 500
@@ -72,6 +79,9 @@ class Driver:
 
     def best(self, node: Node, type: str) -> Source | None:
         """The smallest source found, or None when only the listing of the type will do."""
+        texts = text_expression(node)
+        if texts is not None:
+            return self._of_text(texts, type)
         match node:
             case Nothing():
                 return EMPTY
@@ -99,10 +109,14 @@ class Driver:
 
     def walkable(self, node: Node, type: str) -> Source | None:
         """The shortest posting list that can be walked in order, for conditions too large to fetch whole."""
+        if isinstance(node, And):
+            node = And(texts_together(node.nodes))
         found = [
             (source, other)
             for each, other in _each_and_others(node)
-            if isinstance(each, Token | Reference) and (source := self.best(each, type)) and source.in_order
+            if (isinstance(each, Token | Reference) or text_expression(each) is not None)
+            and (source := self.best(each, type))
+            and source.in_order
         ]
         if not found:
             return None
@@ -124,6 +138,7 @@ class Driver:
         return best
 
     def _of_all(self, nodes: tuple[Node, ...], type: str) -> Source | None:
+        nodes = texts_together(nodes)
         best, paired = self._of_pairs(And(nodes), type)
         for node in sorted(nodes, key=_effort):
             if node in paired or (best is not None and best.size <= FEW):
@@ -186,8 +201,6 @@ class Driver:
                     unique=True,
                 )
             ]
-        if isinstance(node, Text):
-            return self._of_text(node, type)
         assert isinstance(node, Token | Below | Reference | Date | Number | String | Composite | Near)
         pid = self.names.param(type, node.param)
         if pid is None:
@@ -234,17 +247,18 @@ class Driver:
             case Near():
                 return [_scan("geo n", pid, near_condition(node, "n"))]
 
-    def _of_text(self, node: Text, type: str) -> list[Source]:
+    def _of_text(self, expression: str, type: str) -> Source:
         """The text index has old versions and all types in it: only what is listed counts."""
         tid = self.names.type(type)
         if tid is None:
-            return [EMPTY]
-        rows = text_rows(node)
+            return EMPTY
+        rows = text_rows(expression)
         text = (
             f"SELECT f.rowid AS rno FROM ({rows.text}) f CROSS JOIN tok z "
             "ON z.pid=0 AND z.vid=? AND z.rno=f.rowid"
         )
-        return [_whole(Sql(text, (*rows.params, tid)), unique=True)]
+        sql = Sql(text, (*rows.params, tid))
+        return Source(sql, self._sized(sql), Everything(), in_order=True, unique=True)
 
     def _of_hop(self, node: Chain | Has, type: str) -> Source | None:
         """From the far end, when that is small."""

@@ -12,7 +12,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, assert_never
 
-from fhir_server.search.nodes import Below, Date, Near, Number, Part, Reference, String, Text, Token
+from fhir_server.search.nodes import (
+    And,
+    Below,
+    Date,
+    Near,
+    Node,
+    Number,
+    Or,
+    Part,
+    Reference,
+    String,
+    Text,
+    Token,
+)
 from fhir_server.store.contract import Entries, Value
 from fhir_server.store.sqlite.columns import FALSE, Sql, bounded, joined, starting, text_condition, within
 from fhir_server.store.sqlite.names import Writing
@@ -22,6 +35,7 @@ if TYPE_CHECKING:
 
 TEXT_COLUMNS = {"_text": "narrative", "_content": "content"}
 LETTERS = "abc"
+LONGEST = 20_000  # characters of one question to the text index
 
 
 def text_row(rno: int, entries: Entries) -> tuple[int, str, str]:
@@ -94,10 +108,27 @@ def reaches(latitude: float, longitude: float, radius: float, lat: float, lon: f
     return Near("", latitude, longitude, radius).reaches(lat, lon)
 
 
-def text_rows(node: Text) -> Sql:
-    """The write numbers of all versions, old ones too, that have the words."""
-    column = TEXT_COLUMNS.get(node.param)
-    if column is None:
-        return Sql("SELECT rno FROM res WHERE 0")
-    more = " *" if node.starts else ""
-    return Sql("SELECT rowid FROM txt WHERE txt MATCH ?", (f'{column} : "{node.words}"{more}',))
+def text_expression(node: Node) -> str | None:
+    """A tree of texts alone, as one question to the text index; None for anything else."""
+    match node:
+        case Text(param, words, starts) if param in TEXT_COLUMNS:
+            return f'{TEXT_COLUMNS[param]} : "{words}"{" *" if starts else ""}'
+        case And(nodes) | Or(nodes) if nodes:
+            parts = [part for each in nodes if (part := text_expression(each)) is not None]
+            whole = f"({(' AND ' if isinstance(node, And) else ' OR ').join(parts)})"
+            return whole if len(parts) == len(nodes) and len(whole) <= LONGEST else None
+        case _:
+            return None
+
+
+def texts_together(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """The same conjunction, with its texts as one node."""
+    texts = tuple(each for each in nodes if text_expression(each) is not None)
+    if len(texts) < 2 or text_expression(And(texts)) is None:
+        return nodes
+    return (And(texts), *(each for each in nodes if each not in texts))
+
+
+def text_rows(expression: str) -> Sql:
+    """The write numbers of all versions, old ones too, of which that is true, in their order."""
+    return Sql("SELECT rowid FROM txt WHERE txt MATCH ?", (expression,))
