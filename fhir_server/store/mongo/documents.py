@@ -74,6 +74,11 @@ def key(type: str, id: str) -> str:
     return f"{type}/{id}"
 
 
+def one_of(keys: Sequence[str]) -> Any:
+    """What `_id` is asked to be: a single one by equality, which simple servers need not search for."""
+    return keys[0] if len(keys) == 1 else {"$in": list(keys)}
+
+
 def current(put: Put, seq: int) -> Document:
     """The document of what `put` makes current; a tombstone is not live and has no words."""
     return {

@@ -27,7 +27,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from fhir_server.search.nodes import Select
 from fhir_server.store.contract import Put, RaceLost, Unless, Version
 from fhir_server.store.mongo.commits import Plan, check, plan
-from fhir_server.store.mongo.documents import DUPLICATE, VERSION, Document, key
+from fhir_server.store.mongo.documents import DUPLICATE, VERSION, Document, key, one_of
 from fhir_server.store.mongo.finder import Finder
 from profiles.outcomes import Unavailable
 
@@ -60,7 +60,7 @@ class Journal:
                 if await finder.page(Select(each.type, each.where, count=1)):
                     raise RaceLost(each.type, "")
             places = list({key(put.type, put.id) for put in puts})
-            found = self._database.resources.find({"_id": {"$in": places}}, list(VERSION))
+            found = self._database.resources.find({"_id": one_of(places)}, list(VERSION))
             olds = {each["_id"]: each async for each in found}
             check(puts, olds)
             last = await self._counted("seq", len(puts))

@@ -32,6 +32,7 @@ from fhir_server.store.mongo.documents import (
     VERSION,
     Document,
     key,
+    one_of,
     reindexed,
     unsafe,
     version,
@@ -121,10 +122,10 @@ class MongoStore:
 
     async def read_many(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Version]:
         wanted = [key(*each) for each in dict.fromkeys(keys)]
+        if not wanted:
+            return {}
         with _answering():
-            asked = (await self._whole()).resources.find(
-                {"_id": {"$in": wanted}, "live": True}, list(VERSION)
-            )
+            asked = (await self._whole()).resources.find({"_id": one_of(wanted), "live": True}, list(VERSION))
             return {(each["type"], each["id"]): version(each) async for each in asked}
 
     async def vread(self, type: str, id: str, version: int) -> Version | None:

@@ -20,7 +20,7 @@ from pymongo.read_concern import ReadConcern
 from fhir_server.search.nodes import Select
 from fhir_server.store.contract import Put, RaceLost, Unless, Version
 from fhir_server.store.mongo.commits import check, plan
-from fhir_server.store.mongo.documents import DUPLICATE, VERSION, Document, current, key
+from fhir_server.store.mongo.documents import DUPLICATE, VERSION, Document, current, key, one_of
 from fhir_server.store.mongo.finder import Finder
 
 
@@ -84,7 +84,7 @@ class Transactions:
         for each in unless:
             await self._judged(each, session)
         places = list({key(put.type, put.id) for put in puts})
-        found = database.resources.find({"_id": {"$in": places}}, list(VERSION), session=session)
+        found = database.resources.find({"_id": one_of(places)}, list(VERSION), session=session)
         olds = {each["_id"]: each async for each in found}
         check(puts, olds)
         last = await self.number("seq", len(puts))
