@@ -109,7 +109,7 @@ def form(accept: Sequence[Range], syntax: str, *, single: bool) -> Form:
     `application/octet-stream` is plain samples, and with `transfer-syntax=*` the frame as it is.
     """
     possible = offers(syntax)
-    for one in accept:
+    for one in media.wanted(accept):
         outer = MULTIPART if one.media in (MULTIPART, "multipart/*", "*/*") else ""
         wanted = one.part if one.media in (MULTIPART, "multipart/*") else one.media
         if not outer and not single:

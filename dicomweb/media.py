@@ -52,7 +52,8 @@ def _split(text: str, separator: str) -> Iterator[str]:
 
 
 def parse_accept(header: str) -> list[Range]:
-    """Best first; entries that cannot be read or have q=0 are left out. An empty header accepts anything."""
+    """Best first; entries that cannot be read are left out. Those with q=0 come last: what is not wanted
+    although a wider entry takes it. An empty header accepts anything. RFC 9110 §12.4.2"""
     found = []
     for entry in _split(header[:4000] or "*/*", ","):
         media, *rest = _split(entry, ";")
@@ -63,8 +64,8 @@ def parse_accept(header: str) -> list[Range]:
         try:
             quality = float(parameters.pop("q", "1"))
         except ValueError:
-            quality = 0.0
-        if media and quality > 0:
+            continue
+        if media and quality >= 0:
             found.append(Range(media.lower(), min(quality, 1.0), parameters))
     return sorted(found, key=lambda one: -one.quality)
 
@@ -76,13 +77,24 @@ def fits(wanted: str, offered: str) -> bool:
     return wanted.endswith("/*") and offered.startswith(wanted[:-1])
 
 
+def wanted(accept: Sequence[Range]) -> list[Range]:
+    """The entries with q above 0."""
+    return [one for one in accept if one.quality > 0]
+
+
+def possible(accept: Sequence[Range], offered: Sequence[str]) -> list[str]:
+    """The offers without those that the client names with q=0."""
+    refused = {one.part if one.media == MULTIPART else one.media for one in accept if one.quality == 0}
+    return [offer for offer in offered if offer not in refused]
+
+
 def choose(accept: Sequence[Range], offered: Sequence[str]) -> str:
     """The first offer that the best entry takes; of multipart, its parts' type counts. Raises NotAcceptable,
     which names the offers."""
-    for one in accept:
-        wanted = one.part if one.media == MULTIPART else one.media
-        for offer in offered:
-            if fits(wanted, offer):
+    for one in wanted(accept):
+        asked = one.part if one.media == MULTIPART else one.media
+        for offer in possible(accept, offered):
+            if fits(asked, offer):
                 return offer
     raise NotAcceptable("not-acceptable", f"available here: {', '.join(offered)}")
 

@@ -160,7 +160,7 @@ def bulk_data(images: Images) -> Endpoint:
 
 def _outer(request: Request) -> str:
     """MULTIPART when that is what the client wants, "" for the bare value. Raises NotAcceptable."""
-    for one in accept_of(request):
+    for one in media.wanted(accept_of(request)):
         if one.media in (MULTIPART, "multipart/*") and media.fits(one.part, OCTETS):
             return MULTIPART
         if media.fits(one.media, OCTETS):
@@ -182,7 +182,7 @@ def all_bulk(images: Images, only: tuple[str, ...]) -> Endpoint:
     async def all_bulk(request: Request) -> Response:
         path = await admit(images, request)
         accept = accept_of(request)
-        if not any(one.media in (MULTIPART, "multipart/*", "*/*") for one in accept):
+        if not any(one.media in (MULTIPART, "multipart/*", "*/*") for one in media.wanted(accept)):
             raise NotAcceptable("not-acceptable", f'available here: {MULTIPART}; type="{OCTETS}"')
         version = await version_of(images, path)
         place = (path.get("series", ""), path.get("instance", ""))

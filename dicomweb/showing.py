@@ -51,9 +51,9 @@ class Wish:
 
 def wish(accept: Sequence[media.Range], offered: Sequence[str]) -> Wish:
     """Raises NotAcceptable."""
-    for one in accept:
+    for one in media.wanted(accept):
         is_multipart = one.media in (MULTIPART, "multipart/*")
-        for offer in offered:
+        for offer in media.possible(accept, offered):
             if media.fits(one.part if is_multipart else one.media, offer):
                 return Wish(MULTIPART if is_multipart else "", offer)
     raise NotAcceptable("not-acceptable", f"available here: {', '.join(offered)}")

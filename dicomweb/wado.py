@@ -49,7 +49,7 @@ def found(images: Images, path: Mapping[str, str]) -> Iterator[File]:
 
 def way(accept: Sequence[Range], stored: Sequence[str], *, single: bool) -> Way:
     """`stored`: the transfer syntaxes there are. Raises NotAcceptable, naming what is possible."""
-    for one in accept:
+    for one in media.wanted(accept):
         outer = ""
         if single and one.media == DICOM:
             outer = DICOM

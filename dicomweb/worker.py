@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from dicomweb import association
+from dicomweb import association, readings
 from dicomweb.association import Attach, Exam, Propose, Request
 from dicomweb.attributes import first
 from dicomweb.identity import FINESS_SYSTEM, Identifier, finess_issuers, identifiers, ins_of
@@ -109,6 +109,7 @@ class Worker:
                 requests = [one["reference"] for one in current.get("basedOn", ()) if "reference" in one]
                 trace = association.withdrawal(uid, traces[-1], requests)
                 await self._transaction(_put(withdrawn(current), current), _put(trace, None))
+            await asyncio.to_thread(self._end_reading, uid, "CANCELED")
             await asyncio.to_thread(self.index.settle, uid)
 
     # -- the study -> ImagingStudy
@@ -127,7 +128,20 @@ class Worker:
             await self._transaction(_put(resource, current))
         is_attached = bool(resource.get("basedOn")) or await self.associate(study, known)
         await asyncio.to_thread(self.index.mark_attached, study.uid, is_attached)
+        if is_attached:
+            await asyncio.to_thread(self._schedule, study)
         await asyncio.to_thread(self.index.mark_processed, study.uid, study.last_seq)
+
+    def _schedule(self, study: Study) -> None:
+        """The reading, once: a step that is there already stays as it is."""
+        now = datetime.fromtimestamp(self.now() / 1e6, UTC).strftime("%Y%m%d%H%M%S+0000")
+        self.index.put_workitem(readings.step(study, now))
+
+    def _end_reading(self, study: str, state: str) -> None:
+        item = self.index.workitem(readings.uid_of(study))
+        changed = item and readings.ended(item, state)
+        if changed:
+            self.index.put_workitem(changed)
 
     async def _is_attached(self, uid: str) -> bool:
         """Whether somebody attached it meanwhile: a person who accepted a proposal does so in FHIR alone."""
@@ -267,8 +281,20 @@ class Worker:
                 study, await self._identifiers(study)
             ):
                 await asyncio.to_thread(self.index.mark_attached, study.uid, True)
+                await asyncio.to_thread(self._schedule, study)
+        for report in filter(readings.is_final, await self._changed("DiagnosticReport", mark)):
+            for uid in await self._read(report):
+                await asyncio.to_thread(self._end_reading, uid, "COMPLETED")
         await asyncio.to_thread(self.index.set_mark, SWEPT, latest)
         return len(studies)
+
+    async def _read(self, report: dict[str, Any]) -> set[str]:
+        """The studies that a report is about."""
+        found = set(readings.studies_read(report))
+        for request in readings.requests_answered(report):
+            exams = await self.fhir.search("ImagingStudy", [("basedon", request)])
+            found |= {str(one["id"]) for one in exams}
+        return found
 
     async def _changed(self, type: str, mark: int) -> list[dict[str, Any]]:
         """The current resources of a type written after `mark`, newest first."""

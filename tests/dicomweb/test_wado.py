@@ -179,6 +179,8 @@ FRAME_FORMS = [  # Accept → (outer, part), for a native 16-bit image
     ("application/octet-stream", "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"),
     ("*/*", "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"),
     ("image/jls;q=0.3, image/jp2;q=0.9", "image/jp2; transfer-syntax=1.2.840.10008.1.2.4.90"),
+    ("image/jp2;q=0, image/*;q=0.5, application/octet-stream;q=0",
+     "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.70"),
     ("image/tiff, image/jls;q=0.1", "image/jls; transfer-syntax=1.2.840.10008.1.2.4.80"),
 ]  # fmt: skip
 

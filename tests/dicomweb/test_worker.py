@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
+from dicomweb import readings
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome, Trace
 from dicomweb.worker import Worker
@@ -333,3 +334,46 @@ async def test_a_study_put_out_of_sight_is_withdrawn_with_a_trace(
     study = await fhir.read("ImagingStudy", STUDY)
     assert (study["status"], study["numberOfInstances"]) == ("available", 1)
     assert await based_on(fhir) == ["ServiceRequest/r1"]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"imagingStudy": [{"reference": f"ImagingStudy/{STUDY}"}]},
+        {"basedOn": [{"reference": "ServiceRequest/r1"}]},
+    ],
+    ids=["names the exam", "answers the request"],
+)  # fmt: skip
+async def test_the_reading_of_an_attached_exam_is_on_the_worklist_until_its_report_is_final(
+    worker: Worker,
+    images: Images,
+    fhir: Fhir,
+    take: Take,
+    clock: Clock,
+    tmp_path: Path,
+    about: dict[str, Any],
+) -> None:
+    def state() -> str:
+        item = images.index.workitem(readings.uid_of(STUDY))
+        return item.state if item else ""
+
+    take(image(tmp_path), received=clock())
+    clock.at += 3_000_000
+    await worker.step()
+    assert state() == ""
+    await patient(fhir)
+    await request(fhir, accession="ACC-1")
+    await worker.step()
+    assert await based_on(fhir) == ["ServiceRequest/r1"]
+    assert state() == "SCHEDULED"
+    (item,) = images.index.workitems()
+    assert item.studies == (STUDY,)
+    assert item.attributes["00100020"]["Value"] == ["AU-300003"]
+    for status, expected in (("preliminary", "SCHEDULED"), ("final", "COMPLETED"), ("amended", "COMPLETED")):
+        await put(fhir, "DiagnosticReport", "d1", status=status, code={"text": "CR"}, **about)
+        await worker.step()
+        assert state() == expected, status
+    images.index.mask((STUDY, None, None), Trace(clock(), "a", ""))
+    await worker.step()
+    assert state() == "COMPLETED"
+    assert len(images.index.workitems()) == 1
