@@ -45,7 +45,7 @@ def statement(
         "security": _security(oauth_uris),
         "resource": [_resource(engine, type, own) for type in sorted(definitions.resource_types())],
         "interaction": [
-            {"code": "transaction"},
+            *([{"code": "transaction"}] if engine.store.atomic_commits else []),
             {"code": "batch"},
             {"code": "history-system"},
             {"code": "search-system"},

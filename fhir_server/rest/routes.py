@@ -90,8 +90,8 @@ class FhirEndpoint:
 
     def __init__(self, engine: Engine, oauth_uris: Mapping[str, str] | None) -> None:
         self._engine, self._oauth_uris = engine, oauth_uris
-        self._own = OwnParameters()
-        self._metadata = capability.statement(engine, oauth_uris, self._own)
+        self._told = (OwnParameters(), engine.store.atomic_commits)
+        self._metadata = capability.statement(engine, oauth_uris, self._told[0])
         self._described: tuple[OwnParameters, bytes] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,14 +122,16 @@ class FhirEndpoint:
         return await handler(self._engine, call)
 
     async def _capability(self, call: Call) -> Answer:
-        """Made at the start, and again when search parameters of one's own have changed."""
+        """Made at the start, and again when search parameters of one's own have changed, or when the store,
+        now open, can do something else than it was thought to."""
         if call.method not in ("GET", "HEAD"):
             raise not_allowed("GET, HEAD")
         check_format(call)
         own = (await self._engine.held.current()).search_parameters
-        if own != self._own:
+        told = (own, self._engine.store.atomic_commits)
+        if told != self._told:
             self._metadata = await to_thread(capability.statement, self._engine, self._oauth_uris, own)
-            self._own = own
+            self._told = told
         return Answer(200, pretty(call, self._metadata))
 
     async def _openapi(self, call: Call) -> Answer:

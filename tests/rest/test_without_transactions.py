@@ -59,6 +59,12 @@ async def test_a_transaction_of_several_writes_is_refused(served: Served, verbs:
     assert await _count(served) == 1
 
 
+@pytest.mark.parametrize(("engine_name", "offered"), [("sqlite", True), (FERRETDB, False)])
+async def test_the_capability_statement_says_what_is_so(served: Served, offered: bool) -> None:
+    told = (await served.client().get("/metadata")).json()["rest"][0]["interaction"]
+    assert ({"code": "transaction"} in told, {"code": "batch"} in told) == (offered, True)
+
+
 async def test_one_write_with_reads_is_a_transaction(served: Served) -> None:
     answer = await served.client().post(
         "", json=bundle("transaction", entry("POST", "Patient", PATIENT), entry("GET", "Patient"))
