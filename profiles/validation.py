@@ -12,7 +12,7 @@ FHIR R4 validation.html
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from profiles import definitions
@@ -65,6 +65,11 @@ class Validator:
     codes: CodeChecker | None = None
     strict: bool = False
     refused_systems: frozenset[str] = frozenset()
+
+    def over(self, packages: Packages) -> Validator:
+        """The same over other packages, whose profiles it compiles anew."""
+        profiles = Profiles(packages)
+        return replace(self, profiles=profiles, base=Base(profiles))
 
     def validate(self, resource: dict[str, Any], type: str = "", profiles: Sequence[str] = ()) -> list[Issue]:
         """All findings, at most 200: of the base, of the profiles in `meta.profile`, and of those named. A

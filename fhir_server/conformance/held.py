@@ -14,7 +14,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,15 @@ from fhir_server.conformance.search_parameters import OwnParameters, own_paramet
 from fhir_server.store.contract import Past, Put, Store, Version
 from profiles import codec
 from profiles.schema.packages import Package
+from profiles.validation import Validator
 from terminology import library
 from terminology.library import Load
 from terminology.service import Terminology
 
 Json = dict[str, Any]
-TYPES = ("CodeSystem", "ValueSet", "SearchParameter")
+JUDGING = ("StructureDefinition", "Questionnaire")
+"""What other resources are judged by: profiles and extensions, and the questions of answers."""
+TYPES = ("CodeSystem", "ValueSet", "SearchParameter", *JUDGING)
 REINDEX = "reindex"
 """The kind of record that says how far a search parameter is indexed, by its URL."""
 LONGEST = 30.0
@@ -94,11 +97,29 @@ class Snapshot:
     worked out once."""
 
     def __init__(
-        self, definitions: Iterable[Definition], installed: Installed, states: Mapping[str, Json]
+        self,
+        definitions: Iterable[Definition],
+        installed: Installed,
+        states: Mapping[str, Json],
+        before: Snapshot | None = None,
     ) -> None:
+        """`before` is the snapshot that this one follows: what has not changed since is kept."""
         self.definitions = tuple(sorted(definitions, key=lambda each: -each.seq))
         self._installed = installed
         self.states = states
+        self._judging = tuple(each for each in self.definitions if each.type in JUDGING)
+        self._judge: Validator | None = None
+        if before is not None and before._judging == self._judging:
+            self._judge = before._judge
+
+    def judge(self, validator: Validator) -> Validator:
+        """The validator with the stored profiles and questionnaires, and the terminology as it is. A URL that
+        a package has is not taken over by what is stored. FHIR R4 profiling.html"""
+        if self._judge is None and self._judging:
+            known = validator.profiles.packages
+            stored = [each.load() for each in self._judging if each.url and known.find(each.url) is None]
+            self._judge = validator.over(known.with_resources(reversed(stored)))
+        return replace(self._judge or validator, codes=self.terminology)
 
     @cached_property
     def search_parameters(self) -> OwnParameters:
@@ -172,7 +193,7 @@ class Held:
                 changed = await self._take_since(type, self._read) or changed
         self._read = latest
         if changed:
-            self._snapshot = Snapshot(self._found.values(), self._installed, states)
+            self._snapshot = Snapshot(self._found.values(), self._installed, states, self._snapshot)
 
     async def _take_since(self, type: str, read: int) -> bool:
         """The newest version of each resource written after the seq `read`."""

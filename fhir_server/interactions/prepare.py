@@ -7,7 +7,6 @@ Nothing here writes: create, update, delete and the bundle commit what this prep
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from fhir_server.access import Access
@@ -44,7 +43,7 @@ async def judge(engine: Engine) -> Validator:
 
 
 def _judge(engine: Engine, held: Snapshot) -> Validator:
-    return replace(engine.validator, codes=held.terminology)
+    return held.judge(engine.validator)
 
 
 def _check(engine: Engine, resource: Resource, held: Snapshot) -> None:

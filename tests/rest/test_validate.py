@@ -9,6 +9,7 @@ import pytest
 from fhir_server.access import Access, Scope
 from profiles.schema.rules.identifier import TEST_SYSTEMS
 from profiles.validation import validator
+from tests.profiles.schema.profile import element, profile
 from tests.rest.serving import Served, make_engine, serve
 
 Json = dict[str, Any]
@@ -203,3 +204,25 @@ async def test_lines_and_columns(served: Served) -> None:
             "col": 2,
         }
         assert issue["details"]["text"].startswith("Patient.birthDate : ")
+
+
+async def test_a_stored_profile_is_judged_by(served: Served) -> None:
+    """From the moment it is stored until it is deleted; the standard's own definitions are not taken over."""
+    client = served.client()
+    strict = profile("Patient", element("Patient.gender", min=1), url="https://example.org/strict")
+    taken = profile(
+        "Patient", element("Patient.gender", min=1), url="http://hl7.org/fhir/StructureDefinition/bmi"
+    )
+    declared = {**PATIENT, "meta": {"profile": [strict["url"]]}}
+    assert (await client.post("Patient", json=declared)).status_code == 201
+    stored = await client.post("StructureDefinition", json=strict)
+    assert stored.status_code == 201
+    answer = await client.post("Patient", json=declared)
+    assert (answer.status_code, problems(answer.json())) == (422, {("missing-element", "Patient.gender")})
+    asked = await client.post(f"Patient/$validate?profile={strict['url']}", json=PATIENT)
+    assert problems(asked.json()) == {("missing-element", "Patient.gender")}
+    assert (await client.post("StructureDefinition", json=taken)).status_code == 201
+    asked = await client.post(f"Patient/$validate?profile={taken['url']}", json=PATIENT)
+    assert problems(asked.json()) == {("unsuited-profile", "Patient")}
+    await client.delete(f"StructureDefinition/{stored.json()['id']}")
+    assert (await client.post("Patient", json=declared)).status_code == 201
