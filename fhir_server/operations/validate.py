@@ -1,7 +1,7 @@
 """$validate: what is wrong with a resource, and whether a write of it would be taken.
 
-Validation finds faults, so it is stricter than a write in one thing: an extension that no known package
-defines is an error here and a warning there. FHIR R4 resource-operation-validate.html
+Validation finds faults, so it is stricter than a write: what no known package defines is an error here and a
+warning there, and recommendations are judged here alone. FHIR R4 resource-operation-validate.html
 """
 
 from __future__ import annotations

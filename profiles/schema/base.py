@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from profiles import definitions
 from profiles.definitions import Element
@@ -27,7 +28,9 @@ from profiles.schema.rules.linking import check_canonical, check_reference
 from profiles.schema.shapes import holds
 from profiles.schema.structures import check_parameter, check_structure
 from profiles.schema.terminologies import check_code_system, check_value_set
+from profiles.schema.vital_signs import check_vital_sign
 
+Json = dict[str, Any]
 REPEATED_ID = Message(
     "business-rule",
     "repeated-id",
@@ -199,12 +202,21 @@ class Base:
         for element in (structure or {}).get("snapshot", {}).get("element", ()):
             rules = [
                 rule
-                for row in element.get("constraint", ())
+                for row in [*element.get("constraint", ()), *self._of_type_profile(element)]
                 if row.get("key") not in JUDGED_ELSEWHERE and "expression" in row
                 if not isinstance(rule := invariant(row), Message)
             ]
             if rules:
                 found[element["path"]] = tuple(rules)
+        return found
+
+    def _of_type_profile(self, element: Json) -> list[Json]:
+        """The invariants of the profile that the standard puts on an element's type: SimpleQuantity."""
+        types = element.get("type") or [{}]
+        urls = types[0].get("profile") or [] if len(types) == 1 else []
+        structure = self.profiles.packages.structure(str(urls[0])) if len(urls) == 1 else None
+        rows = (structure or {}).get("snapshot", {}).get("element") or [{}]
+        found: list[Json] = rows[0].get("constraint") or []
         return found
 
 
@@ -220,6 +232,7 @@ ALSO: Mapping[str, Also] = MappingProxyType(
         "Coding": check_coding,
         "Identifier": check_identifier,
         "Reference": check_reference,
+        "Observation": check_vital_sign,
         "SearchParameter": check_parameter,
         "Questionnaire": check_questionnaire,
         "CodeSystem": check_code_system,

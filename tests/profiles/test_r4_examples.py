@@ -95,6 +95,8 @@ WRONG = {
     "definition.json": {("invariant", "StructureDefinition")},
     "event.json": {("invariant", "StructureDefinition")},
     "fivews.json": {("invariant", "StructureDefinition")},
+    # a body temperature that does not say when it was taken
+    "observation-example-f202-temperature.json": {("missing-element", "Observation.effective")},
     # an extension of US Core 1, which no longer exists
     "observation-example-genetics-brcapat.json": {("unknown-extension", "Observation.extension[1]")},
 }

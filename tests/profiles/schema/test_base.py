@@ -180,6 +180,40 @@ CASES: dict[str, tuple[Json, set[tuple[str, str]]]] = {
         },
         {("bad-unit", "Observation.value.ofType(Quantity).code")},
     ),
+    "a comparator where a simple quantity is meant": (
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"text": "x"},
+            "referenceRange": [{"low": {"value": 1, "comparator": "<"}}],
+        },
+        {("invariant", "Observation.referenceRange[0].low")},
+    ),
+    # observation-vitalsigns.html
+    "a heart rate that is no vital sign": (
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "category": [
+                {
+                    "coding": [
+                        {
+                            "system": "http://terminology.hl7.org/CodeSystem/observation-category",
+                            "code": "vital-signs",
+                        }
+                    ]
+                }
+            ],
+            "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+            "subject": {"reference": "Patient/1"},
+            "valueQuantity": {"value": 60, "unit": "/min"},
+        },
+        {
+            ("missing-element", "Observation.effective"),
+            ("missing-element", "Observation.value.ofType(Quantity).system"),
+            ("missing-element", "Observation.value.ofType(Quantity).code"),
+        },
+    ),
     # element.html#id; references.html
     "an id twice": (
         patient(name=[{"id": "a", "family": "x"}], telecom=[{"id": "a", "system": "phone", "value": "1"}]),
