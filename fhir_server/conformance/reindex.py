@@ -45,6 +45,11 @@ class Target:
     types: tuple[str, ...]
     names: frozenset[str] | None
 
+    @property
+    def name(self) -> str:
+        """For people; plain letters, as a header takes them."""
+        return "everything" if self.names is None else ", ".join(sorted(self.names))
+
     @classmethod
     def of(cls, own: Own) -> Target:
         return cls(own.url, own.print, own.types, frozenset({own.parameter.code}))
@@ -119,7 +124,7 @@ async def _type(engine: Engine, target: Target, state: Json, type: str, tell: Te
         state["places"][type] = list(rows[-1].position)
         state["done"] += len(rows)
         await engine.store.put_record(REINDEX, target.key, state)
-        await tell(f"{target.key}: {state['done']} resources, now {type}")
+        await tell(f"{target.name}: {state['done']} resources, now {type}")
 
 
 def _items(engine: Engine, target: Target, snapshot: Snapshot, versions: Sequence[Version]) -> list[Indexed]:

@@ -25,6 +25,7 @@ from profiles.outcomes import Invalid, Issue
 Json = dict[str, Any]
 Codes = Mapping[str, SearchParameter]
 CODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,63}", re.ASCII)
+LONGEST_URL = 1000
 _ELSEWHERE = "is not the type of what the expression starts from"
 
 
@@ -131,6 +132,10 @@ def faults(resource: Json) -> list[Issue]:
             "the code of a search parameter has letters, digits, - and _, at most 64: it is asked for by it"
         )
         found.append(_fault("code", text))
+    if len(str(resource.get("url"))) > LONGEST_URL:
+        found.append(
+            _fault("url", f"the URL of a search parameter has at most {LONGEST_URL} characters here")
+        )
     expression = resource.get("expression")
     if isinstance(expression, str):
         found += _expression(expression, list(_types(resource)), "expression")

@@ -182,6 +182,7 @@ UNKNOWN = [{"definition": "urn:x", "expression": "given"}]
         ({"expression": "Patient.name.given.frst()"}, "expression", "frst"),
         ({"code": "nick name"}, "code", "letters"),
         ({"code": "nick.name"}, "code", "letters"),
+        ({"url": "urn:" + "x" * 1000}, "url", "1000"),
         ({"code": "nick:name"}, "code", "letters"),
         ({"type": "composite", "component": []}, "", ""),
         ({"type": "composite", "component": UNKNOWN}, "component[0].definition", "standard"),
@@ -267,9 +268,7 @@ async def test_it_goes_on_where_it_stopped(served: Served) -> None:
     with pytest.raises(asyncio.CancelledError):
         await reindex.catch_up(served.engine, stop)
     await reindex.catch_up(served.engine, stop)
-    assert [text.partition(": ")[2] for text in steps] == [
-        f"{done} resources, now Patient" for done in (3, 6, 8)
-    ]
+    assert steps == [f"nickname: {done} resources, now Patient" for done in (3, 6, 8)]
     assert await found(served, "Patient?nickname=zouzou") == {f"p{number}" for number in range(8)}
 
 
@@ -325,6 +324,17 @@ async def test_reindex_and_its_status(served: Served) -> None:
     await work(served.engine)
     assert await found(served, "Patient?nickname=zou") == {"a"}
     assert (await client.post("/SearchParameter/$reindex")).status_code == 202
+
+
+async def test_a_url_of_any_letters_breaks_no_header(served: Served) -> None:
+    client = served.client()
+    await served.system.update(patient("a", "Zouzou"))
+    await served.system.update({**OWN, "url": "urn:téléexpertise:\u2028→"})
+    again = await client.post("/SearchParameter/own/$reindex")
+    await work(served.engine)
+    done = await client.get(again.headers["Content-Location"])
+    assert (done.status_code, done.json()["parameters"]) == (200, 0)
+    assert await found(served, "Patient?nickname=zou") == {"a"}
 
 
 async def test_who_may_not_reindex(served: Served) -> None:
