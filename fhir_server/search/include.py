@@ -1,8 +1,9 @@
 """`_include` and `_revinclude`: what comes along with a page.
 
 An include is a search like any other, so the reader's Access applies to it in the same way, before its limit:
-included by `_include=A:p` is every T that some A of the page refers to by p; by `_revinclude=B:p` every B
-that refers to one of the page. `:iterate` repeats on what came along, until nothing new comes.
+included by `_include=A:p` is every T that some A of the page refers to by p, be it by its canonical; by
+`_revinclude=B:p` every B that refers to one of the page. `:iterate` repeats on what came along, until nothing
+new comes.
 
 FHIR R4 search.html#include
 """
@@ -16,11 +17,13 @@ import orjson
 
 from fhir_server.access import Access
 from fhir_server.search.bind import Binder
-from fhir_server.search.nodes import Has, Ids, Node, Or, Reference, Select
+from fhir_server.search.nodes import And, Has, Ids, Node, Or, Reference, Select, Token
 from fhir_server.search.rewrite import simplified
 from fhir_server.store.contract import Store, Version
 from profiles import references
-from profiles.definitions import resource_types
+from profiles.definitions import resource_types, search_parameters
+from profiles.fhirpath import paths
+from profiles.fhirpath.paths import Branch
 from profiles.outcomes import Invalid
 
 MOST = 1_000  # included resources of one page
@@ -31,13 +34,15 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """`params` are reference parameters of `source`; `targets` the types they may lead to."""
+    """`params` are reference parameters of `source`; `targets` the types they may lead to; `canonicals` how
+    those parameters that hold a canonical find it."""
 
     source: str
     params: tuple[str, ...]
     targets: frozenset[str]
     reverse: bool
     iterate: bool
+    canonicals: tuple[tuple[str, Branch], ...] = ()
 
 
 @dataclass(slots=True)
@@ -98,15 +103,18 @@ def _include(binder: Binder, types: Sequence[str], form: _Form, parts: list[str]
             "bad-include",
             f"'_include' starts at {' or '.join(types[:5])}; from what comes along use _include:iterate",
         )
-    params, targets = _params(binder, form.name, source, code)
+    params, targets, canonicals = _params(binder, form.name, source, code)
     if target and target not in targets:
         raise Invalid("bad-include", f"{source}:{code} does not refer to {target}")
     if form.reverse and not form.iterate and targets.isdisjoint(types):
         raise Invalid("bad-include", f"{source}:{code} does not refer to {' or '.join(types[:5])}")
-    return Include(source, params, frozenset({target}) if target else targets, form.reverse, form.iterate)
+    targets = frozenset({target}) if target else targets
+    return Include(source, params, targets, form.reverse, form.iterate, canonicals)
 
 
-def _params(binder: Binder, what: str, source: str, code: str) -> tuple[tuple[str, ...], frozenset[str]]:
+def _params(
+    binder: Binder, what: str, source: str, code: str
+) -> tuple[tuple[str, ...], frozenset[str], tuple[tuple[str, Branch], ...]]:
     if code == "*":
         found = [each for each in binder.definitions(source).values() if each.type == "reference"]
     else:
@@ -114,7 +122,13 @@ def _params(binder: Binder, what: str, source: str, code: str) -> tuple[tuple[st
     if not all(each.type == "reference" for each in found):
         raise Invalid("bad-include", f"'{what}': {source}.{code} is no reference")
     targets = frozenset(target for each in found for target in each.targets or resource_types())
-    return tuple(each.code for each in found), targets
+    canonicals = tuple(
+        (each.code, branch)
+        for each in found
+        for branch in paths.branches(each.expression, source) or ()
+        if branch.type in ("canonical", "uri")
+    )
+    return tuple(each.code for each in found), targets, canonicals
 
 
 async def gather(
@@ -159,14 +173,50 @@ async def _hop(
 def _ways(spec: Include, fresh: Sequence[Version]) -> Iterable[tuple[str, Node]]:
     """(type to search, condition) of one include from these resources."""
     if spec.reverse:
-        targets = tuple(f"{each.type}/{each.id}" for each in fresh if each.type in spec.targets)
-        if targets:
-            yield spec.source, _any([Reference(param, targets) for param in spec.params])
+        near = [each for each in fresh if each.type in spec.targets]
+        targets = tuple(f"{each.type}/{each.id}" for each in near)
+        nodes: list[Node] = [Reference(param, targets) for param in spec.params if targets]
+        named = _named(near) if spec.canonicals else ()
+        nodes += [Reference(param, named) for param in dict(spec.canonicals) if named]
+        if nodes:
+            yield spec.source, _any(nodes)
         return
     sources = [each for each in fresh if each.type == spec.source]
     ids = Ids(tuple(each.id for each in sources))
     for type in sorted(_referred(sources) & spec.targets):
         yield type, _any([Has(spec.source, param, ids) for param in spec.params])
+    meant = _meant(spec, sources)
+    for type in sorted(spec.targets) if meant else ():
+        if "url" in search_parameters(type):
+            yield type, _any([_of_canonical(each) for each in meant])
+
+
+def _meant(spec: Include, sources: Sequence[Version]) -> list[str]:
+    """The canonicals that these resources hold in the parameters of the include."""
+    found: dict[str, None] = {}
+    for version in sources if spec.canonicals else ():
+        body = orjson.loads(version.body or b"{}")
+        for _, branch in spec.canonicals:
+            found.update(dict.fromkeys(each for each in branch.values(body) if isinstance(each, str)))
+    return [each for each in found if not each.startswith("#")]
+
+
+def _of_canonical(canonical: str) -> Node:
+    """`url|version`, or any version. FHIR R4 references.html#canonical"""
+    url, bar, version = canonical.partition("#")[0].partition("|")
+    node = Token("url", (("", url),))
+    return And((node, Token("version", ((None, version),)))) if bar else node
+
+
+def _named(versions: Sequence[Version]) -> tuple[str, ...]:
+    """How these resources are named by canonicals: in their version, and in any."""
+    found = []
+    for version in versions:
+        body = orjson.loads(version.body or b"{}")
+        url, number = body.get("url"), body.get("version")
+        if isinstance(url, str):
+            found += [url, f"{url}|{number}"] if number else [url]
+    return tuple(found)
 
 
 def _any(nodes: list[Node]) -> Node:

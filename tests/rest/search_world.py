@@ -140,6 +140,24 @@ WORLD: list[Json] = [
     {"resourceType": "Location", "id": "l1", "position": {"latitude": 43.6045, "longitude": 1.444}},
     {"resourceType": "Location", "id": "l2", "position": {"latitude": 42.9655, "longitude": 1.6053}},
     {
+        "resourceType": "Questionnaire",
+        "id": "q1",
+        "status": "draft",
+        "url": "http://q.example/q",
+        "version": "1",
+    },
+    {
+        "resourceType": "Questionnaire",
+        "id": "q2",
+        "status": "draft",
+        "url": "http://q.example/q",
+        "version": "2",
+    },
+    *(
+        {"resourceType": "QuestionnaireResponse", "id": id, "status": "completed", "questionnaire": canonical}
+        for id, canonical in (("qr1", "http://q.example/q|1"), ("qr2", "http://q.example/q"))
+    ),
+    {
         "resourceType": "List",
         "id": "list",
         "status": "current",

@@ -73,6 +73,8 @@ Patient?general-practitioner:identifier=urn:rpps|9           p2
 Patient?general-practitioner:identifier=urn:rpps|8
 Patient?general-practitioner:missing=true                    p3
 Patient?general-practitioner=doc                             p1
+QuestionnaireResponse?questionnaire=http://q.example/q       qr1 qr2
+QuestionnaireResponse?questionnaire=http://q.example/q\\|1    qr1
 # date: search.html#date
 Patient?birthdate:missing=false                              p1 p2 p3
 Observation?date:missing=true                                o5
@@ -216,6 +218,10 @@ Observation?_id=o1&_revinclude:iterate=Observation:has-member | Observation/o1 |
 Patient?_id=p1&_revinclude=Observation:subject&_include:iterate=Observation:encounter | Patient/p1 | Encounter/e1 Observation/o1 Observation/o3
 Patient?_id=p1,p2&_include=Patient:link | Patient/p1 Patient/p2 |
 Patient?_id=p3&_include=*&_revinclude=* | Patient/p3 |
+QuestionnaireResponse?_id=qr1&_include=QuestionnaireResponse:questionnaire | QuestionnaireResponse/qr1 | Questionnaire/q1
+QuestionnaireResponse?_id=qr2&_include=* | QuestionnaireResponse/qr2 | Questionnaire/q1 Questionnaire/q2
+Questionnaire?_id=q1&_revinclude=QuestionnaireResponse:questionnaire | Questionnaire/q1 | QuestionnaireResponse/qr1 QuestionnaireResponse/qr2
+Questionnaire?_id=q2&_include=*&_revinclude=Observation:* | Questionnaire/q2 |
 """  # noqa: E501
 
 
