@@ -31,8 +31,8 @@ BASE = "https://teledossier.example/fhir"
 Why = Literal["several", "identity-differs", "traits", "contradictory"]
 WORDS: dict[Why, str] = {  # shown to the person who decides
     "several": "Même patient, plusieurs télédossiers ouverts : à choisir.",
-    "identity-differs": "Numéro d'examen annoncé dans ce télédossier, mais identifiants du patient "
-    "différents.",
+    "identity-differs": "Examen annoncé ou choisi pour ce télédossier, mais identité du patient "
+    "différente : à vérifier.",
     "traits": "Même date de naissance et nom identique ou proche, sans identifiant commun : à vérifier.",
     "contradictory": "Les identifiants portés par les images désignent plusieurs patients : à vérifier.",
 }
@@ -141,6 +141,18 @@ def is_near(exam: Exam, patient: dict[str, Any]) -> bool:
         near(exam.name, " ".join((name.get("family", ""), *name.get("given", ()))))
         for name in patient.get("name", ())
     )
+
+
+def agrees(exam: Exam, known: Iterable[tuple[str, str]], patient: dict[str, Any]) -> bool:
+    """Whether an exam that a person chose for this patient may be theirs: a common identifier, or the same
+    birth date and a near name; never when both have an INS and they differ, or the instances disagree."""
+    theirs = {
+        (str(one.get("system", "")), str(one.get("value", ""))) for one in patient.get("identifier", ())
+    }
+    ins = ins_of(theirs)
+    if exam.mixed or (exam.ins and ins and not exam.ins & ins):
+        return False
+    return bool(theirs & set(known)) or is_near(exam, patient)
 
 
 def request_of(resource: dict[str, Any]) -> Request:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from dicomweb.decoding import Decoder
 from dicomweb.files import DicomFiles
 from dicomweb.index.contract import Index
 from dicomweb.index.sqlite import open_index
+from dicomweb.transfers.queue import Queue, open_queue
 from dicomweb.windows import Windows
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
@@ -15,18 +17,22 @@ from fhir_server.store.contract import Store
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """`store` answers only one question here: which ImagingStudy a reader may see. `base`: what the outside
-    calls the DICOMweb address."""
+    """`store` answers who may see which ImagingStudy, and which PACS a site has. `base`: what the outside
+    calls the DICOMweb address; `ae_title` and `peer_keys`: how we present ourselves to a PACS."""
 
     index: Index
     files: DicomFiles
     store: Store
     decoder: Decoder
     windows: Windows
+    queue: Queue
     base: str = "/dicom-web"
+    ae_title: str = "TELEDOSSIER"
+    peer_keys: Path = Path("var/peer-keys")
 
     def close(self) -> None:
         self.decoder.close()
+        self.queue.close()
         self.index.close()
 
 
@@ -35,4 +41,13 @@ def open_images(settings: Settings, store: Store) -> Images:
     files, index = DicomFiles(settings.files_path), open_index(settings)
     files.open()
     index.open()
-    return Images(index, files, store, Decoder(), Windows(), settings.url + "/dicom-web")
+    queue = open_queue(settings)
+    try:
+        queue.open()
+    except BaseException:
+        index.close()
+        raise
+    base = settings.url + "/dicom-web"
+    return Images(
+        index, files, store, Decoder(), Windows(), queue, base, settings.ae_title, settings.peer_keys_path
+    )

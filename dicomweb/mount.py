@@ -45,6 +45,7 @@ class DicomWeb(BaseRoute):
 
 
 def _routes(images: Images) -> Sequence[BaseRoute]:
-    from dicomweb.routes import routes
+    from dicomweb import routes
+    from dicomweb.transfers import routes as transfers
 
-    return routes(images)
+    return [*routes.routes(images), *transfers.routes(images)]

@@ -143,6 +143,36 @@ class Worker:
         if changed:
             self.index.put_workitem(changed)
 
+    async def attach_wanted(self, uid: str, request_id: str) -> bool:
+        """A person chose this exam for that télédossier: attached when the identities agree, else proposed
+        with what they say. False while the exam is not here."""
+        study = await asyncio.to_thread(self.index.study, uid)
+        current = await self._current(uid)
+        if study is None or current is None:
+            return False
+        try:
+            resource = await self.fhir.read("ServiceRequest", request_id)
+            reference = str(resource.get("subject", {}).get("reference", ""))
+            patient = await self.fhir.read("Patient", reference.removeprefix("Patient/"))
+        except (NotFound, Gone):
+            return True  # the télédossier was discarded meanwhile
+        if f"ServiceRequest/{request_id}" in [one.get("reference") for one in current.get("basedOn", ())]:
+            return True
+        known = await self._identifiers(study)
+        exam = self._exam(study, known)
+        subject = str(current.get("subject", {}).get("reference", ""))
+        is_free = subject in ("", reference) or not current.get("basedOn")
+        if is_free and association.agrees(exam, known, patient):
+            attached = await self._attach(uid, Attach((request_id,), reference))
+            await asyncio.to_thread(self.index.mark_attached, uid, attached)
+            if attached:
+                await asyncio.to_thread(self._schedule, study)
+            return attached
+        await self._propose(
+            exam, Propose((request_id,), "identity-differs"), [association.request_of(resource)]
+        )
+        return True
+
     async def _is_attached(self, uid: str) -> bool:
         """Whether somebody attached it meanwhile: a person who accepted a proposal does so in FHIR alone."""
         return bool((await self._current(uid) or {}).get("basedOn"))

@@ -45,7 +45,8 @@ CREATE TABLE item(
 CREATE INDEX item_waiting ON item(transfer, attempts, n) WHERE state = 'waiting';
 CREATE TABLE mark(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE wish(study TEXT NOT NULL, request TEXT NOT NULL, asker TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY(study, request)) WITHOUT ROWID;
+  granted INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(study, request)) WITHOUT ROWID;
+CREATE INDEX wish_open ON wish(at) WHERE granted = 0;
 """
 STANDING = tuple(one.name for one in fields(Transfer) if one.name not in ("id", "order"))
 COLUMNS = "id, kind, peer, study, urgency, request, asker, series, " + ", ".join(STANDING)
@@ -284,15 +285,24 @@ class Queue:
         """A person wants this study in that télédossier."""
         with self._write() as connection:
             connection.execute(
-                "INSERT INTO wish VALUES(?, ?, ?, ?) ON CONFLICT DO NOTHING", (study, request, asker, now)
+                "INSERT INTO wish(study, request, asker, at) VALUES(?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "granted = 0, at = excluded.at",
+                (study, request, asker, now),
             )
 
-    def wishes(self, study: str) -> list[tuple[str, str]]:
-        """(request, asker) of each."""
-        return [
-            (str(a), str(b))
-            for a, b in self._all("SELECT request, asker FROM wish WHERE study = ? ORDER BY at", (study,))
-        ]
+    def open_wishes(self, most: int = 50) -> list[tuple[str, str]]:
+        """(study, request) of those not answered yet, newest first: a study that never comes stops nobody."""
+        rows = self._all(
+            "SELECT study, request FROM wish WHERE granted = 0 ORDER BY at DESC LIMIT ?", (most,)
+        )
+        return [(str(study), str(request)) for study, request in rows]
+
+    def grant(self, study: str, request: str, now: int) -> None:
+        """It is attached, or proposed to a person."""
+        with self._write() as connection:
+            connection.execute(
+                "UPDATE wish SET granted = ? WHERE study = ? AND request = ?", (now, study, request)
+            )
 
     def get_mark(self, name: str) -> int:
         found = self._all("SELECT value FROM mark WHERE name = ?", (name,))

@@ -28,7 +28,7 @@ from dicomweb.transfers.moving import Importing, Relaying
 from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.receipt import Sign
 from dicomweb.transfers.relaying import Relays
-from dicomweb.worker import Fhir
+from dicomweb.worker import Fhir, Worker
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from profiles.outcomes import Gone, Invalid, NotFound
@@ -47,8 +47,12 @@ class Parts:
     store: Store
     fhir: Fhir
     images: Images
-    queue: Queue
+    exams: Worker
     sign: Sign
+
+    @property
+    def queue(self) -> Queue:
+        return self.images.queue
 
 
 @dataclass(slots=True)
@@ -65,7 +69,7 @@ class Runner:
         relays = Relays(self.parts.store, self.parts.fhir, self.parts.queue, self.now)
         with spooling(self.parts.images.files.spool.absolute()):
             while not stop.is_set():
-                for act in (self.start, self.record, relays.sweep):
+                for act in (self.start, self.record, relays.sweep, self.grant):
                     try:
                         await act()
                     except Exception:
@@ -121,6 +125,12 @@ class Runner:
                 receipt = await asyncio.to_thread(queue.receipt, transfer.id)
                 await self._write(trace.provenance(transfer, receipt, self.parts.sign))
             await asyncio.to_thread(queue.record, transfer.id)
+
+    async def grant(self) -> None:
+        """Exams that a person wants in a télédossier, once they are here."""
+        for study, request in await asyncio.to_thread(self.parts.queue.open_wishes):
+            if await self.parts.exams.attach_wanted(study, request):
+                await asyncio.to_thread(self.parts.queue.grant, study, request, self.now())
 
     async def _write(self, resource: dict[str, Any]) -> None:
         with contextlib.suppress(NotFound):

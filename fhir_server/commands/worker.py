@@ -8,7 +8,6 @@ from functools import partial
 import click
 
 from dicomweb.images import open_images
-from dicomweb.transfers.queue import open_queue
 from dicomweb.transfers.runner import Parts, Runner
 from dicomweb.worker import Worker
 from fhir_server import main
@@ -25,22 +24,16 @@ def command() -> None:
     log_to_stderr(settings)
 
     async def run(stop: asyncio.Event) -> None:
-        queue = open_queue(settings)
-        queue.open()
-        try:
-            async with main.opened(settings) as platform:
-                store, fhir = platform.engine.store, platform.fhir
-                images = open_images(settings, store)
-                signing = await Keys(store).load()
-                sign = partial(signing.sign, algorithm=STATEMENT_ALGORITHM, type="transfer-receipt+jwt")
-                parts = Parts(settings, store, fhir, images, queue, sign)
-                try:
-                    await asyncio.gather(
-                        Worker(images.index, store, fhir, settings).run(stop), Runner(parts).run(stop)
-                    )
-                finally:
-                    images.close()
-        finally:
-            queue.close()
+        async with main.opened(settings) as platform:
+            store, fhir = platform.engine.store, platform.fhir
+            images = open_images(settings, store)
+            signing = await Keys(store).load()
+            sign = partial(signing.sign, algorithm=STATEMENT_ALGORITHM, type="transfer-receipt+jwt")
+            exams = Worker(images.index, store, fhir, settings)
+            transfers = Runner(Parts(settings, store, fhir, images, exams, sign))
+            try:
+                await asyncio.gather(exams.run(stop), transfers.run(stop))
+            finally:
+                images.close()
 
     run_until_stopped(run)

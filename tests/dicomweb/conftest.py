@@ -16,6 +16,7 @@ from dicomweb.images import Images, open_images
 from dicomweb.index.contract import Outcome
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.routes import routes
+from dicomweb.transfers import routes as transfers
 from fhir_server.access import SYSTEM, Access
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
@@ -98,5 +99,5 @@ class Client(httpx.AsyncClient):
 
 @pytest.fixture
 async def client(images: Images) -> AsyncIterator[Client]:
-    async with Client(As(Starlette(routes=routes(images)))) as opened:
+    async with Client(As(Starlette(routes=[*routes(images), *transfers.routes(images)]))) as opened:
         yield opened

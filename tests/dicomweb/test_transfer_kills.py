@@ -17,7 +17,7 @@ import pytest
 
 from dicomweb.images import Images, open_images
 from dicomweb.ingest import Arrival, ingest
-from dicomweb.transfers.queue import Queue, open_queue
+from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.record import Order, Transfer
 from fhir_server import main
 from fhir_server.settings import Settings
@@ -60,14 +60,12 @@ class WorkerProcess:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[tuple[Images, Queue]]:
-    images, queue = open_images(settings, None), open_queue(settings)  # type: ignore[arg-type]
-    queue.open()
+def opened(settings: Settings) -> Iterator[Images]:
+    images = open_images(settings, None)  # type: ignore[arg-type]
     try:
-        yield images, queue
+        yield images
     finally:
         images.close()
-        queue.close()
 
 
 def progress(queue: Queue, id: str) -> Transfer:
@@ -103,7 +101,8 @@ async def test_killed_at_any_point(kind: Any, count: int, kills: int, tmp_path: 
     expected = sorted(f"2.25.1.{n}" for n in range(1, count + 1))
     chance = random.Random(f"{kind}{count}")
     worker = WorkerProcess(settings, tmp_path)
-    with orthanc(tmp_path / "orthanc", dimse, http) as pacs, opened(settings) as (images, queue):
+    with orthanc(tmp_path / "orthanc", dimse, http) as pacs, opened(settings) as images:
+        queue = images.queue
         if kind == "import":
             pacs.load(paths)
         else:

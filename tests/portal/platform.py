@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomweb.images import Images, open_images
 from dicomweb.ingest import Arrival, ingest
-from dicomweb.routes import routes as image_routes
+from dicomweb.mount import DicomWeb
 from fhir_server import access as rights
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
@@ -212,7 +212,7 @@ async def platform(folder: Path, base_url: str = "http://portail.test") -> Async
     images = open_images(settings, store)
     holder: list[ASGIApp] = []
     portal = portal_routes(lambda: holder[0])
-    app = before(Starlette(routes=[*image_routes(images), *portal]), engine)
+    app = before(Starlette(routes=[DicomWeb(images), *portal]), engine)
     holder.append(CookieGuard(app, store))
     made = Platform(holder[0], settings, engine, images)
     try:

@@ -184,7 +184,7 @@ def event(item: Json, by_ref: dict[str, Json], directory: Directory, zone: tzinf
         when=times.date_at_time(at) if at else "",
         when_iso=at.isoformat() if at else "",
         time=times.time_of(at) if at else "",
-        text=event_text(targets),
+        text=event_text(targets) or " ".join(str(one.get("text", "")) for one in many(item, "reason")),
         on_behalf=directory.who(behalf) if behalf and behalf != who else "",
         day=times.date_of(at) if at else "",
     )

@@ -1,0 +1,224 @@
+"""Asking a site's PACS and following transfers, for the portal and for machines. JSON; no part of DICOMweb.
+
+    GET  /dicom-web/peers                     the PACS this reader may ask
+    POST /dicom-web/peers/{peer}/search       {level, keys} → DICOM JSON; by POST, as keys name patients
+    POST /dicom-web/transfers                 {peer, study, series, request} → 202
+    GET  /dicom-web/transfers?request=…       those of a télédossier, newest first
+    GET  /dicom-web/transfers/{transfer}      DELETE cancels it; /receipt is its signed receipt
+
+R085–R086, R096
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from dicomweb.dataset import is_uid
+from dicomweb.images import Images
+from dicomweb.peers.peer import Credentials, Peer
+from dicomweb.peers.session import MOST, Denied, Level, PeerError
+from dicomweb.transfers import sites
+from dicomweb.transfers.record import URGENCIES, Order, Transfer
+from dicomweb.web import BASE, PRIVATE, Endpoint, access_of, answered
+from profiles.outcomes import Conflict, Invalid, NotFound, Unavailable
+
+MOST_BODY = 20_000
+LEVELS: tuple[Level, ...] = ("study", "series", "instance")
+KEYS = frozenset(
+    {
+        "PatientName", "PatientBirthDate", "PatientID", "StudyDate", "ModalitiesInStudy", "AccessionNumber",
+        "StudyInstanceUID", "SeriesInstanceUID",
+    }
+)  # fmt: skip
+LEAST = frozenset(
+    {"PatientName", "PatientBirthDate", "PatientID", "StudyDate", "AccessionNumber", "StudyInstanceUID"}
+)
+SEARCHES = 4  # at once towards all PACS, in one process
+
+
+def routes(images: Images) -> list[BaseRoute]:
+    """`request.scope["access"]` is there (smart_launch.guard)."""
+    busy = asyncio.Semaphore(SEARCHES)
+    one = BASE + "/transfers/{transfer}"
+    return [
+        Route(BASE + "/peers", answered(_peers(images)), methods=["GET"]),
+        Route(BASE + "/peers/{peer}/search", answered(_search(images, busy)), methods=["POST"]),
+        Route(BASE + "/transfers", answered(_submit(images)), methods=["POST"]),
+        Route(BASE + "/transfers", answered(_list(images)), methods=["GET"]),
+        Route(one, answered(_show(images)), methods=["GET"]),
+        Route(one, answered(_cancel(images)), methods=["DELETE"]),
+        Route(one + "/receipt", answered(_receipt(images)), methods=["GET"]),
+    ]
+
+
+def _peers(images: Images) -> Endpoint:
+    async def peers(request: Request) -> Response:
+        found = await sites.peers_of(images.store, access_of(request))
+        return _json([{"id": one.id, "name": one.name, "active": one.active} for one in found])
+
+    return peers
+
+
+def _search(images: Images, busy: asyncio.Semaphore) -> Endpoint:
+    async def search(request: Request) -> Response:
+        peer = await sites.peer_for(images.store, access_of(request), str(request.path_params["peer"]))
+        level, keys = _asked(await _body(request))
+        async with busy:
+            try:
+                found = await asyncio.to_thread(_find, images, peer, level, keys)
+            except Denied as error:
+                raise Conflict(error.slug, "the PACS refuses to be queried") from error
+            except PeerError as error:
+                raise Unavailable(error.slug, "the PACS cannot be reached, or does not answer") from error
+        return _json(found)
+
+    return search
+
+
+def _find(images: Images, peer: Peer, level: Level, keys: Mapping[str, str]) -> list[Any]:
+    """Blocking. What speaks DIMSE is imported when it is first needed."""
+    from dicomweb.peers.dimse import Ours
+    from dicomweb.peers.opening import open_session
+
+    session = open_session(peer, Ours(images.ae_title, Credentials(images.peer_keys)), images.files.spool)
+    try:
+        return session.find(level, keys, MOST)
+    finally:
+        session.close()
+
+
+def _asked(body: Mapping[str, Any]) -> tuple[Level, dict[str, str]]:
+    """Raises Invalid; also for a search that would list a whole hospital."""
+    level, keys = body.get("level", "study"), body.get("keys")
+    if level not in LEVELS or not isinstance(keys, dict):
+        raise Invalid("bad-search", f"level is one of {', '.join(LEVELS)}; keys is an object")
+    if strange := sorted(str(name) for name in set(keys) - KEYS):
+        raise Invalid("bad-search", f"unknown key {strange[0][:40]}; known: {', '.join(sorted(KEYS))}")
+    given = {name: value.strip() for name, value in keys.items() if isinstance(value, str) and value.strip()}
+    if any(len(value) > 200 or not value.isprintable() or "\\" in value for value in given.values()):
+        raise Invalid("bad-search", "a key is a printable text of at most 200 characters")
+    if not any(value.strip("*?^ ") for name, value in given.items() if name in LEAST):
+        raise Invalid("search-too-wide", f"give at least one of {', '.join(sorted(LEAST))}")
+    if level != "study" and not is_uid(given.get("StudyInstanceUID", "")):
+        raise Invalid("bad-search", "below the study, its Study Instance UID is needed")
+    return level, given
+
+
+def _submit(images: Images) -> Endpoint:
+    async def submit(request: Request) -> Response:
+        access, body = access_of(request), await _body(request)
+        peer = await sites.peer_for(images.store, access, str(body.get("peer", "")))
+        study, series = body.get("study", ""), body.get("series", [])
+        if not isinstance(series, list) or not all(
+            isinstance(u, str) and is_uid(u) for u in [study, *series]
+        ):
+            raise Invalid("bad-transfer", "study is a UID, series a list of UIDs")
+        wanted = str(body.get("request", ""))
+        found = await sites.open_request(images.store, access, wanted) if wanted else {}
+        if not wanted and not sites.is_system(access):
+            raise Invalid("bad-transfer", "request names the télédossier")
+        urgency = URGENCIES.get(str(found.get("priority", "routine")), 2)
+        order = Order("import", peer.id, study, urgency, wanted, access.subject, tuple(series))
+        now = time.time_ns() // 1000
+        if wanted:
+            await asyncio.to_thread(images.queue.wish, study, wanted, access.subject, now)
+        transfer = await asyncio.to_thread(images.queue.submit, order, now)
+        address = {"Location": f"{images.base}/transfers/{transfer.id}"}
+        return _json(said(transfer), 202, address)
+
+    return submit
+
+
+def _list(images: Images) -> Endpoint:
+    async def listed(request: Request) -> Response:
+        wanted = request.query_params.get("request", "")
+        await sites.request_for(images.store, access_of(request), wanted)
+        found = await asyncio.to_thread(images.queue.of_request, wanted)
+        return _json([said(one) for one in found])
+
+    return listed
+
+
+async def _seen(images: Images, request: Request) -> Transfer:
+    """Raises NotFound."""
+    found = await asyncio.to_thread(images.queue.get, str(request.path_params["transfer"]))
+    access = access_of(request)
+    if found is not None and found.order.request:
+        await sites.request_for(images.store, access, found.order.request)
+    elif found is None or not sites.is_system(access):
+        raise NotFound("no-such-transfer", "no such transfer")
+    return found
+
+
+def _show(images: Images) -> Endpoint:
+    async def show(request: Request) -> Response:
+        return _json(said(await _seen(images, request)))
+
+    return show
+
+
+def _cancel(images: Images) -> Endpoint:
+    async def cancel(request: Request) -> Response:
+        found, access = await _seen(images, request), access_of(request)
+        if found.order.request:
+            await sites.open_request(images.store, access, found.order.request)
+        if not await asyncio.to_thread(images.queue.cancel, found.id, time.time_ns() // 1000):
+            raise Conflict("transfer-over", "the transfer is over")
+        return Response(None, 204)
+
+    return cancel
+
+
+def _receipt(images: Images) -> Endpoint:
+    async def receipt(request: Request) -> Response:
+        found = await _seen(images, request)
+        signed = await asyncio.to_thread(images.queue.receipt, found.id)
+        if not signed:
+            raise NotFound("no-receipt", "there is a receipt when the transfer is over")
+        return Response(signed, 200, {"Cache-Control": PRIVATE}, "application/jose")
+
+    return receipt
+
+
+def said(transfer: Transfer) -> dict[str, Any]:
+    """For readers of the télédossier: how far, how fast, how long still."""
+    order = transfer.order
+    return {
+        "id": transfer.id, "kind": order.kind, "peer": order.peer, "study": order.study,
+        "request": order.request, "state": transfer.state, "reason": transfer.reason,
+        "urgency": order.urgency, "total": transfer.total, "done": transfer.done, "failed": transfer.failed,
+        "bytes": transfer.bytes, "bytesPerSecond": round(transfer.rate),
+        "secondsLeft": None if transfer.left is None else round(transfer.left),
+        "created": transfer.created, "ended": transfer.ended,
+        "retryAt": transfer.not_before if transfer.state == "waiting" and transfer.attempts else 0,
+    }  # fmt: skip
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """A small JSON object. Raises Invalid."""
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > MOST_BODY:
+            raise Invalid("too-long", f"a JSON object of at most {MOST_BODY} bytes")
+    try:
+        found = orjson.loads(bytes(read))
+    except orjson.JSONDecodeError as error:
+        raise Invalid("bad-json", "the body is no JSON object") from error
+    if not isinstance(found, dict):
+        raise Invalid("bad-json", "the body is no JSON object")
+    return found
+
+
+def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        orjson.dumps(value), status, {"Cache-Control": PRIVATE, **(headers or {})}, "application/json"
+    )
