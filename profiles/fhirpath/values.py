@@ -23,7 +23,10 @@ from profiles.outcomes import Invalid
 
 UCUM = "http://unitsofmeasure.org"
 MAX_INTEGER = 2**63 - 1
-EXACT = Context(prec=100, Emax=999, Emin=-999, clamp=0)
+MAX_EXPONENT = 999
+MAX_BITS = 3318
+"""A whole number of as many digits has no more bits."""
+EXACT = Context(prec=100, Emax=MAX_EXPONENT, Emin=-MAX_EXPONENT, clamp=0)
 """For arithmetic: a hundred digits, so that no clinical number is ever rounded; beyond 10^999 there is
 none."""
 
@@ -301,9 +304,12 @@ def _number(value: Any, kind: str) -> Value:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return _NONE
     if isinstance(value, int):
-        return Value(kind, value)
+        if value.bit_length() > MAX_BITS:
+            return _NONE
+        return Value(kind, value if kind == "Integer" else Decimal(value))
     number = value if isinstance(value, Decimal) else Decimal(repr(value))
-    return Value("Decimal", number) if number.is_finite() else _NONE
+    in_measure = number.is_finite() and abs(number.adjusted()) <= MAX_EXPONENT
+    return Value("Decimal", number) if in_measure else _NONE
 
 
 def _quantity(value: dict[str, Any]) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -121,6 +122,26 @@ def test_every_function_meets_anything(name: str, data: st.DataObject) -> None:
     of = data.draw(st.one_of(ATOMS, st.sampled_from(["name", "descendants()", "value", "name.given"])))
     arguments = ", ".join(data.draw(st.lists(ATOMS, max_size=2)))
     ask(f"{of}.{name}({arguments})", data.draw(mutated()))
+
+
+HUGE = (Decimal("9E+999999"), Decimal("1E-999999"), Decimal("-9.99E+400"), 10**1500, 10**400, -(10**308),
+        Decimal("9" * 500), 1e308, float("inf"), Decimal("NaN"), Decimal("sNaN"))  # fmt: skip
+
+
+@pytest.mark.parametrize("number", HUGE, ids=lambda number: repr(number)[:20])
+@pytest.mark.parametrize("code", ["a", "mo", "d", "mg", "Cel", "[pH]", "1", None])
+def test_numbers_out_of_all_measure(number: object, code: str | None) -> None:
+    quantity = {"value": number, "code": code, "system": "http://unitsofmeasure.org"}
+    resource = {"resourceType": "Observation", "valueQuantity": quantity, "effectiveDateTime": "2024-01-01"}
+    calls = [f"{of}.{name}()" for of in ("value", "value.value") for name in ALL_FUNCTIONS]
+    calls += [f"2.{name}(%context.value.value)" for name in ALL_FUNCTIONS]
+    pairs = ("value", "1 year", "3 'mg'", "effective", "value.value", "2", "2.50")
+    calls += [f"{a} {sign} {b}" for sign in BINARY for a, b in (*((p, "value") for p in pairs),
+              *(("value.value", p) for p in pairs))]  # fmt: skip
+    for expression in calls:
+        start = time.process_time()
+        ask(expression, resource)
+        assert time.process_time() - start < 2, expression
 
 
 @pytest.mark.parametrize("operator", BINARY)

@@ -80,7 +80,7 @@ def _repeat(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run
             own = inner(scope, len(todo) * cost)
             for i, node in enumerate(todo):
                 for item in each(projection, node, own, i):
-                    scope.evaluation.spend(1)
+                    scope.evaluation.spend(3)
                     mark = key(item, scope.evaluation)
                     if mark not in seen:
                         seen.add(mark)
