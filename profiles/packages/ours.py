@@ -29,6 +29,7 @@ _CODED: Mapping[str, Coded] = {
     "Task": Coded("code", "task", {"respond": "task", "associate-exam": "exam-proposal"}),
     "Communication": Coded("category", "communication", {"": "communication"}),
     "Provenance": Coded("activity", "step", {"": "provenance"}),
+    "AuditEvent": Coded("subtype", "step", {"": "audit-event"}),
     "PractitionerRole": Coded("code", "role", {"": "practitioner-role"}),
     "HealthcareService": Coded("type", "workflow", {"": "healthcare-service"}),
     "ChargeItem": Coded("code", "act", {"": "charge-item"}),

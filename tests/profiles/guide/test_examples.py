@@ -6,6 +6,8 @@ valid examples is named here, exactly.
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +115,24 @@ def test_the_finess_rule_says_what_the_key_says(
     value = ((corsica + digits)[:8] if corsica else digits[:8]) + str(key)
     judged = _judged(judge, "teledossier-establishment", identity.FINESS, value)
     assert judged == identity.is_finess(value)
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from(VALID), st.data())
+def test_a_spoilt_example_raises_nothing(judge: Validator, example: Example, data: st.DataObject) -> None:
+    """Whatever stands in one place of an example, the answer is findings."""
+    spoilt = deepcopy(example.resource)
+    at = spoilt
+    while True:
+        key = data.draw(st.sampled_from(sorted(at) if isinstance(at, dict) else range(len(at))))
+        if not isinstance(at[key], dict | list) or not at[key] or data.draw(st.booleans()):
+            at[key] = data.draw(ANY)
+            break
+        at = at[key]
+    assert isinstance(judge.validate(spoilt, profiles=[example.url]), list)
