@@ -139,12 +139,12 @@ def build(settings: Settings) -> ASGIApp:
         await keys.load()
         trail.start()
         runner.start()
-        await reindex.submit(engine)
         warming = asyncio.create_task(dicomweb.warm())
+        resuming = asyncio.create_task(reindex.submit(engine))
         try:
             yield
         finally:
-            await warming
+            await asyncio.gather(warming, resuming)
             await runner.stop()
             await trail.stop()
             await http.aclose()

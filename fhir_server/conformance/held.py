@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 from fhir_server.conformance.search_parameters import OwnParameters, own_parameters
+from fhir_server.search.nodes import Everything, Select, Sort
 from fhir_server.store.contract import Past, Put, Store, Version
 from profiles import codec
 from profiles.schema.packages import Package
@@ -38,6 +39,7 @@ REINDEX = "reindex"
 LONGEST = 30.0
 """Seconds after which a change without a mark is found."""
 _PAGE = 200
+_WRITTEN = (Sort("_lastUpdated", "date"),)
 _SMALL = 4_000
 """Bytes of a body that are kept as they are; larger ones are compressed."""
 
@@ -187,13 +189,21 @@ class Held:
         changed = states != self._snapshot.states
         for type in TYPES:
             if self._read is None:
-                async for version in self._store.scan(type):
+                async for version in self._current(type):
                     changed = self._take(version) or changed
             else:
                 changed = await self._take_since(type, self._read) or changed
         self._read = latest
         if changed:
             self._snapshot = Snapshot(self._found.values(), self._installed, states, self._snapshot)
+
+    async def _current(self, type: str) -> AsyncIterator[Version]:
+        """Every one of a type, by its listing: a scan would walk past everything else that is stored."""
+        after: tuple[object, ...] | None = None
+        while rows := await self._store.search(Select(type, Everything(), _WRITTEN, _PAGE, after)):
+            for row in rows:
+                yield row.version
+            after = rows[-1].position
 
     async def _take_since(self, type: str, read: int) -> bool:
         """The newest version of each resource written after the seq `read`."""
