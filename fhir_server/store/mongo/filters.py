@@ -66,9 +66,9 @@ KIND_OF: Mapping[type[Part], EntryKind] = {
 Condition = Token | Reference | Date | Number | String | Missing | Below | Composite | Differs | Near | Text
 
 NONE: Filter = {"_id": {"$in": []}}
-PATTERN = 2_000  # characters of a searched text that go into a pattern; the server's limit is 32,764 bytes
+PATTERN = 1_000  # characters of a searched text that go into a pattern; the server's limit is 32,764 bytes
 WORDS = 50  # of a searched text that are looked up each; the rest is left to its pattern
-PATTERNS = 8_000  # characters of one pattern of alternatives
+PATTERNS = 4_000  # characters of one pattern of alternatives
 _LARGEST = 2**63 - 1
 
 

@@ -14,6 +14,9 @@ from typing import Any
 from fhir_server.search.nodes import Select, Sort
 from fhir_server.store.mongo.documents import LETTERS, field
 from fhir_server.store.mongo.filters import NONE, Filter
+from profiles.outcomes import Invalid
+
+MOST = 15  # keys; two fields each and the seq, and the server takes 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Order:
 
 
 def order_of(select: Select) -> Order:
+    """Raises Invalid."""
     keys: list[Sort] = []
     newest_first = not select.sort or select.sort[0].descending
     for key in select.sort:
@@ -71,6 +75,8 @@ def order_of(select: Select) -> Order:
             newest_first = key.descending
             break
         keys.append(key)
+    if len(keys) > MOST:
+        raise Invalid("too-many-sort-keys", f"this store sorts by at most {MOST} keys")
     return Order(tuple(keys), newest_first, select.backwards)
 
 

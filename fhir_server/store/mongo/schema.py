@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailure
 
 from fhir_server.store.contract import SchemaMismatch
 from fhir_server.store.mongo.documents import Document, field
@@ -98,7 +99,10 @@ async def _make(database: AsyncDatabase[Document]) -> list[str]:
     collections = await database.list_collection_names()
     for name in UNINDEXED:
         if name not in collections:  # a transaction should not have to
-            await database.create_collection(name)
+            with suppress(CollectionInvalid):
+                await database.create_collection(name)
+    with suppress(DuplicateKeyError):
+        await database.counters.insert_one({"_id": "seq", "value": 0})
     for collection, indexes in INDEXES.items():
         there = await _indexes(database, collection)
         missing = [index for index in indexes if index.document["name"] not in there]

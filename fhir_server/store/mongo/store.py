@@ -133,7 +133,9 @@ class MongoStore:
         if now is None or now.version <= version:
             return now if now is not None and now.version == version else None
         with _answering():
-            found = await self._here.history.find_one({"_id": f"{key(type, id)}/{version}"})
+            found = await self._here.history.find_one(
+                {"_id": f"{key(type, id)}/{version}", "key": key(type, id)}
+            )
         return _version(found) if found else None
 
     async def history(self, past: Past) -> list[Version]:

@@ -1,12 +1,15 @@
 """Commits on a server that has transactions (a replica set or a sharded cluster).
 
 The server judges conflicts: of two transactions that change the same document one is made to start again,
-and then finds that its expectation no longer holds.
+and then finds that its expectation no longer holds. Every commit changes the counter of `seq` within its
+transaction, so commits follow one another: whoever has seen a `seq` will never see a lower one appear, which
+all that asks "what was written since" relies on.
 https://www.mongodb.com/docs/manual/core/transactions/
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +23,7 @@ from pymongo.read_concern import ReadConcern
 from fhir_server.search.nodes import Select
 from fhir_server.store.contract import Put, RaceLost, Unless, Version
 from fhir_server.store.mongo.commits import check, plan
-from fhir_server.store.mongo.documents import DUPLICATE, VERSION, Document, current, key, one_of
+from fhir_server.store.mongo.documents import DUPLICATE, VERSION, Document, key, one_of
 from fhir_server.store.mongo.finder import Finder
 
 
@@ -31,16 +34,16 @@ class Transactions:
 
     def __init__(self, client: AsyncMongoClient[Document], database: AsyncDatabase[Document]) -> None:
         self._client, self._database = client, database
+        # All commits change the counter of `seq`: those of one process need not make each other start again.
+        self._turn = asyncio.Lock()
 
     async def commit(self, puts: Sequence[Put], unless: Sequence[Unless]) -> list[Version]:
         """All or nothing. Raises RaceLost."""
-        if not unless and len(puts) == 1 and puts[0].expect == 0:
-            return [await self._created(puts[0])]
 
         async def work(session: AsyncClientSession) -> list[Version]:
             return await self._written(puts, unless, session)
 
-        async with self._client.start_session() as session:
+        async with self._turn, self._client.start_session() as session:
             return await session.with_transaction(
                 work, ReadConcern("snapshot"), WriteConcern("majority", j=True), ReadPreference.PRIMARY
             )
@@ -53,29 +56,24 @@ class Transactions:
         """The server's changes of one document are atomic: nobody needs to be kept out."""
         yield
 
-    async def number(self, name: str, step: int = 1) -> int:
-        """The counter, `step` further."""
+    async def number(self, name: str) -> int:
+        """The counter, one further."""
         while True:
             try:
-                found = await self._database.counters.find_one_and_update(
-                    {"_id": name},
-                    {"$inc": {"value": step}},
-                    upsert=True,
-                    return_document=ReturnDocument.AFTER,
-                )
+                return await self._counted(name, 1)
             except DuplicateKeyError:  # two made it at once; now it is there
                 continue
-            assert found is not None
-            return int(found["value"])
 
-    async def _created(self, put: Put) -> Version:
-        """One document: atomic without a transaction."""
-        seq = await self.number("seq")
-        try:
-            await self._database.resources.insert_one(current(put, seq))
-        except DuplicateKeyError:
-            raise RaceLost(put.type, put.id) from None
-        return Version(put.type, put.id, 1, seq, put.at, put.method, put.body)
+    async def _counted(self, name: str, step: int, session: AsyncClientSession | None = None) -> int:
+        found = await self._database.counters.find_one_and_update(
+            {"_id": name},
+            {"$inc": {"value": step}},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        assert found is not None
+        return int(found["value"])
 
     async def _written(
         self, puts: Sequence[Put], unless: Sequence[Unless], session: AsyncClientSession
@@ -87,7 +85,7 @@ class Transactions:
         found = database.resources.find({"_id": one_of(places)}, list(VERSION), session=session)
         olds = {each["_id"]: each async for each in found}
         check(puts, olds)
-        last = await self.number("seq", len(puts))
+        last = await self._counted("seq", len(puts), session)
         planned = plan(puts, olds, last - len(puts) + 1)
         if planned.earlier:
             await database.history.insert_many(planned.earlier, session=session)
