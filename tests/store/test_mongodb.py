@@ -12,12 +12,13 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
-from fhir_server.search.nodes import Everything, Reference, Select, Token
+from fhir_server.search.nodes import Everything, Reference, Select, Sort, Token
 from fhir_server.settings import Settings
 from fhir_server.store import migrate
 from fhir_server.store.contract import Past, RaceLost, SchemaMismatch, Unless
 from fhir_server.store.mongo import MongoStore, journal, schema, transactions
 from fhir_server.store.mongo.documents import field, safe, unfield, unsafe
+from fhir_server.store.mongo.order import order_of
 from profiles.outcomes import Invalid, Unavailable
 from tests.mongodb import ENGINES, FERRETDB
 from tests.store.making import AT, gone, put
@@ -125,6 +126,13 @@ def test_escapes_can_be_undone(text: str) -> None:
     assert not set(safe(text)) & {"\x1f", "\x00"}
     assert unfield(field(text)) == text
     assert not set(field(text)) & {".", "$", "\x00"}
+
+
+def test_more_sort_keys_than_the_server_takes_are_refused() -> None:
+    keys = tuple(Sort(f"p{n}", "string") for n in range(16))
+    assert len(order_of(Select("Patient", Everything(), keys[:15])).fields) == 31
+    with pytest.raises(Invalid, match="15 keys"):
+        order_of(Select("Patient", Everything(), keys))
 
 
 class Unisolated:

@@ -8,9 +8,11 @@ import pytest
 from fhir_server.search import evaluate
 from fhir_server.search.nodes import (
     And,
+    Below,
     Bounds,
     Chain,
     Date,
+    Differs,
     Everything,
     Has,
     Ids,
@@ -24,6 +26,7 @@ from fhir_server.search.nodes import (
     Select,
     Sort,
     String,
+    Text,
     Token,
 )
 from fhir_server.store.contract import Put, Store
@@ -297,6 +300,48 @@ async def test_searches_and_writes_at_once(store: Store) -> None:
             assert {"keep"} <= {row.version.id for row in rows} <= {"keep", "w"}
 
     await asyncio.gather(write(), read(), read())
+
+
+LONG = "é\U0001f600x" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("node", "found"),
+    [
+        (String("t", "starts", (LONG,)), "ab"),
+        (String("t", "starts", (LONG + "b",)), "b"),
+        (String("t", "contains", (LONG[7:],)), "ab"),
+        (String("t", "contains", (LONG[7:] + "b",)), "b"),
+        (String("t", "ends", (LONG + "b",)), "b"),
+        (String("t", "equals", (LONG + "a",)), "a"),
+        (String("t", "exact", (LONG + "b",)), "b"),
+        (Not(String("t", "starts", (LONG + "b",))), "ac"),
+        (Differs(String("t", "starts", (LONG + "b",))), "ac"),
+        (Below("u", LONG + "b"), "b"),
+        (Text("_text", "w " * 2_000 + "b"), "b"),
+        (Text("_text", "w " * 2_000 + "b", starts=True), "b"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+async def test_texts_may_be_long(store: Store, node: Node, found: str) -> None:
+    """Longer than any pattern or index key; they differ in the last character alone."""
+    await store.commit(
+        [
+            *(
+                put(
+                    "Basic",
+                    id,
+                    strings=[("t", LONG + id, LONG + id)],
+                    tokens=[("u", "", LONG + id)],
+                    texts=[("_text", "w " * 2_000 + id)],
+                )
+                for id in "ab"
+            ),
+            put("Basic", "c", strings=[("t", "short", "short")], texts=[("_text", "w")]),
+        ]
+    )
+    rows = await store.search(Select("Basic", node))
+    assert "".join(sorted(row.version.id for row in rows)) == found
 
 
 MANY = 2_000
