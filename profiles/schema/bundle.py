@@ -86,6 +86,12 @@ AMBIGUOUS = _message(
     "several entries answer this reference; name the version",
     "plusieurs entrées répondent à cette référence ; nommez la version",
 )
+UNREACHED = _message(
+    "structure",
+    "unreached-entry",
+    "nothing leads from the Composition to this entry, or from it; refer to it, or take it away",
+    "rien ne mène de la Composition à cette entrée, ni d'elle ; référencez-la, ou retirez-la",
+)
 SINGLE = frozenset({"self", "first", "last", "next", "previous", "prev"})
 
 
@@ -108,16 +114,11 @@ def check_bundle(item: Item, context: Context) -> None:
             said = FIRST_DOCUMENT if type == "document" else FIRST_MESSAGE
             context.report.note((item.where, "entry", 0), said)
         elif type == "message":
-            _focus(
-                first,
-                ((item.where, "entry", 0), "resource", -1),
-                str(rows[0].get("fullUrl", "")),
-                rows,
-                context,
-            )
+            _focus(first, ((item.where, "entry", 0), "resource", -1), Rows(rows), context)
         elif type == "document":
-            base = str(rows[0].get("fullUrl", ""))
-            _inside(first, ((item.where, "entry", 0), "resource", -1), base, rows, context)
+            _inside(first, ((item.where, "entry", 0), "resource", -1), Rows(rows), context)
+            if context.strict:
+                _reached(item, Rows(rows), context)
 
 
 def _links(item: Item, context: Context) -> None:
@@ -174,13 +175,13 @@ def _result(entry: Json, searched: frozenset[str], where: Where, context: Contex
         context.report.note(at, NO_MATCH)
 
 
-def _inside(composition: Json, where: Where, base: str, rows: list[Json], context: Context) -> None:
+def _inside(composition: Json, where: Where, rows: Rows, context: Context) -> None:
     """subject, encounter, author, … and section entries of a document are in it."""
     for name, place, value in _referred(composition):
         text = value.get("reference")
         if not isinstance(text, str) or text.startswith("#"):
             continue
-        found = _entries(text, base, rows)
+        found = rows.meant(text, rows.first)
         at = (where, name, place)
         if not found and (":" not in text or text.startswith("urn:")):
             context.report.note(at, NOT_INSIDE)
@@ -188,12 +189,12 @@ def _inside(composition: Json, where: Where, base: str, rows: list[Json], contex
             context.report.note(at, AMBIGUOUS)
 
 
-def _focus(header: Json, where: Where, base: str, rows: list[Json], context: Context) -> None:
+def _focus(header: Json, where: Where, rows: Rows, context: Context) -> None:
     """What a message is about is in it. FHIR R4 messaging.html#messageheader"""
     focus = header.get("focus")
     for place, value in enumerate(focus if isinstance(focus, list) else ()):
         text = value.get("reference") if isinstance(value, dict) else None
-        if isinstance(text, str) and not text.startswith("#") and not _entries(text, base, rows):
+        if isinstance(text, str) and not text.startswith("#") and not rows.meant(text, rows.first):
             context.doubt((where, "focus", place), NOT_IN_MESSAGE)
 
 
@@ -221,19 +222,53 @@ def _referred(composition: Json) -> list[tuple[str, int, Json]]:
     return found
 
 
-def _entries(text: str, base: str, rows: list[Json]) -> list[Json]:
-    """The entries that a reference means, relative to the referring entry's fullUrl."""
-    plain, _, version = text.partition("/_history/")
-    if ":" not in plain and base.startswith(("http://", "https://")):
-        root = base.rsplit("/", 2)[0]
-        plain = f"{root}/{plain}"
-    found = [row for row in rows if row.get("fullUrl") == plain]
-    if version:
-        found = [row for row in found if _version(row) == version]
-    return found
-
-
 def _version(row: Json) -> object:
     resource = row.get("resource")
     meta = resource.get("meta") if isinstance(resource, dict) else None
     return meta.get("versionId") if isinstance(meta, dict) else None
+
+
+class Rows:
+    """The entries of a Bundle, by their full URLs."""
+
+    def __init__(self, rows: list[Json]) -> None:
+        self.rows = rows
+        self.first = str(rows[0].get("fullUrl", "")) if rows else ""
+        self._by_url: dict[str, list[Json]] = {}
+        for row in rows:
+            if isinstance(row.get("fullUrl"), str):
+                self._by_url.setdefault(row["fullUrl"], []).append(row)
+
+    def meant(self, text: str, base: str) -> list[Json]:
+        """The entries that a reference means, relative to the referring entry's fullUrl."""
+        plain, _, version = text.partition("/_history/")
+        if ":" not in plain and base.startswith(("http://", "https://")):
+            plain = f"{base.rsplit('/', 2)[0]}/{plain}"
+        found = self._by_url.get(plain, [])
+        return [row for row in found if _version(row) == version] if version else found
+
+    def links(self) -> dict[int, set[int]]:
+        """Which entries lead to which, either way, by their places."""
+        places = {id(row): place for place, row in enumerate(self.rows)}
+        found: dict[int, set[int]] = {place: set() for place in places.values()}
+        for place, row in enumerate(self.rows):
+            resource = row.get("resource")
+            for _at, holder in references.walk(resource) if isinstance(resource, dict) else ():
+                for other in self.meant(str(holder["reference"]), str(row.get("fullUrl", ""))):
+                    found[place].add(places[id(other)])
+                    found[places[id(other)]].add(place)
+        return found
+
+
+def _reached(item: Item, rows: Rows, context: Context) -> None:
+    """What is in a document is there because something leads to it. FHIR R4 documents.html#content"""
+    links = rows.links()
+    reached, pending = {0}, [0]
+    while pending:
+        pending += (more := links[pending.pop()] - reached)
+        reached |= more
+    for place, row in enumerate(rows.rows):
+        resource = row.get("resource")
+        is_binary = isinstance(resource, dict) and resource.get("resourceType") == "Binary"
+        if place not in reached and not is_binary:
+            context.doubt((item.where, "entry", place), UNREACHED)

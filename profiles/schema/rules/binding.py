@@ -21,6 +21,10 @@ from profiles.schema.rules.item import Context, Item, codings
 SEVERITY: dict[str, Severity] = {"required": "error", "extensible": "warning", "preferred": "information"}
 
 
+WIDEST = {"http://hl7.org/fhir/ValueSet/languages": "http://hl7.org/fhir/ValueSet/all-languages"}
+"""Value sets that R4 binds with another, beyond which no code may go (elementdefinition-maxValueSet)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
     strength: str
@@ -44,7 +48,11 @@ class Binding:
             systems = sorted({system for verdict in verdicts for system in verdict.unknown_systems})
             context.report.note(item.where, self._unknown(systems))
         else:
-            context.report.note(item.where, self._outside())
+            widest = WIDEST.get(self.value_set.partition("|")[0])
+            if widest is None:
+                context.report.note(item.where, self._outside())
+            else:
+                Binding("required", widest).check(item, context)
 
     def _ask(self, context: Context, system: str | None, code: str, display: str | None) -> Verdict:
         if context.codes is not None:

@@ -189,6 +189,9 @@ CASES: dict[str, tuple[Json, set[tuple[str, str]]]] = {
         },
         {("invariant", "Observation.referenceRange[0].low")},
     ),
+    # datatypes.html#code: languages are of BCP 47
+    "a language": (patient(language="gsw-CH"), set()),
+    "no language": (patient(language="français"), {("bad-code", "Patient.language")}),
     # observation-vitalsigns.html
     "a heart rate that is no vital sign": (
         {
@@ -275,6 +278,22 @@ CASES: dict[str, tuple[Json, set[tuple[str, str]]]] = {
             ("outside-the-document", "Bundle.entry[0].resource.subject"),
             ("not-in-bundle", "Bundle.entry[0].resource.subject.reference"),
         },
+    ),
+    "a document with what nothing leads to": (
+        document(entry("Patient", 2)),
+        {("unreached-entry", "Bundle.entry[1]")},
+    ),
+    "a document with what leads to its Composition": (
+        document(
+            entry(
+                "Provenance",
+                2,
+                target=[{"reference": f"{UUID}1"}],
+                recorded="2024-01-01T00:00:00Z",
+                agent=[{"who": {"display": "a"}}],
+            )
+        ),
+        set(),
     ),
     "a message without its header": (
         bundle("message", entry("Patient", 1)),
