@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.mongodb import FERRETDB, GIVEN, Server, built, given, running
+from tests.mongodb import FERRETDB, GIVEN, NotBuilt, Server, built, given, running
 
 # What a peer is called in `@pytest.mark.peer(name)`, and where Debian puts it: in a virtual environment
 # pynetdicom's own storescu would shadow DCMTK's, so the full path counts.
@@ -52,15 +52,21 @@ def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
     """The server behind an engine name of `tests.mongodb.ENGINES`; FerretDB is built and started once."""
     with ExitStack() as stack:
         started: dict[str, Server] = {}
+        failed: list[str] = []
 
         def start(engine: str) -> Server:
             if engine == GIVEN:
                 return given()
             if FERRETDB not in started:
-                if shutil.which("go") is None:
-                    missing("Go is not installed: FerretDB, the MongoDB-protocol peer, cannot be built")
-                folder = tmp_path_factory.mktemp("ferretdb")
-                started[FERRETDB] = stack.enter_context(running(built(folder), folder))
+                if not failed:
+                    folder = tmp_path_factory.mktemp("ferretdb")
+                    try:
+                        program = built(folder)
+                    except NotBuilt as error:
+                        failed.append(str(error))
+                if failed:
+                    missing(failed[0])
+                started[FERRETDB] = stack.enter_context(running(program, folder))
             return started[FERRETDB]
 
         yield start

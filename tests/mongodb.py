@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -50,13 +51,22 @@ def given() -> Server:
     return Server(URI)
 
 
+class NotBuilt(Exception):
+    """FerretDB is not to be had on this machine; the text says why."""
+
+
 def built(folder: Path) -> Path:
-    """The FerretDB program, built into that folder."""
+    """The FerretDB program, built into that folder. Raises NotBuilt."""
+    if shutil.which("go") is None:
+        raise NotBuilt("Go is not installed: FerretDB, the MongoDB-protocol peer, cannot be built")
     program = folder / "ferretdb"
-    done = subprocess.run(
-        ["go", "build", "-o", str(program), "."], cwd=SOURCE, capture_output=True, text=True, timeout=280
-    )
-    assert done.returncode == 0, f"FerretDB cannot be built:\n{done.stderr}"
+    command = ["go", "build", "-o", str(program), "."]
+    try:
+        done = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, timeout=280)
+    except subprocess.TimeoutExpired:
+        raise NotBuilt("FerretDB was not built in 280 s") from None
+    if done.returncode != 0:
+        raise NotBuilt(f"FerretDB cannot be built here: {done.stderr.strip()[-500:]}")
     return program
 
 
