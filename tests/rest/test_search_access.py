@@ -65,7 +65,7 @@ SETS = [
     "Patient/p1",
     "Observation/o1 Observation/o2",
     "Organization/part Practitioner/doc",
-    "List/list Encounter/e1",
+    "List/list Encounter/e1 Questionnaire/q1 QuestionnaireResponse/qr2",
     "Patient/p2 Observation/o3 RiskAssessment/r2 Location/l1 ValueSet/v2 Organization/top",
 ]
 
