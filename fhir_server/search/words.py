@@ -26,6 +26,7 @@ Json = dict[str, Any]
 LONGEST = 200_000  # characters of a text that are indexed
 MOST_TERMS, DEEPEST = 100, 20
 _WORD = re.compile(r"[^\W_]+")
+_APART = {code: " " for code in range(128) if not chr(code).isalnum()}
 _INLINE = re.compile(r"</?(?:a|abbr|b|big|em|i|q|small|span|strong|sub|sup|tt|u)(?:\s[^>]*)?>", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
 _PIECE = re.compile(r'\s*(?:([()])|"([^"]*)"(\*?)|([^\s()"]+))')
@@ -49,7 +50,10 @@ def texts_of(resource: Json) -> Iterator[tuple[str, str]]:
 
 def words_of(text: str) -> str:
     """Folded words joined by single spaces."""
-    return " ".join(_WORD.findall(fold(text[:LONGEST])))
+    folded = fold(text[:LONGEST])
+    if folded.isascii():  # nearly always, and in a third of the time
+        return " ".join(folded.translate(_APART).split())
+    return " ".join(_WORD.findall(folded))
 
 
 def _gather(value: Json, found: list[str]) -> None:
@@ -58,13 +62,20 @@ def _gather(value: Json, found: list[str]) -> None:
     for name, child in value.items():
         if name in _UNREAD or (extension and name == "url"):
             continue
-        for each in child if isinstance(child, list) else (child,):
-            if isinstance(each, str):
-                found.append(each)
-            elif isinstance(each, dict):
-                _gather(each, found)
-            elif each is not None and not isinstance(each, bool):
-                found.append(str(each))
+        if isinstance(child, str):
+            found.append(child)
+        elif isinstance(child, dict):
+            _gather(child, found)
+        elif isinstance(child, list):
+            for each in child:
+                if isinstance(each, dict):
+                    _gather(each, found)
+                elif isinstance(each, str):
+                    found.append(each)
+                elif each is not None and not isinstance(each, bool):
+                    found.append(str(each))
+        elif child is not None and not isinstance(child, bool):
+            found.append(str(child))
 
 
 def asked(code: str, text: str) -> Node:
