@@ -24,9 +24,16 @@ class Library:
     """`overlay` goes before the packages, which are asked in their order. A version in a canonical URL is
     preferred, not insisted upon: the one that is there answers for one that is not."""
 
-    def __init__(self, packages: Iterable[Package], overlay: Overlay | None = None) -> None:
+    def __init__(
+        self,
+        packages: Iterable[Package],
+        overlay: Overlay | None = None,
+        whole: Mapping[str, str] | None = None,
+    ) -> None:
+        """`whole`: the overlay's value sets that its code systems name as all of their codes."""
         self.packages = tuple(packages)
         self._overlay = overlay or {}
+        self._whole = whole or {}
 
     def find(self, type: str, canonical: str) -> Json | None:
         """The resource of that type with that URL."""
@@ -48,33 +55,33 @@ class Library:
             if entry is not None and entry["resourceType"] == type:
                 yield entry.get("version", ""), lambda package=package: package.load(url)  # type: ignore[misc]
 
-    @cached_property
-    def whole_systems(self) -> Mapping[str, str]:
-        """URL of a value set that a code system names as all of its codes → the code system's. Of the
-        packages and the overlay; R4's own are value sets already."""
-        found: dict[str, str] = {}
-        for type, url in self._overlay:
-            if type == "CodeSystem":
-                _note(found, self.find(type, url))
-        for package in self.packages:
-            if package is not standard_package():
-                for url, entry in package.entries.items():
-                    if entry["resourceType"] == "CodeSystem":
-                        _note(found, package.load(url))
+    def whole_system(self, value_set: str) -> str | None:
+        """The code system that names this value set (its URL) as all of its codes. R4's own are value sets
+        already."""
+        found = self._whole.get(value_set)
+        if found is None:
+            others = (package for package in self.packages if package is not standard_package())
+            found = next((url for package in others if (url := _whole_of(package).get(value_set))), None)
         return found
 
     def overlays(self, type: str, canonical: str) -> bool:
         """Whether the overlay has such a resource."""
         return (type, canonical.partition("|")[0]) in self._overlay or (type, canonical) in self._overlay
 
-    def overlaid(self, overlay: Overlay) -> Library:
+    def overlaid(self, overlay: Overlay, whole: Mapping[str, str] | None = None) -> Library:
         """The same packages below another overlay."""
-        return Library(self.packages, overlay)
+        return Library(self.packages, overlay, whole)
 
 
-def _note(found: dict[str, str], system: Json | None) -> None:
-    if system is not None and isinstance(system.get("valueSet"), str):
-        found.setdefault(system["valueSet"].partition("|")[0], system["url"])
+@cache
+def _whole_of(package: Package) -> Mapping[str, str]:
+    """URL of a value set → the package's code system that names it as all of its codes."""
+    found: dict[str, str] = {}
+    for url, entry in package.entries.items():
+        system = package.load(url) if entry["resourceType"] == "CodeSystem" else None
+        if system is not None and isinstance(system.get("valueSet"), str):
+            found.setdefault(system["valueSet"].partition("|")[0], url)
+    return found
 
 
 @cache

@@ -9,7 +9,7 @@ FHIR R4 terminology-service.html
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
@@ -48,9 +48,9 @@ class Terminology:
             self._systems[canonical] = self._load_system(canonical)
         return self._systems[canonical]
 
-    def overlaid(self, overlay: Overlay) -> Terminology:
-        """The same, under more resources."""
-        return Terminology(self.library.overlaid(overlay), self)
+    def overlaid(self, overlay: Overlay, whole: Mapping[str, str] | None = None) -> Terminology:
+        """The same, under more resources; `whole` as of `Library`."""
+        return Terminology(self.library.overlaid(overlay, whole), self)
 
     def _load_system(self, canonical: str) -> System | None:
         if self.below is not None and not self.library.overlays("CodeSystem", canonical):
@@ -78,7 +78,7 @@ class Terminology:
         if found is not None:
             return found
         bare = canonical.partition("|")[0]
-        whole = self.library.whole_systems.get(bare)
+        whole = self.library.whole_system(bare)
         for system, mark in _IMPLICIT.items():
             if bare.startswith(system + mark):
                 return {"url": bare, "compose": {"include": [{"system": system, "filter": [{}]}]}}

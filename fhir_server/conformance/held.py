@@ -33,7 +33,8 @@ from terminology.service import Terminology
 Json = dict[str, Any]
 JUDGING = ("StructureDefinition", "Questionnaire")
 """What other resources are judged by: profiles and extensions, and the questions of answers."""
-TYPES = ("CodeSystem", "ValueSet", "SearchParameter", *JUDGING)
+CODED = ("CodeSystem", "ValueSet")
+TYPES = (*CODED, "SearchParameter", *JUDGING)
 REINDEX = "reindex"
 """The kind of record that says how far a search parameter is indexed, by its URL."""
 LONGEST = 30.0
@@ -46,7 +47,8 @@ _SMALL = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One stored definition: where it is, its canonical URL or "", and its body."""
+    """One stored definition: where it is, its canonical URL or "", and its body. `whole`: of a code system
+    the value set that it names as all of its codes."""
 
     type: str
     id: str
@@ -54,6 +56,7 @@ class Definition:
     url: str
     version: str
     body: bytes
+    whole: str = ""
 
     @classmethod
     def of(cls, version: Version) -> Definition:
@@ -61,8 +64,8 @@ class Definition:
         assert version.body is not None
         resource = codec.parse(version.body)
         body = version.body if len(version.body) <= _SMALL else zlib.compress(version.body, 3)
-        url, named = (resource.get(name) or "" for name in ("url", "version"))
-        return cls(version.type, version.id, version.seq, url, named, body)
+        url, named, whole = (resource.get(name) or "" for name in ("url", "version", "valueSet"))
+        return cls(version.type, version.id, version.seq, url, named, body, whole)
 
     def load(self) -> Json:
         """The resource."""
@@ -110,9 +113,15 @@ class Snapshot:
         self._installed = installed
         self.states = states
         self._judging = tuple(each for each in self.definitions if each.type in JUDGING)
+        self._coded = tuple(each for each in self.definitions if each.type in CODED)
+        self._searched = tuple(each for each in self.definitions if each.type == "SearchParameter")
         self._judge: Validator | None = None
         if before is not None and before._judging == self._judging:
             self._judge = before._judge
+        if before is not None and before._coded == self._coded:
+            self.terminology = before.terminology
+        if before is not None and (before._searched, before.states) == (self._searched, self.states):
+            self.search_parameters = before.search_parameters
 
     def judge(self, validator: Validator) -> Validator:
         """The validator with the stored profiles and questionnaires, and the terminology as it is. A URL that
@@ -126,7 +135,7 @@ class Snapshot:
     @cached_property
     def search_parameters(self) -> OwnParameters:
         """Stored ones, then those of installed packages. FHIR R4 searchparameter.html"""
-        stored = [each.load() for each in self.definitions if each.type == "SearchParameter"]
+        stored = [each.load() for each in self._searched]
         ready = {str(state["print"]) for state in self.states.values() if state.get("state") == "ready"}
         return own_parameters([*stored, *self._installed.search_parameters], frozenset(ready))
 
@@ -135,14 +144,16 @@ class Snapshot:
         """Stored code systems and value sets before those of the packages; of several with one URL and
         version the newest. A value set is also found by its place, as `ValueSet/[id]`."""
         overlay: dict[tuple[str, str], dict[str, Load]] = {}
-        for each in self.definitions:
-            if each.type in ("CodeSystem", "ValueSet"):
-                names = [each.url] if each.url else []
-                names += [f"{each.type}/{each.id}"] if each.type == "ValueSet" else []
-                for name in names:
-                    overlay.setdefault((each.type, name), {}).setdefault(each.version, each.load)
+        whole: dict[str, str] = {}
+        for each in self._coded:
+            names = [each.url] if each.url else []
+            names += [f"{each.type}/{each.id}"] if each.type == "ValueSet" else []
+            for name in names:
+                overlay.setdefault((each.type, name), {}).setdefault(each.version, each.load)
+            if each.whole:
+                whole.setdefault(each.whole.partition("|")[0], each.url)
         base = self._installed.terminology
-        return base.overlaid(overlay) if overlay else base
+        return base.overlaid(overlay, whole) if overlay else base
 
 
 class Held:

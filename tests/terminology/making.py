@@ -82,7 +82,8 @@ def library(*resources: Json) -> Library:
     for one in (SYSTEM, *resources):
         versions = overlay.setdefault((one["resourceType"], one["url"]), {})
         versions[one.get("version", "")] = lambda one=one: one
-    return of_packages(()).overlaid(overlay)
+    whole = {one["valueSet"]: one["url"] for one in (SYSTEM, *resources) if "valueSet" in one}
+    return of_packages(()).overlaid(overlay, whole)
 
 
 def terminology(*resources: Json) -> Terminology:
