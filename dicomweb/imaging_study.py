@@ -17,6 +17,7 @@ from dicomweb.identity import Identifier
 from dicomweb.index.contract import Brief, Series, Study
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
+PROFILE = "https://teledossier.example/fhir/StructureDefinition/teledossier-imaging-study"
 UID_SYSTEM = "urn:dicom:uid"
 MAX_LISTED = 500  # instances; a larger study says only how many (one version would weigh 100 bytes for each)
 KEPT = ("basedOn", "subject", "note", "reasonCode", "reasonReference", "extension", "referrer", "interpreter")
@@ -36,6 +37,7 @@ def build(
     resource: dict[str, Any] = {
         "resourceType": "ImagingStudy",
         "id": study.uid,
+        "meta": {"profile": [PROFILE]},
         "contained": [_endpoint(base)],
         "identifier": _identifiers(study),
         "status": "available",

@@ -20,6 +20,7 @@ from fhir_server.teledossier.vocabulary import (
     Resource,
     code_of,
     concept,
+    extension_url,
     key,
     ref,
     target,
@@ -305,6 +306,7 @@ def document_of(
     """The DocumentReference as it is stored: title, type and category of the sender, the rest ours."""
     made: Resource = {
         "resourceType": "DocumentReference",
+        "meta": {"profile": [extension_url("teledossier-document-reference")]},
         "status": "current",
         "subject": file.request["subject"],
         "date": occurred,
