@@ -8,9 +8,11 @@ model)
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,6 +34,9 @@ from dicomweb.layout import BrokenPixels, Layout, SyntaxFlags, locate
 from dicomweb.reasons import Refused
 
 config.settings.reading_validation_mode = config.IGNORE  # what comes is judged here, not by warnings
+# pydicom's warnings quote values of the dataset, and no patient data goes into a log.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 
 DEFLATED = str(uid.DeflatedExplicitVRLittleEndian)
 INLINE_LIMIT = 1024  # bytes of a binary value kept in the JSON; longer ones are bulk data, left in the file

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import threading
 from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
@@ -126,8 +127,11 @@ def _cannot() -> NotAcceptable:
 
 
 def limit_memory() -> None:
-    """In the child: bounded address space, no core files."""
+    """In the child: bounded address space, no core files, and silence: a native codec that stumbles on
+    hostile data writes pages to the error output."""
     import resource
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
     with contextlib.suppress(ValueError, OSError):
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

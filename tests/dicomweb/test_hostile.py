@@ -133,3 +133,23 @@ async def test_names_that_are_markup_stay_text(client: Client, tmp_path: Path) -
     shown = await client.get("studies", headers={"Accept": "application/dicom+xml"})
     assert shown.status_code == 200
     assert b"<a href" not in shown.content
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+async def test_no_value_of_a_dataset_reaches_the_log(
+    client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """pydicom quotes what it finds odd; here it does not."""
+    caplog.set_level("DEBUG")
+    made = making.dataset(PatientName="SECRET^Name", PatientID="SECRET")
+    path = making.write(tmp_path / "a.dcm", made)
+    data = path.read_bytes().replace(b"ISO_IR 192", b"SECRET 192").replace(b"19530517", b"19SECRET")
+    answer = await post(client, body(data))
+    assert answer.status_code == 200
+    (url,) = values(answer, "00081199", "00081190")
+    for place in ("", "/metadata", "/rendered"):
+        await client.get(url + place)
+    await post(client, body(data[:-100]))
+    assert "SECRET" not in caplog.text
+    shown = capfd.readouterr()
+    assert "SECRET" not in shown.out + shown.err
