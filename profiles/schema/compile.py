@@ -30,7 +30,7 @@ from profiles.schema.rules.pattern import Pattern
 from profiles.schema.rules.reference import Targets
 from profiles.schema.rules.slicing import Slice, Slicing
 from profiles.schema.rules.types import Types
-from profiles.schema.snapshot import MAX_BASES, Branch, snapshot
+from profiles.schema.snapshot import Branch, snapshot
 
 Json = dict[str, Any]
 CORE = "http://hl7.org/fhir/StructureDefinition/"
@@ -210,7 +210,7 @@ class Compiler:
         is_extension = branch.name in ("extension", "modifierExtension")
         urls: list[Any] = types[0].get("profile") or []
         structure = self.packages.structure(str(urls[0])) if is_extension and len(urls) == 1 else None
-        if structure is None or structure.get("url") == self.url or self.depth > MAX_BASES:
+        if structure is None or structure.get("url") == self.url or self.depth > 1:
             return ()
         made = Compiler(self.packages, structure, self.depth + 1).profile()
         return made.rules if made is not None else ()

@@ -16,7 +16,7 @@ from profiles.schema.rules.fixed import Fixed, same
 from profiles.schema.rules.item import Context, Item, Predicate, Rule
 from profiles.schema.rules.pattern import Pattern, contains
 from profiles.schema.rules.types import fits
-from profiles.schema.snapshot import Branch, expand, snapshot
+from profiles.schema.snapshot import Branch, expand, known
 
 if TYPE_CHECKING:
     from profiles.schema.compile import Compiler
@@ -174,7 +174,7 @@ def _target(compiler: Compiler, at: Branch) -> Branch | None:
     for type in at.element.get("type", []):
         for url in type.get("targetProfile", []):
             structure = compiler.packages.structure(str(url))
-            tree = snapshot(structure, compiler.packages) if structure is not None else None
+            tree = known(str(url), compiler.packages)
             if structure is not None and tree is not None:
                 tree.element = {**tree.element, "type": [{"code": structure["type"], "profile": [url]}]}
                 return tree

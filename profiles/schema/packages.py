@@ -76,6 +76,8 @@ class Packages:
         self.packages = tuple(packages)
         self._extra = {one["url"]: one for one in extra if isinstance(one.get("url"), str)}
         self._found: dict[str, Json] = {}
+        self.trees: dict[str, Any] = {}
+        """Snapshots as trees, by URL: kept here by `schema.snapshot`."""
         self._structures: dict[str, Json | None] = {}
         self._bindings: dict[str, dict[str, tuple[str, str]]] = {}
 

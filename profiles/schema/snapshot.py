@@ -18,6 +18,7 @@ from profiles.schema.packages import Packages
 
 Json = dict[str, Any]
 MAX_BASES = 20
+MAX_STEPS = 100
 URL_SLICING = {"discriminator": [{"type": "value", "path": "url"}], "rules": "open", "ordered": False}
 TYPE_SLICING = {"discriminator": [{"type": "type", "path": "$this"}], "rules": "open", "ordered": False}
 
@@ -41,6 +42,14 @@ class Branch:
         """The slice of that name."""
         return next((one for one in self.slices if one.element.get("sliceName") == name), None)
 
+    def bare(self) -> Branch:
+        """A copy without what content references have been expanded to: copies of those would double with
+        every level of a recursive element."""
+        if "contentReference" in self.element:
+            return Branch(self.name, dict(self.element))
+        children = [one.bare() for one in self.children]
+        return Branch(self.name, dict(self.element), children, [one.bare() for one in self.slices])
+
     def copy(self) -> Branch:
         """A copy that can be changed; element contents are never changed in place."""
         return Branch(
@@ -52,20 +61,39 @@ class Branch:
         )
 
 
-def snapshot(structure: Json, packages: Packages, depth: int = 0) -> Branch | None:
-    """The tree of a StructureDefinition; None where its base is not known or goes round in a circle."""
+def snapshot(structure: Json, packages: Packages, above: frozenset[str] = frozenset()) -> Branch | None:
+    """The tree of a StructureDefinition; None where its base is not known or goes round in a circle. `above`
+    are the URLs of those that are being made."""
     given = (structure.get("snapshot") or {}).get("element")
     if given:
         return parse(given)
-    base = packages.structure(str(structure.get("baseDefinition", "")))
-    root = snapshot(base, packages, depth + 1) if base is not None and depth < MAX_BASES else None
+    above |= {str(structure.get("url", ""))}
+    root = known(str(structure.get("baseDefinition", "")), packages, above)
     if root is None:
         return None
     root.name = str(structure.get("type", root.name))
-    growth = _Growth(root, packages, structure.get("derivation") == "specialization")
+    growth = _Growth(root, packages, above, structure.get("derivation") == "specialization")
     for id, element in _identified((structure.get("differential") or {}).get("element") or []):
         growth.lay(id, element)
     return root
+
+
+def known(canonical: str, packages: Packages, above: frozenset[str] = frozenset()) -> Branch | None:
+    """The tree of a definition of the packages, to be changed at will: each is made once. None for one that
+    is not known, or that is being made."""
+    structure = packages.structure(canonical)
+    if structure is None:
+        return None
+    url = str(structure.get("url", ""))
+    made = packages.trees.get(url)
+    if made is None:
+        if url in above or len(above) > MAX_BASES:
+            return None
+        made = snapshot(structure, packages, above)
+        if made is None:
+            return None
+        packages.trees[url] = made
+    return made.copy()
 
 
 def parse(elements: list[Json]) -> Branch:
@@ -134,12 +162,16 @@ def _agree(id: str, path: str) -> bool:
 class _Growth:
     """Lays a differential over a tree."""
 
-    def __init__(self, root: Branch, packages: Packages, is_new_type: bool) -> None:
+    def __init__(self, root: Branch, packages: Packages, above: frozenset[str], is_new_type: bool) -> None:
         self.root = root
         self.packages = packages
+        self.above = above
         self.is_new_type = is_new_type
 
     def lay(self, id: str, element: Json) -> None:
+        if id.count(".") > MAX_STEPS:
+            self.root.problems.append(f"{id[:60]}: it lies deeper than {MAX_STEPS} steps")
+            return
         at = self.root
         for segment in id.split(".")[1:]:
             name, _, slice = segment.partition(":")
@@ -158,7 +190,7 @@ class _Growth:
 
     def _child(self, at: Branch, name: str) -> tuple[Branch, str] | None:
         """The child of that name, and the slice that `valueQuantity` means on `value[x]`."""
-        expand(at, self.root, self.packages)
+        expand(at, self.root, self.packages, self.above)
         found = at.child(name.removesuffix("[x]"))
         if found is not None:
             return found, ""
@@ -237,7 +269,7 @@ def merge(element: Json, over: Json) -> None:
         ]
 
 
-def expand(at: Branch, root: Branch, packages: Packages) -> None:
+def expand(at: Branch, root: Branch, packages: Packages, above: frozenset[str] = frozenset()) -> None:
     """Children of a branch that has none: those of its type, profile or content reference."""
     if at.children:
         return
@@ -245,7 +277,7 @@ def expand(at: Branch, root: Branch, packages: Packages) -> None:
     if isinstance(reference, str):
         target = find(root, reference.rpartition("#")[2])
         if target is not None:
-            at.children = [one.copy() for one in target.children]
+            at.children = [one.bare() for one in target.children]
         return
     types = at.element.get("type") or []
     codes = {str(type.get("code")) for type in types}
@@ -254,8 +286,7 @@ def expand(at: Branch, root: Branch, packages: Packages) -> None:
     for name in names:
         if name.startswith("http://hl7.org/fhirpath/"):
             name = "Element"
-        structure = packages.structure(name)
-        tree = snapshot(structure, packages) if structure is not None else None
+        tree = known(name, packages, above)
         if tree is not None:
             at.children = tree.children
             return

@@ -1,4 +1,5 @@
-"""`type.targetProfile`: what a reference may lead to, as far as its text tells.
+"""`type.targetProfile`: what a reference may lead to, as far as its text tells, or the resource or
+Bundle around.
 
 FHIR R4 references.html#Reference
 """
@@ -22,11 +23,8 @@ class Targets:
         if not isinstance(text, str):
             return
         found = references.parse(text)
-        type = found.type if found.kind == "local" else ""
-        if found.kind == "fragment":
-            inside = context.root.get("contained")
-            for one in inside if isinstance(inside, list) else ():
-                if isinstance(one, dict) and one.get("id") == found.id:
-                    type = str(one.get("resourceType", ""))
+        resolve = context.environment.resolve
+        target = resolve(text) if resolve is not None else None
+        type = found.type if target is None else str(target.get("resourceType", ""))
         if type in definitions.resource_types() and type not in self.types:
             context.report.note(item.where, self.message)

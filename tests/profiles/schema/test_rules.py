@@ -136,6 +136,25 @@ CASES: dict[str, tuple[Json, Json, set[tuple[str, str]]]] = {
         observation(subject={"reference": "Group/1"}),
         {("wrong-target", "Observation.subject")},
     ),
+    "elementdefinition.html#targetProfile, contained": (
+        profile(
+            "Observation",
+            element(
+                "Observation.performer",
+                type=[
+                    {
+                        "code": "Reference",
+                        "targetProfile": ["http://hl7.org/fhir/StructureDefinition/Practitioner"],
+                    }
+                ],
+            ),
+        ),
+        observation(
+            contained=[{"resourceType": "Organization", "id": "o", "name": "x"}],
+            performer=[{"reference": "#o"}, {"reference": "https://there.example/Practitioner/1"}],
+        ),
+        {("wrong-target", "Observation.performer[0]")},
+    ),
     "conformance-rules.html#constraints": (
         profile(
             "Patient",
