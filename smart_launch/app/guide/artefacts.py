@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from profiles import packages
+from profiles.folding import fold
 from profiles.packages.making import examples
 from profiles.packages.making.examples import Example
 
@@ -105,7 +106,7 @@ def of(section: str) -> list[Artefact]:
     found = [one for one in every.values() if one.section == section]
     if section == "ValueSet":
         found = [one for one in found if f"CodeSystem/{one.resource['id']}" not in every]
-    return sorted(found, key=lambda one: one.title)
+    return sorted(found, key=lambda one: fold(one.title))
 
 
 @cache
