@@ -395,3 +395,51 @@ def _described(dataset: Any, photometric: str) -> None:
     dataset.PhotometricInterpretation = photometric
     if int(dataset.get("SamplesPerPixel", 1)) > 1:
         dataset.PlanarConfiguration = 0
+
+
+# -- photographs
+def picture(path: str) -> Any:
+    """A JPEG with upright pixels as it is; any other JPEG or PNG as upright samples. None for other files."""
+    from PIL import Image, ImageOps
+
+    from dicomweb.creating import Picture
+
+    Image.MAX_IMAGE_PIXELS = MAX_FRAME // 6  # in the child alone
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with Image.open(path, formats=("JPEG", "PNG")) as opened:
+        turned = opened.getexif().get(0x0112, 1) != 1
+        if (
+            opened.format == "JPEG"
+            and opened.mode in ("RGB", "L")
+            and not turned
+            and not _progressive(opened)
+        ):
+            opened.load()  # a broken file is none
+            photometric = "MONOCHROME2" if opened.mode == "L" else "YBR_FULL_422"
+            samples = len(opened.getbands())
+            data = _bare(Path(path).read_bytes())
+            return Picture(opened.height, opened.width, samples, photometric, BASELINE, data)
+        upright = ImageOps.exif_transpose(opened)
+        grey = upright.mode in ("1", "L")
+        plain = upright.convert("L" if grey else "RGB")
+        photometric = "MONOCHROME2" if grey else "RGB"
+        samples = 1 if grey else 3
+        return Picture(plain.height, plain.width, samples, photometric, EXPLICIT_LITTLE, plain.tobytes())
+
+
+def _progressive(opened: Any) -> bool:
+    """Or coded in other colours than those that a viewer expects of JPEG baseline."""
+    coded = opened.info
+    return bool(coded.get("progressive") or coded.get("progression") or coded.get("adobe_transform") == 0)
+
+
+def _bare(data: bytes) -> bytes:
+    """A JPEG without what the camera wrote about place and owner: of its application segments only JFIF's and
+    Adobe's stay, no comments. ITU-T T.81 §B.2.4"""
+    kept, at = bytearray(data[:2]), 2
+    while data[at : at + 1] == b"\xff" and data[at + 1] != 0xDA:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if not (0xE1 <= marker <= 0xEF or marker == 0xFE) or marker == 0xEE:
+            kept += data[at : at + 2 + length]
+        at += 2 + length
+    return bytes(kept + data[at:])

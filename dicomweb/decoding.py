@@ -70,6 +70,10 @@ class Decoder:
         seconds = SECONDS + SECONDS_A_FRAME * min(frames, 2000)
         self._call(seconds, "transcode", str(source), where, image, target, str(to))
 
+    def picture(self, path: Path) -> Any:
+        """A photograph (`creating.Picture`). Raises NotAcceptable."""
+        return self._call(SECONDS, "picture", str(path))
+
     def _call(self, seconds: float, work: str, *arguments: object) -> Any:
         pool = self._get()
         try:

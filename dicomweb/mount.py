@@ -45,7 +45,7 @@ class DicomWeb(BaseRoute):
 
 
 def _routes(images: Images) -> Sequence[BaseRoute]:
-    from dicomweb import routes
+    from dicomweb import adding, routes
     from dicomweb.transfers import routes as transfers
 
-    return [*routes.routes(images), *transfers.routes(images)]
+    return [*routes.routes(images), *transfers.routes(images), *adding.routes(images)]

@@ -85,6 +85,17 @@ async def request_for(store: Store, access: Access, id: str) -> dict[str, Any]:
     return found
 
 
+async def patient_of(store: Store, request: dict[str, Any]) -> dict[str, Any]:
+    """The Patient of a ServiceRequest that this reader sees. Raises NotFound."""
+    reference = str(request.get("subject", {}).get("reference", ""))
+    key = ("Patient", reference.removeprefix("Patient/"))
+    found = (await store.read_many([key])).get(key)
+    if found is None:
+        raise NotFound("no-such-patient", "the télédossier's patient is not known")
+    patient: dict[str, Any] = orjson.loads(found.body or b"{}")
+    return patient
+
+
 async def open_request(store: Store, access: Access, id: str) -> dict[str, Any]:
     """One that images may still be added to. Raises NotFound, Forbidden, Conflict."""
     if not (is_system(access) or access.subject.startswith("Practitioner/")):

@@ -144,6 +144,7 @@ DONE: Mapping[str, str] = {
     "assign": "Le télédossier est affecté.",
     "agree-protocol": "L'accord sur le protocole est transmis.",
     "attach": "La pièce est jointe au télédossier.",
+    "exam-asked": "L'examen est demandé : ses images arrivent en tâche de fond.",
     "exam": "L'examen est associé au télédossier.",
     "exam-refused": "La proposition d'examen est écartée.",
 }
@@ -207,3 +208,49 @@ BYTES = ("o", "Ko", "Mo", "Go")
 def label(table: Mapping[str, str], code: str) -> str:
     """The French label of a code, or the code itself when the table does not know it."""
     return table.get(code, code)
+
+
+# exams taken from a PACS or from this computer, and their transfers (R085-R091)
+BAD_DATE = "Une date s'écrit jj/mm/aaaa."
+SEARCH_TOO_WIDE = "Indiquez au moins un nom, une date, un identifiant ou un numéro de rendez-vous."
+NO_SERIES = "Choisissez au moins une série."
+TRANSFER_IN = "Import depuis {peer}"
+TRANSFER_OUT = "Envoi vers {peer}"
+TRANSFER_COUNT = "{done} images sur {total}"
+TRANSFER_FAILED = "{count} image(s) en défaut."
+TRANSFER_AGAIN = "Nouvel essai dans {seconds} s."
+TRANSFER_STATES: Mapping[str, str] = {
+    "waiting": "En attente",
+    "running": "En cours",
+    "retry": "Interrompu",
+    "partial": "Incomplet",
+    "failed": "Échec",
+}
+TRANSFER_REASONS: Mapping[str, str] = {
+    "no-connection": "Le PACS ne répond pas.",
+    "no-answer": "Le PACS a cessé de répondre.",
+    "cut-off": "La liaison avec le PACS est coupée.",
+    "out-of-resources": "Le PACS n'a plus de place.",
+    "association-rejected": "Le PACS refuse l'appel (titre AE).",
+    "peer-not-active": "L'établissement n'a pas activé l'appel de son PACS.",
+    "no-such-peer": "Ce PACS n'est plus dans l'annuaire.",
+    "nothing-to-transfer": "Le PACS n'a plus cet examen.",
+    "some-failed": "Des images manquent ; le reçu les nomme.",
+    "other": "Le transfert a rencontré un problème.",
+}
+PACS_FAILURES: Mapping[str, str] = {
+    "peer-not-active": "Votre établissement n'a pas activé l'appel de son PACS. "
+    "Adressez-vous à votre service d'imagerie.",
+    "no-connection": "Le PACS est injoignable : l'établissement n'a probablement pas activé son appel.",
+    "association-rejected": "Le PACS refuse l'appel. Adressez-vous à votre service d'imagerie.",
+    "service-refused": "Ce PACS ne permet pas la recherche.",
+    "search-too-wide": SEARCH_TOO_WIDE,
+    "request-closed": "Le télédossier est clos : on ne peut plus y ajouter d'examen.",
+    "other": "La recherche n'a pas abouti. Réessayez.",
+}
+EXAM_TABS: Mapping[str, str] = {
+    "pacs": "À partir du PACS",
+    "local": "À partir du serveur local",
+    "repertoire": "À partir d'un répertoire",
+    "creer": "Créer un examen",
+}

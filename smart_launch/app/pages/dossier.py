@@ -17,6 +17,7 @@ from smart_launch.app import words
 from smart_launch.app.desk import Desk
 from smart_launch.app.fhir import Fhir, FhirError
 from smart_launch.app.pages.answers import guarded, possible_now, reason
+from smart_launch.app.pages.under_way import under_way
 from smart_launch.app.rendering import fragment, render
 from smart_launch.app.views.dossier import Dossier, Setting, dossier, references, request_of
 from smart_launch.app.views.people import Me
@@ -34,12 +35,16 @@ def routes(desk: Desk) -> list[BaseRoute]:
         me, opened = await load(desk, request, fhir, id)
         if opened.state == "brouillon":
             return RedirectResponse(f"/dossiers/{id}/formulaire", 303)
-        return render("dossier.html", _context(me, opened, {"fait": request.query_params.get("fait", "")}))
+        more = {"fait": request.query_params.get("fait", ""), "transferts": await under_way(desk, fhir, id)}
+        return render("dossier.html", _context(me, opened, more))
 
     async def live(request: Request) -> Response:
         """The parts that change, for the page's script: 304 while nothing did."""
-        me, opened = await load(desk, request, desk.fhir(request), request.path_params["id"])
-        return fragment(request, "_suivi.html", _context(me, opened, {}))
+        fhir, id = desk.fhir(request), request.path_params["id"]
+        (me, opened), transfers = await asyncio.gather(
+            load(desk, request, fhir, id), under_way(desk, fhir, id)
+        )
+        return fragment(request, "_suivi.html", _context(me, opened, {"transferts": transfers}))
 
     async def read(request: Request) -> Response:
         """The reading by a recipient, posted by the page once it is shown: a GET changes nothing."""
@@ -94,6 +99,7 @@ def _context(me: Me, opened: Dossier, more: Mapping[str, Any]) -> dict[str, Any]
         "detail": "",
         "saisie": {},
         "ouverte": "",
+        "transferts": [],
     }
     return {**context, **more}
 

@@ -21,6 +21,7 @@ from smart_launch.app import words
 from smart_launch.app.desk import Desk
 from smart_launch.app.fhir import Fhir, FhirError
 from smart_launch.app.pages.answers import guarded, reason
+from smart_launch.app.pages.under_way import under_way
 from smart_launch.app.rendering import render
 from smart_launch.app.views import times
 from smart_launch.app.views.dossier import Setting, dossier, references, request_of
@@ -239,6 +240,7 @@ async def _page(
         "requerants": _choices(offered, directory, draft.requester),
         "message": message,
         "fait": request.query_params.get("fait", ""),
+        "transferts": await under_way(desk, fhir, str(opened.request["id"])),
     }
     return render("formulaire.html", context, status)
 
