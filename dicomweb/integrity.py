@@ -23,3 +23,11 @@ def findings(index: Index, files: DicomFiles) -> Iterator[str]:
                 elif path.stat().st_size != file.size or sha256_of(path) != file.sha256:
                     yield f"instance {file.uid}: its file is not what was acknowledged"
         offset += PAGE
+
+
+def notes(index: Index, files: DicomFiles) -> Iterator[str]:
+    """What a person has to judge: another content that came under the UID of a stored instance. Nothing is
+    wrong: the first is served, the other is kept."""
+    for uid in index.conflicted():
+        for other in index.conflicts(uid):
+            yield f"instance {uid}: another content came, kept as {files.path(other.path)}"

@@ -196,6 +196,9 @@ class Index(Protocol):
 
     def conflicts(self, instance: str) -> list[File]: ...
 
+    def conflicted(self, limit: int = 1000) -> list[str]:
+        """The SOP Instance UIDs under which another content came later, oldest first."""
+
     def mask(self, place: tuple[str, str | None, str | None], trace: Trace) -> int:
         """Put a study, series or instance (`place`) out of sight; returns how many instances. Nothing finds
         them any more; `masked` still tells of them."""

@@ -344,6 +344,10 @@ class SqliteIndex:
             )
         ]
 
+    def conflicted(self, limit: int = 1000) -> list[str]:
+        found = self._all("SELECT uid FROM conflict GROUP BY uid ORDER BY min(n) LIMIT ?", (limit,))
+        return [row[0] for row in found]
+
     # -- out of sight ------------------------------------------------------------------------------
     def mask(self, place: tuple[str, str | None, str | None], trace: Trace) -> int:
         with self._write_lock, self._transaction() as connection:

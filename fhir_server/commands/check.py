@@ -17,20 +17,22 @@ from fhir_server.settings import Settings
 def command() -> None:
     """Read everything that is stored and say what is not whole; exit 1 when something is not."""
     config = settings.load()
-    found = asyncio.run(_check(config))
-    for line in found:
+    found, notes = asyncio.run(_check(config))
+    for line in (*notes, *found):
         click.echo(line)
     if found:
         raise click.ClickException(f"{len(found)} findings")
     click.echo("all is whole")
 
 
-async def _check(config: Settings) -> list[str]:
+async def _check(config: Settings) -> tuple[list[str], list[str]]:
+    """What is not whole, and what a person has to judge."""
     async with main.opened(config) as platform:
         found = [line async for line in integrity.findings(platform.engine.store, platform.engine.files)]
     index, files = open_index(config), DicomFiles(config.files_path)
     index.open()
     try:
-        return found + await asyncio.to_thread(lambda: list(images.findings(index, files)))
+        found += await asyncio.to_thread(lambda: list(images.findings(index, files)))
+        return found, await asyncio.to_thread(lambda: list(images.notes(index, files)))
     finally:
         index.close()

@@ -15,6 +15,7 @@ from dicomweb.images import Images
 from dicomweb.index.contract import IndexMismatch, Match, Outcome, Query, Trace
 from dicomweb.index.sqlite import open_index
 from dicomweb.ingest import Arrival, ingest
+from dicomweb.integrity import findings, notes
 from fhir_server.settings import Settings
 from tests.dicomweb import making
 
@@ -40,6 +41,12 @@ def test_duplicates_change_nothing_and_conflicts_replace_nothing(
     assert images.files.path(kept.path).read_bytes() == first.read_bytes()
     (conflict,) = images.index.conflicts("2.25.1")
     assert images.files.path(conflict.path).read_bytes() == other.read_bytes()
+    assert images.index.conflicted() == ["2.25.1"]
+    kept_as = images.files.path(conflict.path)
+    assert list(notes(images.index, images.files)) == [
+        f"instance 2.25.1: another content came, kept as {kept_as}"
+    ]
+    assert list(findings(images.index, images.files)) == []
 
 
 def test_the_same_dataset_with_another_file_head_is_a_duplicate(take: Take, tmp_path: Path) -> None:
