@@ -136,7 +136,7 @@ def _level(
     asked: list[tuple[int, Json]], holder: Json, where: Where, context: Context, complete: bool
 ) -> None:
     questions = {one.get("linkId"): one for _place, one in asked if isinstance(one.get("linkId"), str)}
-    order, last = list(questions), -1
+    ranks, last = {link: rank for rank, link in enumerate(questions)}, -1
     seen = set()
     for place, one in _dicts(holder.get("item")):
         at = (where, "item", place)
@@ -146,7 +146,7 @@ def _level(
             context.report.note(at, UNKNOWN_LINK)
             continue
         seen.add(link)
-        rank = order.index(link)
+        rank = ranks[link]
         if rank < last:
             context.report.note(at, DISORDERED)
         last = max(last, rank)

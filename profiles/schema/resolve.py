@@ -16,16 +16,17 @@ def resolver(root: Json, around: Mapping[str, Json]) -> Resolve:
     """A function from a reference's text to the resource, None where it is not at hand. `around` is what
     `index` makes of the Bundle."""
 
+    inside: dict[str, Json] = {"#": root}
+
     def resolve(text: str) -> Json | None:
-        if text.startswith("#"):
-            if text == "#":
-                return root
-            inside = root.get("contained")
-            for one in inside if isinstance(inside, list) else ():
-                if isinstance(one, dict) and one.get("id") == text[1:]:
-                    return one
-            return None
-        return around.get(text)
+        if not text.startswith("#"):
+            return around.get(text)
+        if len(inside) == 1:
+            contained = root.get("contained")
+            for one in contained if isinstance(contained, list) else ():
+                if isinstance(one, dict) and isinstance(one.get("id"), str):
+                    inside.setdefault("#" + one["id"], one)
+        return inside.get(text)
 
     return resolve
 

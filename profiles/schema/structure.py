@@ -135,16 +135,31 @@ def _check_contained(value: Json, where: Where, report: Report) -> None:
 
 def _check_uses(container: Json, members: list[Json], where: Where, report: Report) -> None:
     """Every contained resource is referred to, or refers to its container (dom-3)."""
+    texts: set[str] = set()
     for place, one in enumerate(members):
         id = one.get("id")
         if not isinstance(id, str) or id in report.used:
             continue
-        if not _mentions(container, "#" + id) and not _mentions(one, "#"):
+        if not texts:
+            _gather_texts(container, texts)
+        if "#" + id not in texts and not _mentions(one, "#"):
             text = "nothing refers to this contained resource; expected a reference to it, or from it to '#'"
             french = (
                 "rien ne mène à cette ressource contenue ; attendu : une référence à elle, ou d'elle à '#'"
             )
             report.add((where, "contained", place), "structure", "unused-contained", text, french)
+
+
+def _gather_texts(value: Any, found: set[str]) -> None:
+    """Every text that may be a fragment."""
+    if value.__class__ is dict:
+        for item in value.values():
+            _gather_texts(item, found)
+    elif value.__class__ is list:
+        for item in value:
+            _gather_texts(item, found)
+    elif value.__class__ is str and value[:1] == "#":
+        found.add(value)
 
 
 def _mentions(value: Any, text: str) -> bool:
