@@ -144,8 +144,8 @@ class Base:
         if member.kind == "complex":
             self._walk(item, context, member.names)
         elif member.kind == "extension":
-            extensions.check(item, names, context)
-            self._walk(item, context, ("Extension",))
+            known = extensions.check(item, names, context)
+            self._walk(item, context, (known, "Extension") if known else ("Extension",))
         else:
             type = item.value.get("resourceType")
             if isinstance(type, str) and type in definitions.resource_types():

@@ -54,18 +54,19 @@ UNOWNED = (
 """Parts of URLs whose extensions no R4 package has: made for examples, by DICOM, by HL7's tools."""
 
 
-def check(item: Item, names: tuple[str, ...], context: Context) -> None:
-    """`names` are the paths and types that the element holding it is known by."""
+def check(item: Item, names: tuple[str, ...], context: Context) -> str:
+    """`names` are the paths and types that the element holding it is known by; of an extension also its URL.
+    Gives the URL of an extension that is known, else ""."""
     url = item.value.get("url")
     if not isinstance(url, str) or (":" not in url and names[-1:] == ("Extension",)):
-        return  # a part of a complex extension, which the profile of the whole judges
+        return ""  # a part of a complex extension, which the profile of the whole judges
     if "|" in url:
         context.report.note(item.where, VERSIONED)
     known = context.profiles.extension(url) if ":" in url else None
     if known is None:
         if names[-1:] != ("Extension",):
             context.doubt(item.where, _unknown(url))
-        return
+        return ""
     allowed = known.allowed.get(names)
     if allowed is None:
         allowed = known.allowed[names] = _allowed(known.structure, names)
@@ -75,6 +76,7 @@ def check(item: Item, names: tuple[str, ...], context: Context) -> None:
         context.report.note(item.where, MODIFIER)
     if known.profile is not None:
         known.profile.check(item, context)
+    return url
 
 
 def _unknown(url: str) -> Message:
@@ -93,9 +95,13 @@ def _allowed(structure: dict[str, Any], names: tuple[str, ...]) -> bool:
     if not contexts or ALSO_ALLOWED.get(str(structure.get("url")), frozenset()) & frozenset(names):
         return True
     for context in contexts:
-        if context.get("type") != "element":
-            return True  # of another extension, or a FHIRPath: not told by the place alone
         expression = str(context.get("expression", ""))
+        if context.get("type") == "fhirpath":
+            return True  # not told by the place alone
+        if context.get("type") == "extension":
+            if expression in names:
+                return True
+            continue
         if expression in names or expression in ("Element", "Base"):
             return True
         if any("." not in name and definitions.is_kind_of(name, expression) for name in names):

@@ -10,7 +10,7 @@ import pytest
 
 from profiles.validation import Validator, validator
 from terminology import service
-from tests.profiles.schema.profile import element, found, profile
+from tests.profiles.schema.profile import element, found, over, profile
 
 Json = dict[str, Any]
 CORE = "http://hl7.org/fhir/StructureDefinition"
@@ -412,6 +412,23 @@ CASES: dict[str, tuple[Json, set[tuple[str, str]]]] = {
 def test_case(strict: Validator, name: str) -> None:
     resource, expected = CASES[name]
     assert found(strict.validate(resource)) == expected
+
+
+def test_an_extension_of_an_extension() -> None:
+    """defining-extensions.html#context: of type extension, the URL of the one that holds it."""
+    outer = profile(
+        "Extension", url="https://example.org/outer", context=[{"type": "element", "expression": "Patient"}]
+    )
+    inner = profile(
+        "Extension",
+        url="https://example.org/inner",
+        context=[{"type": "extension", "expression": "https://example.org/outer"}],
+    )
+    judge = over(outer, inner)
+    one = {"url": "https://example.org/inner", "valueString": "x"}
+    held = patient(extension=[{"url": "https://example.org/outer", "extension": [one]}])
+    assert found(judge.validate(held)) == set()
+    assert found(judge.validate(patient(extension=[one]))) == {("extension-context", "Patient.extension[0]")}
 
 
 def test_every_finding_speaks_both_languages(strict: Validator) -> None:
