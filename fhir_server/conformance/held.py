@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -97,6 +97,34 @@ class Installed:
         )
 
 
+class Stored(Mapping[tuple[str, str], Mapping[str, Load]]):
+    """Code systems and value sets as an overlay: by URL, and value sets by their place too. `definitions` are
+    newest first, and of one URL and version the first counts."""
+
+    def __init__(self, definitions: Iterable[Definition]) -> None:
+        self._named: dict[tuple[str, str], tuple[Definition, ...]] = {}
+        for each in definitions:
+            if each.url:
+                self._named[each.type, each.url] = (*self._named.get((each.type, each.url), ()), each)
+            if each.type == "ValueSet":
+                self._named[each.type, f"ValueSet/{each.id}"] = (each,)
+
+    def __getitem__(self, key: tuple[str, str]) -> Mapping[str, Load]:
+        found: dict[str, Load] = {}
+        for each in self._named[key]:
+            found.setdefault(each.version, each.load)
+        return found
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._named
+
+
 class Snapshot:
     """What the stored definitions mean, all of one moment. Nothing in it changes; what it is asked for is
     worked out once."""
@@ -143,17 +171,9 @@ class Snapshot:
     def terminology(self) -> Terminology:
         """Stored code systems and value sets before those of the packages; of several with one URL and
         version the newest. A value set is also found by its place, as `ValueSet/[id]`."""
-        overlay: dict[tuple[str, str], dict[str, Load]] = {}
-        whole: dict[str, str] = {}
-        for each in self._coded:
-            names = [each.url] if each.url else []
-            names += [f"{each.type}/{each.id}"] if each.type == "ValueSet" else []
-            for name in names:
-                overlay.setdefault((each.type, name), {}).setdefault(each.version, each.load)
-            if each.whole:
-                whole.setdefault(each.whole.partition("|")[0], each.url)
+        whole = {each.whole.partition("|")[0]: each.url for each in reversed(self._coded) if each.whole}
         base = self._installed.terminology
-        return base.overlaid(overlay, whole) if overlay else base
+        return base.overlaid(Stored(self._coded), whole) if self._coded else base
 
 
 class Held:
