@@ -18,11 +18,13 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import pytest
 from pymongo import MongoClient
 
 FERRETDB, GIVEN = "ferretdb", "mongodb"
 URI = os.environ.get("TELEDOSSIER_TEST_MONGODB_URI", "")
 ENGINES = ("sqlite", FERRETDB, *([GIVEN] if URI else []))
+SLOWLY = ("sqlite", *(pytest.param(engine, marks=pytest.mark.slow) for engine in ENGINES[1:]))
 TRANSACTIONAL = tuple(engine for engine in ENGINES if engine != FERRETDB)
 SOURCE = Path(__file__).parent / "peers" / "ferretdb"
 

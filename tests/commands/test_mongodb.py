@@ -40,7 +40,7 @@ def environment(engine: str, store_url: Callable[[str], str]) -> dict[str, str]:
 def _run(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "fhir_server", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=60,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -56,7 +56,7 @@ def _serving(folder: Path, environment: dict[str, str], port: int) -> Iterator[t
         )  # fmt: skip
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 200  # FerretDB searches without an index
             while True:
                 assert process.poll() is None, said.read_text()
                 assert time.monotonic() < until, said.read_text()
@@ -72,6 +72,7 @@ def _serving(folder: Path, environment: dict[str, str], port: int) -> Iterator[t
     assert "Traceback" not in said.read_text(), said.read_text()
 
 
+@pytest.mark.slow
 def test_serve_load_and_check(
     tmp_path: Path, environment: dict[str, str], free_port: int, engine: str
 ) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from profiles import definitions
-from tests.mongodb import ENGINES
+from tests.mongodb import SLOWLY
 from tests.rest.search_world import LOINC, UCUM, WORLD, evaluated, fill
 from tests.rest.serving import ALL, Served
 
@@ -225,7 +225,7 @@ Questionnaire?_id=q2&_include=*&_revinclude=Observation:* | Questionnaire/q2 |
 """  # noqa: E501
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=SLOWLY)
 def engine_name(request: pytest.FixtureRequest) -> str:
     """Every test of this module, on every engine."""
     return str(request.param)

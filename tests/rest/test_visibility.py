@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fhir_server.access import Access, Scope
-from tests.mongodb import ENGINES
+from tests.mongodb import SLOWLY
 from tests.rest.serving import ALL, BASE, Served
 
 RS = (Scope("*", "rs"),)
@@ -22,7 +22,7 @@ AUDIENCE = "https://teledossier.example/fhir/StructureDefinition/audience"
 NUMBER = {"m": 3, "t": 2}  # télédossiers of each side
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=SLOWLY)
 def engine_name(request: pytest.FixtureRequest) -> str:
     """Every test of this module, on every engine."""
     return str(request.param)
