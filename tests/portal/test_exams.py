@@ -71,7 +71,8 @@ def test_studies_come_newest_first() -> None:
           "retryAt": int(NOW.timestamp() * 1e6) + 8_000_000},
          ("Interrompu", "1 images sur 4", "Le PACS ne répond pas. Nouvel essai dans 8 s.", 25)),
         ({"state": "partial", "total": 4, "done": 3, "failed": 1, "reason": "some-failed"},
-         ("Incomplet", "3 images sur 4", words.TRANSFER_REASONS["some-failed"] + " 1 image(s) en défaut.", 75)),
+             ("Incomplet", "3 images sur 4",
+              words.TRANSFER_REASONS["some-failed"] + " 1 image(s) en défaut.", 75)),
     ],
 )  # fmt: skip
 def test_progress_in_words(state: dict[str, Any], said: tuple[str, str, str, int]) -> None:

@@ -1,0 +1,185 @@
+"""Adding exams in a real browser, on the platform as its users start it: PACS, folder, zip, photos; at three
+widths.
+
+With SCREENSHOTS=folder the pages are kept as pictures.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.dicomweb import making
+from tests.dicomweb.pacs import Pacs, orthanc
+from tests.dicomweb.test_peers import endpoint, ports
+from tests.portal.test_browser import browser
+from tests.portal.test_browser import sign_in as signed_in
+from tests.running import Running, demo
+
+__all__ = ["browser"]  # a fixture
+pytestmark = [pytest.mark.peer("chromium"), pytest.mark.peer("orthanc")]
+WIDTHS = (390, 820, 1440)
+PAYLOAD = [
+    {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/endpoint-payload-type", "code": "any"}]}
+]
+
+
+@dataclass(frozen=True)
+class World:
+    """The demonstration, and the PACS of one of its sites."""
+
+    running: Running
+    pacs: Pacs
+
+    @property
+    def url(self) -> str:
+        return self.running.url
+
+    @property
+    def password(self) -> str:
+        return self.running.password
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    dimse, http = ports(2)
+    (folder / "demo").mkdir()
+    with orthanc(folder / "orthanc", dimse, http) as pacs, demo(folder / "demo") as running:
+        for n in (1, 2):
+            change = {"SeriesInstanceUID": f"2.25.20{n}", "SeriesNumber": n, "StudyDate": "20240807"}
+            pacs.load(images(folder / str(n), 8, f"2.25.1.{n}", **change))
+        where = {"reference": "Organization/ch-auch"}
+        resource = endpoint(
+            address=f"dicom://127.0.0.1:{dimse}/ORTHANC", payloadType=PAYLOAD, managingOrganization=where
+        )
+        with running.machine() as machine:
+            machine.put("/fhir/Endpoint/pacs-auch", json=resource).raise_for_status()
+        yield World(running, pacs)
+
+
+def images(folder: Path, count: int, prefix: str, **change: Any) -> list[Path]:
+    """`count` instances with UIDs of that beginning."""
+    folder.mkdir()
+    return [
+        making.write(
+            folder / f"{n}.dcm", making.dataset(SOPInstanceUID=f"{prefix}.{n}", InstanceNumber=n, **change)
+        )
+        for n in range(1, count + 1)
+    ]
+
+
+def draft(world: World, page: Page) -> str:
+    """A new draft for the patient on the images; its address."""
+    page.goto(f"{world.url}/dossiers/nouveau")
+    page.locator("input[name=workflow][value=avis-avc-aigu]").check()
+    page.get_by_label("Nom (obligatoire)", exact=True).fill("LABORDE")
+    page.get_by_label("Prénom").fill("Henri")
+    page.get_by_label("Né(e) le").fill("17/05/1953")
+    page.get_by_label("IPP de l'établissement").check()
+    page.get_by_label("Numéro").fill("AU-300003")
+    page.get_by_role("button", name="Ouvrir le formulaire").click()
+    page.wait_for_url("**/formulaire")
+    return page.url.removesuffix("/formulaire")
+
+
+def seen(page: Page, name: str) -> None:
+    """Nothing sticks out at any width; a picture each where they are asked for."""
+    folder = os.environ.get("SCREENSHOTS", "")
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, (name, width, wide)
+        if folder:
+            page.screenshot(path=f"{folder}/{name}-{width}.png", full_page=True)
+
+
+def test_from_the_pacs(world: World, browser: object) -> None:
+    page = signed_in(browser, world, "p08").page  # type: ignore[arg-type]
+    address = draft(world, page)
+    page.get_by_role("link", name="Ajouter un examen").click()
+    seen(page, "pacs")
+    page.get_by_label("Nom du patient").fill("laborde")
+    page.get_by_role("button", name="Actualiser").click()
+    expect(page.get_by_role("heading", name="1 examen")).to_be_visible()
+    seen(page, "pacs-resultats")
+    page.get_by_role("button", name="Choisir les séries").click()
+    expect(page.locator("input[name=serie]")).to_have_count(2)
+    seen(page, "pacs-series")
+    page.locator("input[name=serie]").nth(1).uncheck()
+    page.get_by_role("button", name="Ajouter", exact=True).click()
+    page.wait_for_url(f"{address}/formulaire*")
+    expect(page.locator("a.bande")).to_contain_text(
+        "8 images", timeout=30_000
+    )  # by itself, the chosen series
+    seen(page, "pacs-arrive")
+    page.context.close()
+
+
+def test_a_folder_and_a_zip_and_again(world: World, browser: object, tmp_path: Path) -> None:
+    """Thousands are sent some at a time; a folder chosen again sends nothing twice."""
+    signed = signed_in(browser, world, "p08")  # type: ignore[arg-type]
+    page = signed.page
+    address = draft(world, page)
+    change = {"StudyInstanceUID": "2.25.555", "SeriesInstanceUID": "2.25.556"}
+    paths = images(tmp_path / "cd", 60, "2.25.5", **change)
+    (tmp_path / "cd" / "LISEZMOI.TXT").write_text("rien" * 100)
+    bodies: list[int] = []
+    page.on(
+        "request",
+        lambda one: bodies.append(1) if one.method == "POST" and one.url.endswith("/studies") else None,
+    )
+    for expected in (2, 0):  # 60 images are two batches; then the browser knows them
+        bodies.clear()
+        page.goto(f"{address}/examens/ajouter?onglet=repertoire")
+        page.locator("#dossier-dicom").set_input_files(tmp_path / "cd")
+        expect(page.locator("[data-envoi-texte]")).to_have_text(
+            "60 images envoyées, 1 fichiers sans image ignorés.", timeout=30_000
+        )
+        assert len(bodies) == expected
+    seen(page, "repertoire")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in paths[:3]:
+            made = making.dataset(SOPInstanceUID=f"2.25.6.{path.stem}", **change)
+            file.writestr(f"IMAGES/{path.name}", making.write(tmp_path / "one", made).read_bytes())
+    page.goto(f"{address}/examens/ajouter?onglet=repertoire")
+    page.locator("#archive-dicom").set_input_files(
+        {"name": "cd.zip", "mimeType": "application/zip", "buffer": archive.getvalue()}
+    )
+    expect(page.locator("[data-envoi-texte]")).to_have_text("3 images envoyées.", timeout=30_000)
+    page.wait_for_url(f"{address}/formulaire*")
+    expect(page.locator("a.bande")).to_contain_text("63 images", timeout=30_000)
+    page.goto(f"{address}/examens/ajouter?onglet=repertoire")
+    page.locator("#archive-dicom").set_input_files(
+        {"name": "cd.zip", "mimeType": "application/zip", "buffer": archive.getvalue()[:500]}
+    )
+    expect(page.locator("[data-envoi-faute]")).to_have_text("Cette archive ne peut pas être lue.")
+    assert signed.errors == []
+    page.context.close()
+
+
+def test_an_exam_made_of_photos(world: World, browser: object) -> None:
+    page = signed_in(browser, world, "p08").page  # type: ignore[arg-type]
+    address = draft(world, page)
+    page.goto(f"{address}/examens/ajouter?onglet=creer")
+    seen(page, "creer")
+    picture = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").save(picture, "JPEG")
+    page.get_by_label("Description de l'examen").fill("Plaie du bras")
+    page.get_by_label("Images", exact=True).set_input_files(
+        [{"name": "a.jpg", "mimeType": "image/jpeg", "buffer": picture.getvalue()}]
+    )
+    page.get_by_role("button", name="Créer", exact=True).click()
+    page.wait_for_url(f"{address}/formulaire*")
+    expect(page.locator("a.bande")).to_contain_text("Plaie du bras", timeout=30_000)
+    page.context.close()
