@@ -143,7 +143,7 @@ def test_a_folder_and_a_zip_and_again(world: World, browser: object, tmp_path: P
         page.goto(f"{address}/examens/ajouter?onglet=repertoire")
         page.locator("#dossier-dicom").set_input_files(tmp_path / "cd")
         expect(page.locator("[data-envoi-texte]")).to_have_text(
-            "60 images envoyées, 1 fichiers sans image ignorés.", timeout=30_000
+            "60 images envoyées, 1 fichier sans image ignoré.", timeout=30_000
         )
         assert len(bodies) == expected
     seen(page, "repertoire")

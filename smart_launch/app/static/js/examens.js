@@ -58,6 +58,7 @@ async function store(blobs, signal) {
 
 class Refused extends Error { constructor(status) { super(`${status}`); this.status = status; } }
 
+const many = (count, one, several) => `${count} ${count > 1 ? several : one}`;
 const sequence = (answer, tag) => answer[tag]?.Value?.length ?? 0;
 
 function left(seconds) {
@@ -105,13 +106,14 @@ if (zone) {
   const frame = zone.querySelector("[data-envoi]"), bar = zone.querySelector("[data-envoi-barre]");
   const text = zone.querySelector("[data-envoi-texte]"), fault = zone.querySelector("[data-envoi-faute]");
   let going = null;
-  zone.querySelector("[data-envoi-arret]").addEventListener("click", () => going?.abort());
+  const stop = zone.querySelector("[data-envoi-arret]");
+  stop.addEventListener("click", () => going?.abort());
   for (const input of zone.querySelectorAll("input[type=file]")) {
     input.addEventListener("change", async () => {
       if (!input.files.length || going) return;
       going = new AbortController();
       fault.textContent = "";
-      frame.hidden = false;
+      frame.hidden = stop.hidden = false;
       bar.value = 0;
       text.textContent = "Lecture du dossier…";
       const say = (now) => {
@@ -121,8 +123,8 @@ if (zone) {
       try {
         const end = await upload([...input.files], say, going.signal);
         bar.value = 100;
-        text.textContent = `${end.sent} images envoyées${end.ignored ? `, ${end.ignored} fichiers sans image ignorés` : ""}.`;
-        if (end.failed) fault.textContent = `${end.failed} images ont été refusées.`;
+        text.textContent = `${many(end.sent, "image envoyée", "images envoyées")}${end.ignored ? `, ${many(end.ignored, "fichier sans image ignoré", "fichiers sans image ignorés")}` : ""}.`;
+        if (end.failed) fault.textContent = `${many(end.failed, "image a été refusée", "images ont été refusées")}.`;
         else if (!end.sent) fault.textContent = "Aucune image DICOM n'a été trouvée.";
         else setTimeout(() => location.assign(`${head.dataset.retour}?fait=exam-asked`), 1200);
       } catch (error) {
@@ -131,6 +133,7 @@ if (zone) {
         else if (error.message === "zip") fault.textContent = "Cette archive ne peut pas être lue.";
         else fault.textContent = "L'envoi est coupé. Choisissez le même dossier pour reprendre où il en était.";
       } finally {
+        stop.hidden = true;
         going = null;
         input.value = "";
       }
