@@ -147,8 +147,8 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
     async def commit(self, puts: Sequence[Put], unless: Sequence[Unless] = ()) -> list[Version]:
-        """All or nothing, in order; `unless` is judged just before, with nobody writing between. Raises
-        RaceLost."""
+        """All or nothing, in order; `unless` is judged just before, with nobody writing between. Whoever has
+        read a seq will see no lower one appear: the order of seqs is that of commits. Raises RaceLost."""
 
     async def reindex(self, items: Sequence[Indexed]) -> int:
         """Each that is still the current version is found by these entries from now on; how many those are.
