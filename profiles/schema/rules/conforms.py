@@ -14,6 +14,13 @@ class Conforms:
     message: Message = field(compare=False)
 
     def check(self, item: Item, context: Context) -> None:
+        if len(self.urls) == 1:
+            only = context.profiles.get(self.urls[0])
+            if only is not None and only.suits(item.type) and context.depth <= MAX_DEPTH:
+                context.depth += 1
+                only.check(item, context)
+                context.depth -= 1
+            return
         known = [one for url in self.urls if (one := context.profiles.get(url)) is not None]
         fitting = [one for one in known if one.suits(item.type)]
         if len(known) < len(self.urls) or not fitting or context.depth > MAX_DEPTH:

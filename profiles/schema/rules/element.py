@@ -34,7 +34,7 @@ class ElementRule:
         if not self.members.any_of(item):
             if self.min:
                 context.report.note((item.where, self.step, -1), self.too_few)
-            if self.slicing is not None and self.slicing.demands:
+            if self.slicing is not None and self.slicing.needed:
                 self.slicing.check_all([], (item.where, self.step, -1), context)
             return
         items = items_of(item, self.members)

@@ -31,33 +31,34 @@ class Slicing:
     closed: Message = field(compare=False)
     at_end: Message = field(compare=False)
     order: Message = field(compare=False)
+    needed: tuple[int, ...] = field(init=False, compare=False)
+    judged: bool = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Worked out once: the slices that ask something even without items, and whether all can be told."""
+        needed = tuple(place for place, one in enumerate(self.slices) if one.min)
+        object.__setattr__(self, "needed", needed)
+        object.__setattr__(self, "judged", all(one.matches is not None for one in self.slices))
 
     def check_all(self, items: list[Item], where: Where, context: Context) -> None:
         """`where` is the place of the whole element."""
-        sorted_out: list[list[Item]] = [[] for _ in self.slices]
+        sorted_out: dict[int, list[Item]] = {place: [] for place in self.needed}
         last, open_seen = -1, False
-        judged = all(one.matches is not None for one in self.slices)
         for item in items:
             place = self._place(item, context)
             if place < 0:
                 open_seen = True
-                if self.rules == "closed" and judged:
+                if self.rules == "closed" and self.judged:
                     context.report.note(item.where, self.closed)
                 continue
-            sorted_out[place].append(item)
+            sorted_out.setdefault(place, []).append(item)
             if open_seen and self.rules == "openAtEnd":
                 context.report.note(item.where, self.at_end)
             if self.ordered and place < last:
                 context.report.note(item.where, self.order)
             last = max(last, place)
-        for slice, members in zip(self.slices, sorted_out, strict=True):
-            if members or slice.min:
-                _check_slice(slice, members, where, context)
-
-    @property
-    def demands(self) -> bool:
-        """Whether it asks something where there are no items."""
-        return any(slice.min for slice in self.slices)
+        for place, members in sorted_out.items():
+            _check_slice(self.slices[place], members, where, context)
 
     def _place(self, item: Item, context: Context) -> int:
         for place, slice in enumerate(self.slices):
