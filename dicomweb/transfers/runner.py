@@ -123,7 +123,9 @@ class Runner:
         for transfer in await asyncio.to_thread(queue.unrecorded):
             if transfer.order.request and transfer.total:
                 receipt = await asyncio.to_thread(queue.receipt, transfer.id)
-                await self._write(trace.provenance(transfer, receipt, self.parts.sign))
+                peer = await peer_of(self.parts.fhir, transfer.order.peer)
+                name = peer.name if peer else transfer.order.peer
+                await self._write(trace.provenance(transfer, name, receipt, self.parts.sign))
             await asyncio.to_thread(queue.record, transfer.id)
 
     async def grant(self) -> None:

@@ -30,8 +30,8 @@ def words(transfer: Transfer) -> str:
     return f"incomplet : {transfer.done} images sur {transfer.total}, {transfer.failed} en défaut, en {time}"
 
 
-def provenance(transfer: Transfer, receipt: str, sign: Sign) -> dict[str, Any]:
-    """Its id is the transfer's, so that it is written once."""
+def provenance(transfer: Transfer, peer: str, receipt: str, sign: Sign) -> dict[str, Any]:
+    """`peer`: its name for people. Its id is the transfer's, so that it is written once."""
     order = transfer.order
     now = datetime.fromtimestamp(transfer.ended / 1e6, UTC).isoformat(timespec="milliseconds")
     is_person = order.asker.startswith("Practitioner/")
@@ -47,7 +47,7 @@ def provenance(transfer: Transfer, receipt: str, sign: Sign) -> dict[str, Any]:
         "sigFormat": "application/jose",
         "data": base64.b64encode(sign(summary).encode()).decode(),
     }
-    what = WHAT[order.kind].format(peer=order.peer)
+    what = WHAT[order.kind].format(peer=peer)
     return {
         "resourceType": "Provenance",
         "id": "transfer-" + hashlib.sha256(transfer.id.encode()).hexdigest()[:40],

@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import secrets
+import shutil
 import socket
 import time
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from fhir_server import demo, main
 from fhir_server import settings as config
 from fhir_server.commands.lasting import run_until_stopped
 from fhir_server.commands.processes import Program, Supervisor
+from fhir_server.demo import pacs
 from fhir_server.settings import Settings
 from smart_launch.app.dpi import issuers
 from smart_launch.authorization import clients
@@ -43,51 +45,74 @@ class Credentials:
     secret: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Of the programs beside the platform; `pacs` 0 = none."""
+
+    dpi: int
+    pacs: int
+
+
 @click.command("demo")
 @click.option(
     "--dpi-port", type=click.IntRange(1, 65535), default=9100, show_default=True, help="The simulated DPI."
 )
 @click.option("--exams/--no-exams", default=True, show_default=True, help="Send the demonstration's exams.")
-def command(dpi_port: int, exams: bool) -> None:
+@click.option(
+    "--pacs-port",
+    type=click.IntRange(0, 65534),
+    default=11200,
+    show_default=True,
+    help="The first of the two PACS, where Orthanc is installed; 0 = none.",
+)
+def command(dpi_port: int, exams: bool, pacs_port: int) -> None:
     """Run everything with a fictitious region; Ctrl-C stops all of it."""
     settings = config.load()
     for name, port in (("web", settings.port), ("DICOM", settings.dimse_port), ("DPI", dpi_port)):
         _check_free(name, settings.host, port)
 
+    ports = Ports(dpi_port, _pacs_port(settings, pacs_port) if exams else 0)
+
     async def run(stop: asyncio.Event) -> None:
-        await _run(settings, dpi_port, exams, stop)
+        await _run(settings, ports, exams, stop)
 
     run_until_stopped(run)
 
 
-async def _run(settings: Settings, dpi_port: int, exams: bool, stop: asyncio.Event) -> None:
+async def _run(settings: Settings, ports: Ports, exams: bool, stop: asyncio.Event) -> None:
     began = time.monotonic()
     click.echo("Télédossier: loading the demonstration …")
     credentials = _credentials()
-    dpi_url = f"http://{settings.host}:{dpi_port}"
-    loaded = await _prepare(settings, credentials, dpi_url)
+    dpi_url = f"http://{settings.host}:{ports.dpi}"
+    loaded = await _prepare(settings, credentials, dpi_url, ports.pacs)
     supervisor = Supervisor(lambda line: click.echo(f"[{line}]", err=True))
     quiet = {"TELEDOSSIER_LOG_LEVEL": os.environ.get("TELEDOSSIER_LOG_LEVEL", "warning")}
     for name in ("serve", "dimse", "worker"):
         supervisor.start(Program(name, ("-m", "fhir_server", name), quiet))
-    portal = ("--host", settings.host, "--port", str(dpi_port), "--portal", settings.url)
+    portal = ("--host", settings.host, "--port", str(ports.dpi), "--portal", settings.url)
     supervisor.start(Program("dpi", ("-m", "simulators.dpi", *portal)))
+    for one in pacs.PACS if ports.pacs else ():
+        supervisor.start(_pacs(settings, one, ports.pacs + one.offset))
     try:
         if await _ready(stop, f"{settings.url}/readyz", f"{dpi_url}/"):
             if exams:
                 supervisor.start(_modality(settings))
-            _announce(settings, credentials, dpi_url, loaded, time.monotonic() - began)
+            if ports.pacs:
+                supervisor.start(_earlier(settings, ports.pacs))
+            _announce(settings, credentials, (dpi_url, ports.pacs), loaded, time.monotonic() - began)
             await stop.wait()
     finally:
         click.echo("\nStopping …")
         await supervisor.stop()
 
 
-async def _prepare(settings: Settings, credentials: Credentials, dpi_url: str) -> demo.Loaded:
+async def _prepare(settings: Settings, credentials: Credentials, dpi_url: str, pacs_port: int) -> demo.Loaded:
     """Data, accounts, one backend client, and one DPI per establishment. Repeating it changes nothing."""
     async with main.opened(settings) as platform:
         store = platform.engine.store
         loaded = await demo.load(platform.engine)
+        for one in pacs.PACS if pacs_port else ():
+            await platform.fhir.update(pacs.endpoint(one, pacs_port))
         for account in demo.accounts():
             if await local.get(store, account.id) is None:
                 await local.create_account(
@@ -148,9 +173,43 @@ def _modality(settings: Settings) -> Program:
     return Program("modality", arguments, lasting=False)
 
 
+def _pacs(settings: Settings, one: pacs.Pacs, port: int) -> Program:
+    folder = Path("var/pacs") / one.site
+    platform = f"{settings.ae_title}@{settings.host}:{settings.dimse_port}"
+    arguments = ("--ae", one.ae_title, "--port", str(port), "--folder", str(folder), "--platform", platform)
+    return Program(f"pacs-{one.site}", ("-m", "simulators.pacs", *arguments))
+
+
+def _earlier(settings: Settings, port: int) -> Program:
+    """An exam that the PACS of Auch has and the platform has not."""
+    scenario = str(files("fhir_server") / "demo" / "scenario.yaml")
+    arguments = (
+        "-m", "simulators.modality", "--scenario", scenario, "--exam", "ex01", "--earlier", "3",
+        "--to", f"127.0.0.1:{port}", "--ae", pacs.PACS[0].ae_title, "--folder", "var/pacs/exams",
+    )  # fmt: skip
+    return Program("pacs-exams", arguments, lasting=False)
+
+
+def _pacs_port(settings: Settings, port: int) -> int:
+    """The first port of the PACS; 0, with a word why, where there can be none."""
+    if not port:
+        return 0
+    if not (shutil.which("Orthanc") or Path("/usr/sbin/Orthanc").exists()):
+        click.echo("No PACS: Orthanc is not installed.")
+        return 0
+    try:
+        for one in pacs.PACS:
+            _check_free("PACS", "127.0.0.1", port + one.offset)
+    except click.ClickException as error:
+        click.echo(f"No PACS: {error.message}")
+        return 0
+    return port
+
+
 def _announce(
-    settings: Settings, credentials: Credentials, dpi_url: str, loaded: demo.Loaded, took: float
+    settings: Settings, credentials: Credentials, peers: tuple[str, int], loaded: demo.Loaded, took: float
 ) -> None:
+    dpi_url, pacs_port = peers
     accounts = list(demo.accounts())
     lines = [
         "",
@@ -161,6 +220,10 @@ def _announce(
         f"  FHIR R4        {settings.fhir_base}   (metadata, .well-known/smart-configuration)",
         f"  DICOMweb       {settings.url}/dicom-web",
         f"  DICOM          {settings.host}:{settings.dimse_port}, AE title {settings.ae_title}",
+        *(
+            f"  {'PACS':<14} 127.0.0.1:{pacs_port + one.offset}, AE title {one.ae_title}: {one.name}"
+            for one in (pacs.PACS if pacs_port else ())
+        ),
         "",
         f"  Accounts       {', '.join(account.id for account in accounts)}; password {credentials.password}",
         f"  Backend client {CLIENT}, secret {credentials.secret}, scope system/*.cruds",

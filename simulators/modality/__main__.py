@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from simulators.modality.exams import read_scenario
+from simulators.modality.exams import read_scenario, years_before
 from simulators.modality.generate import generate
 from simulators.modality.send import NotSent, send
 
@@ -19,11 +19,14 @@ from simulators.modality.send import NotSent, send
     "--to", "target", default="127.0.0.1:11112", show_default=True, help="HOST:PORT; '' only makes files."
 )
 @click.option("--ae", default="TELEDOSSIER", show_default=True, help="The called AE title.")
+@click.option("--earlier", type=int, default=0, help="Make an earlier exam of the same kind: years before.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("var/exams"))
-def main(scenario: Path, ids: tuple[str, ...], target: str, ae: str, folder: Path) -> None:
+def main(scenario: Path, ids: tuple[str, ...], target: str, ae: str, earlier: int, folder: Path) -> None:
     """Make the demonstration's exams as DICOM files and send them by C-STORE."""
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     exams = read_scenario(scenario)
+    if earlier:
+        exams = {id: years_before(exam, earlier) for id, exam in exams.items()}
     unknown = set(ids) - set(exams)
     if unknown:
         raise click.UsageError(

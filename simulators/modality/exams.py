@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import yaml
 
@@ -86,3 +87,17 @@ def read_scenario(path: Path) -> dict[str, Exam]:
     scenario = yaml.safe_load(path.read_text("utf-8"))
     patients = {one["id"]: one for one in scenario["patients"]}
     return {str(one["id"]): exam_of(one, patients[one["patient"]]) for one in scenario["examens"]}
+
+
+def years_before(exam: Exam, years: int) -> Exam:
+    """A shorter exam of the same patient, that many years before: a study of its own, the same each time."""
+    made = uuid5(NAMESPACE_OID, f"{exam.study_uid}-{years}")
+    return replace(
+        exam,
+        study_uid=f"2.25.{made.int}",
+        accession=f"{exam.accession[:12]}-{years}",
+        description=f"{exam.description.partition(' : ')[0]} (antériorité)",
+        moment=exam.moment - timedelta(days=365 * years),
+        series=2,
+        images=48,
+    )

@@ -165,7 +165,8 @@ async def test_search_import_attach_and_trace(
             return [one for one in told if one["id"].startswith("transfer-")]
 
         (trace,) = await until(traced)
-    assert "6 images sur 6, aucune perdue ni altérée" in trace["reason"][0]["text"]
+    said = trace["reason"][0]["text"]
+    assert said.startswith("Import depuis PACS d'Auch : 6 images sur 6, aucune perdue ni altérée")
     assert trace["agent"][0]["who"] == {"reference": "Practitioner/p08"}
     assert (await client.get(f"/transfers/{id}/receipt")).text.startswith("signed.")
     assert (await client.delete(f"/transfers/{id}")).status_code == 409

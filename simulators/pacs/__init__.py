@@ -1,0 +1,1 @@
+"""A site's PACS: Orthanc with what the demonstration needs of it."""
