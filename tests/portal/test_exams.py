@@ -48,6 +48,17 @@ def test_a_date_that_is_none_is_said(wrong: str) -> None:
     assert transfers.keys(Filters(birth=wrong)) == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "birth", "begins"),
+    [
+        ("LABORDE Henri (DUPONT)", "17/05/1953", Filters(name="LABORDE Henri", birth="17/05/1953")),
+        (words.UNKNOWN_PATIENT, "1953", Filters()),
+    ],
+)
+def test_a_search_begins_with_the_patient(name: str, birth: str, begins: Filters) -> None:
+    assert transfers.of_patient(name, birth) == begins
+
+
 def test_studies_come_newest_first() -> None:
     def row(uid: str, day: str) -> dict[str, Any]:
         return {"0020000D": {"Value": [uid]}, "00080020": {"Value": [day]},

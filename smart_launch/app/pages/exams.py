@@ -61,7 +61,7 @@ async def _page(desk: Desk, request: Request, more: Mapping[str, Any], status: i
     )
     context: dict[str, Any] = {
         "moi": me, "dossier": opened, "serveurs": answer.json(), "onglets": words.EXAM_TABS, "onglet": "pacs",
-        "filtres": Filters(), "modalites": {code: words.label(words.MODALITIES, code)
+        "filtres": transfers.of_patient(opened.patient.name, opened.patient.birth), "modalites": {code: words.label(words.MODALITIES, code)
                                             for code in transfers.MODALITIES},
         "serveur": "", "resultats": None, "etude": None, "series": None, "message": "",
     }  # fmt: skip

@@ -77,6 +77,12 @@ def filters(form: Mapping[str, str]) -> Filters:
     )  # fmt: skip
 
 
+def of_patient(name: str, birth: str) -> Filters:
+    """What a search begins with: the télédossier's patient. `name` may end in a used name in brackets."""
+    plain = "" if name == words.UNKNOWN_PATIENT else name.partition(" (")[0]
+    return Filters(name=plain, birth=birth if _dicom_date(birth) else "")
+
+
 def keys(given: Filters) -> dict[str, str]:
     """DICOM matching keys. Names end in a wildcard and go without accents' certainty: `dupont jean` finds
     DUPONT^JEAN."""
