@@ -59,12 +59,21 @@ async def _page(desk: Desk, request: Request, more: Mapping[str, Any], status: i
     (me, opened), answer = await asyncio.gather(
         load(desk, request, fhir, id), fhir.request("GET", "/dicom-web/peers", headers=JSON)
     )
+    modalities = {code: words.label(words.MODALITIES, code) for code in transfers.MODALITIES}
     context: dict[str, Any] = {
-        "moi": me, "dossier": opened, "serveurs": answer.json(), "onglets": words.EXAM_TABS, "onglet": "pacs",
-        "filtres": transfers.of_patient(opened.patient.name, opened.patient.birth), "modalites": {code: words.label(words.MODALITIES, code)
-                                            for code in transfers.MODALITIES},
-        "serveur": "", "resultats": None, "etude": None, "series": None, "message": "",
-    }  # fmt: skip
+        "moi": me,
+        "dossier": opened,
+        "serveurs": answer.json(),
+        "onglets": words.EXAM_TABS,
+        "onglet": "pacs",
+        "filtres": transfers.of_patient(opened.patient.name, opened.patient.birth),
+        "modalites": modalities,
+        "serveur": "",
+        "resultats": None,
+        "etude": None,
+        "series": None,
+        "message": "",
+    }
     return render("ajouter_examen.html", {**context, **more}, status)
 
 
