@@ -87,7 +87,7 @@ class Query:
 
     def _wanted(self, node: ast.SelectionNode) -> bool:
         """`@skip` and `@include`."""
-        given = {each.name.value: each for each in node.directives}
+        given = {each.name.value: each for each in node.directives or ()}
         skip, include = given.get("skip"), given.get("include")
         return not (
             (skip is not None and self._condition(skip))
@@ -102,7 +102,7 @@ class Query:
 
     def _field(self, node: ast.FieldNode) -> Field:
         directives = {}
-        for each in node.directives:
+        for each in node.directives or ():
             if each.name.value not in OWN:
                 raise wrong(
                     each, f"there is no directive @{each.name.value}; there are @{', @'.join(sorted(OWN))}"
@@ -118,7 +118,7 @@ class Query:
         )
 
     def _arguments(self, node: ast.FieldNode | ast.DirectiveNode) -> dict[str, Any]:
-        return {each.name.value: self._value(each.value) for each in node.arguments}
+        return {each.name.value: self._value(each.value) for each in node.arguments or ()}
 
     def _value(self, node: ast.ValueNode) -> Any:
         """A literal, or a variable's value. Objects have no use in FHIR's queries."""
