@@ -50,7 +50,7 @@ async function findThumbnail(study) {
   const uid = text(pick, "0020000E");
   const middle = Math.floor((Number(text(pick, "00201209")) || 1) / 2);
   const found = await dicomJson(`${root}/series/${uid}/instances?limit=1&offset=${middle}`);
-  return found[0] ? `${root}/series/${uid}/instances/${text(found[0], "00080018")}/rendered?viewport=144,144` : null;
+  return found[0] ? `${root}/series/${uid}/instances/${text(found[0], "00080018")}/rendered?viewport=144,144&accept=image/jpeg` : null;
 }
 
 export async function dicomJson(url) {
