@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from fhir_server.access import SYSTEM
+from fhir_server.demo.directory import everyone
 from fhir_server.interactions.engine import Engine
+from fhir_server.interactions.fhir import Fhir
 from fhir_server.operations.registry import Operations
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from fhir_server.store.files import Files
 from fhir_server.teledossier.operations import OPERATIONS
 from fhir_server.teledossier.rule import WRITE_RULES
+from fhir_server.teledossier.vocabulary import key
 
 
 def now() -> int:
@@ -28,3 +32,13 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     await store.open()
     yield Engine(store, Files(tmp_path / "files"), settings, now, WRITE_RULES, Operations(OPERATIONS))
     await store.close()
+
+
+@pytest.fixture
+async def region(engine: Engine) -> Engine:
+    """The demonstration's directory and patients, no télédossier."""
+    entries = [{"resource": one, "request": {"method": "PUT", "url": key(one)}} for one in everyone()]
+    await Fhir(engine, SYSTEM).transaction(
+        {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    )
+    return engine
