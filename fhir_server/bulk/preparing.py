@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from fhir_server.access import SYSTEM
 from fhir_server.bulk.sources import Chunk, Item, items
+from fhir_server.conformance.held import Snapshot
 from fhir_server.interactions import prepare
 from fhir_server.interactions.condition import the_one
 from fhir_server.interactions.engine import Engine, Resource
@@ -53,9 +54,12 @@ class Preparer:
 
     engine: Engine
     known: dict[str, str] = field(default_factory=dict)
+    _held: Snapshot | None = None
+    _at: int = 0
 
     async def chunk(self, chunk: Chunk) -> list[Prepared]:
-        """Everything of one piece, in order."""
+        """Everything of one piece, in order, at one moment and by the definitions of that moment."""
+        self._held, self._at = await self.engine.held.current(), prepare.moment(self.engine)
         return [await self._item(item, chunk.only) for item in items(chunk)]
 
     async def _item(self, item: Item, only: str) -> Prepared:
@@ -83,7 +87,8 @@ class Preparer:
         id = resource.get("id")
         if not isinstance(id, str):
             raise Invalid("no-id", "has no id; a bulk load keeps ids")
-        return await prepare.draft(self.engine, SYSTEM, resource, id, old=old, at=prepare.moment(self.engine))
+        at = self._at or prepare.moment(self.engine)
+        return await prepare.draft(self.engine, SYSTEM, resource, id, old=old, at=at, held=self._held)
 
     def _original(self, resource: Resource) -> Resource | None:
         type = prepare.type_of(resource)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from fhir_server.access import Access
 from fhir_server.conformance.held import Snapshot
@@ -73,6 +74,7 @@ def _is_error(issue: Issue) -> bool:
     return issue.severity in ("fatal", "error")
 
 
+@lru_cache(maxsize=64)
 def instant(at: int) -> str:
     """UTC microseconds as a FHIR instant with milliseconds. FHIR R4 datatypes.html#instant"""
     return (
@@ -111,16 +113,18 @@ async def draft(
     old: Version | None,
     at: int,
     stored: Stored | None = None,
+    held: Snapshot | None = None,
 ) -> Put:
     """The Put that stores `resource` as `id` in place of `old` (None: never there; a tombstone counts), its
-    place not checked yet. `stored` is the file that holds a Binary's bytes already. Raises Unprocessable,
-    Invalid, and what the write rule raises."""
+    place not checked yet. `stored` is the file that holds a Binary's bytes already; `held` the stored
+    definitions, by default those of now. Raises Unprocessable, Invalid, and what the write rule raises."""
     type = type_of(resource)
     rule = engine.write_rules.get(type)
     if rule is not None:  # it completes what is sent, so that profiles are judged on what it gives
         _refuse_errors(validate(resource))
         resource = await rule(engine, access, body_of(old), resource)
-    held = await engine.held.current()
+    if held is None:
+        held = await engine.held.current()
     _check(engine, resource, held)
     if type == "Binary":
         resource = {**resource, "_data": pointer(stored)} if stored else await filed(engine, resource)
