@@ -17,7 +17,7 @@ from fhir_server.interactions.listing import Entry, Listing
 from fhir_server.interactions.prepare import instant
 from fhir_server.interactions.since import first_version
 from fhir_server.interactions.visibility import find, require, sees_all, unknown
-from fhir_server.search.page import Cursor, bound_to, key_of, opened, sealed
+from fhir_server.search.page import Cursor, bound_to, key_of, opened, page_size, sealed
 from fhir_server.search.plan import CURSOR
 from fhir_server.store.contract import Past, Version
 from profiles import dates, definitions
@@ -25,7 +25,7 @@ from profiles.outcomes import Forbidden, Invalid
 
 PARAMETERS = ("_count", "_since", "_at", CURSOR)
 EDGE = ("_format", "_pretty", "_summary", "_elements")
-COUNT, MOST = 20, 1_000
+COUNT = 20
 _VERBS = {
     "create": ("POST", "201 Created"),
     "update": ("PUT", "200 OK"),
@@ -89,7 +89,7 @@ def _asked(engine: Engine, pairs: Pairs) -> _Asked:
     for name, value in pairs:
         match name:
             case "_count":
-                past = replace(past, count=_count(value))
+                past = replace(past, count=page_size(value))
             case "_since":
                 past = replace(past, since=dates.interval(value, engine.settings.zone)[0])
             case "_at":
@@ -102,12 +102,6 @@ def _asked(engine: Engine, pairs: Pairs) -> _Asked:
                     "unknown-parameter", f"{name[:64]} is not a parameter of history; valid: {valid}"
                 )
     return _Asked(past, cursor, tuple(pair for pair in pairs if pair[0] != CURSOR))
-
-
-def _count(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) < 10):
-        raise Invalid("bad-count", "'_count' takes a number from 0 up")
-    return min(int(value), MOST)
 
 
 async def _page(engine: Engine, asked: _Asked, place: str, first: int) -> Listing:

@@ -15,13 +15,14 @@ from fhir_server.interactions.visibility import current, require
 from fhir_server.operations.registry import Operation, OperationRequest, OperationResult
 from fhir_server.search import compartments
 from fhir_server.search.nodes import And, Bounds, Date, Ids, Missing, Node, Or, Select
+from fhir_server.search.page import page_size
 from fhir_server.search.plan import CURSOR, Plan, run
 from fhir_server.search.rewrite import simplified
 from fhir_server.store.contract import Version
 from profiles import codec, dates, definitions, references
 from profiles.outcomes import Forbidden, Invalid
 
-COUNT, MOST = 50, 1_000
+COUNT = 50
 PARAMETERS = ("start", "end", "_since", "_type", "_count", CURSOR)
 _NO_CARE = frozenset(("_lastUpdated", "birthdate", "death-date"))
 """Date parameters that say nothing of when care was given."""
@@ -119,9 +120,7 @@ def _asked(engine: Engine, request: OperationRequest) -> _Asked:
             case "_type":
                 found["types"] = tuple(type for type in value.split(",") if type)
             case "_count":
-                if not (value.isascii() and value.isdigit() and len(value) < 10):
-                    raise Invalid("bad-count", "'_count' takes a number from 0 up")
-                found["count"] = min(int(value), MOST)
+                found["count"] = page_size(value)
             case "_cursor":
                 found["cursor"] = value
             case _:

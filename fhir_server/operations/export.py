@@ -13,9 +13,10 @@ from fhir_server.access import Access
 from fhir_server.bulk.export import Asked, members, selects
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.visibility import require
+from fhir_server.operations.accepting import accepted, check_async
 from fhir_server.operations.registry import Level, Operation, OperationRequest, OperationResult
 from profiles import dates, definitions
-from profiles.outcomes import Invalid, Issue, operation_outcome
+from profiles.outcomes import Invalid
 
 FORMATS = ("application/fhir+ndjson", "application/ndjson", "ndjson")
 PARAMETERS = ("_outputFormat", "_since", "_type", "_typeFilter", "_elements", "patient")
@@ -46,15 +47,12 @@ async def group_export(engine: Engine, access: Access, request: OperationRequest
 async def _kick_off(
     engine: Engine, access: Access, request: OperationRequest, asked: Asked
 ) -> OperationResult:
-    if "respond-async" not in request.prefer:
-        raise Invalid("not-async", "an export is asynchronous: send 'Prefer: respond-async'")
+    check_async(request, "an export")
     if asked.since:
         dates.interval(asked.since, engine.settings.zone)
     await selects(engine, access, asked)  # what is wrong with the request is said now
     job = await engine.jobs.submit("export", access, asked.request(), most=MOST_WAITING)
-    told = Issue("information", "informational", "accepted", "the export has begun; ask for its status")
-    address = f"{engine.settings.fhir_base}/_job/{job.id}"
-    return OperationResult(202, operation_outcome([told]), {"Content-Location": address})
+    return accepted(engine, job, "the export has begun; ask for its status")
 
 
 def _asked(request: OperationRequest, level: str) -> Asked:

@@ -13,8 +13,9 @@ from fhir_server.access import Access
 from fhir_server.bulk.importing import Input
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.visibility import ID, current, require
+from fhir_server.operations.accepting import accepted, check_async
 from fhir_server.operations.registry import Operation, OperationRequest, OperationResult
-from profiles.outcomes import Forbidden, Invalid, Issue, operation_outcome
+from profiles.outcomes import Forbidden, Invalid
 
 FORMATS = ("application/fhir+ndjson", "application/ndjson", "ndjson")
 PARAMETERS = ("inputFormat", "inputSource", "input")
@@ -25,8 +26,7 @@ async def import_(engine: Engine, access: Access, request: OperationRequest) -> 
     """The kick-off. Raises Invalid, Forbidden, NotFound for an input that is not there."""
     if access.audience is not None:
         raise Forbidden("partial-view", "an import writes everywhere; it is for machines that see all")
-    if "respond-async" not in request.prefer:
-        raise Invalid("not-async", "an import is asynchronous: send 'Prefer: respond-async'")
+    check_async(request, "an import")
     inputs = _inputs(request)
     for each in inputs:
         for letter in ("c", "u"):
@@ -34,9 +34,7 @@ async def import_(engine: Engine, access: Access, request: OperationRequest) -> 
         await _check_source(engine, access, each)
     asked = {"inputs": [[each.type, each.url] for each in inputs], "url": request.url}
     job = await engine.jobs.submit("import", access, asked, most=MOST_WAITING)
-    told = Issue("information", "informational", "accepted", "the import has begun; ask for its status")
-    address = f"{engine.settings.fhir_base}/_job/{job.id}"
-    return OperationResult(202, operation_outcome([told]), {"Content-Location": address})
+    return accepted(engine, job, "the import has begun; ask for its status")
 
 
 def _inputs(request: OperationRequest) -> list[Input]:

@@ -14,9 +14,10 @@ from fhir_server.conformance.held import REINDEX
 from fhir_server.conformance.search_parameters import Own
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.visibility import current, require
+from fhir_server.operations.accepting import accepted
 from fhir_server.operations.registry import Level, Operation, OperationRequest, OperationResult
 from profiles import codec
-from profiles.outcomes import Conflict, Forbidden, Issue, operation_outcome
+from profiles.outcomes import Conflict, Forbidden
 
 _LEVELS: tuple[Level, ...] = ("type", "instance")
 
@@ -27,9 +28,7 @@ async def again(engine: Engine, access: Access, request: OperationRequest) -> Op
     own = await _meant(engine, access, request, "u")
     await reindex.again(engine, own)
     job = await engine.jobs.submit("reindex", access, {}, most=5)
-    told = Issue("information", "informational", "accepted", "the search parameters are being indexed")
-    address = f"{engine.settings.fhir_base}/_job/{job.id}"
-    return OperationResult(202, operation_outcome([told]), {"Content-Location": address})
+    return accepted(engine, job, "the search parameters are being indexed")
 
 
 async def status(engine: Engine, access: Access, request: OperationRequest) -> OperationResult:

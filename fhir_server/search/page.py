@@ -24,6 +24,7 @@ from profiles.outcomes import Invalid
 
 NONCE = 12  # bytes
 LONGEST = 8_000  # characters of a cursor
+MOST = 1_000  # resources of a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,13 @@ async def key_of(store: Store) -> bytes:
         record = await store.get_record("secret", "cursor")
     assert record is not None
     return bytes.fromhex(record["key"])
+
+
+def page_size(value: str) -> int:
+    """What `_count` asks for, no more than MOST. Raises Invalid."""
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise Invalid("bad-count", "'_count' takes a number from 0 up")
+    return min(int(value), MOST)
 
 
 def bound_to(type: str, pairs: Sequence[tuple[str, str]]) -> bytes:

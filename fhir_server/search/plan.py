@@ -21,14 +21,14 @@ from fhir_server.search import include
 from fhir_server.search.bind import Binder, Definitions, Unknown
 from fhir_server.search.include import Include
 from fhir_server.search.nodes import And, Everything, Node, Nothing, Select, Sort
-from fhir_server.search.page import Cursor, bound_to, key_of, opened, sealed
+from fhir_server.search.page import Cursor, bound_to, key_of, opened, page_size, sealed
 from fhir_server.search.rewrite import simplified
 from fhir_server.store.contract import Store, Version
 from profiles.codes import CodeChecker
 from profiles.definitions import resource_types, search_parameters
 from profiles.outcomes import Invalid, Issue, NotFound
 
-COUNT, MOST_COUNT = 20, 1_000
+COUNT = 20
 MOST_PARAMETERS = 200
 MOST_TEXT = 200_000  # characters of all values together
 CURSOR = "_cursor"
@@ -165,7 +165,7 @@ class _Reading:
             case "_sort":
                 self.sort += self._sort(value)
             case "_count":
-                self.count = _count(value)
+                self.count = page_size(value)
             case "_total":
                 if value not in TOTALS:
                     raise Invalid("bad-total", f"'_total' takes {', '.join(TOTALS)}")
@@ -192,12 +192,6 @@ class _Reading:
         if any(other != first for other in others):
             raise Invalid("bad-sort", "'_sort': a key is not of the same kind in all of the types searched")
         return first
-
-
-def _count(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) < 10):
-        raise Invalid("bad-count", "'_count' takes a number from 0 up")
-    return min(int(value), MOST_COUNT)
 
 
 async def run(store: Store, plan: Plan, access: Access) -> Result:
