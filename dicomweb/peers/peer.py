@@ -3,7 +3,7 @@
     connectionType  dicom-dimse (ours)      address dicom://host:port/AETITLE, or dicoms:// for TLS
                     dicom-qido-rs (HL7's)   address https://host/dicom-web; QIDO, WADO and STOW below it
     managingOrganization                    the site whose people may query it
-    extension peer                          use, retrieve, calling-ae, rate, from, until, verify
+    extension peer                          use, retrieve, calling-ae, rate, from, until, verify, via
 
 Keys and passwords are no part of a resource that everyone reads: `Credentials` finds them in a folder of the
 operator's. FHIR R4 endpoint.html; PS3.8 §9; R086
@@ -51,7 +51,8 @@ class Window:
 class Peer:
     """`kind` "dimse" uses host, port and AE title; "web" uses `url`, without a final slash. `rate` is bytes
     per second, 0 without limit. `retrieve`: C-GET, or C-MOVE to our own node. `verify`: after a relay, ask
-    the peer which instances it has, or read them back and compare. `active`: the site allows calls."""
+    the peer which instances it has, or read them back and compare. `active`: the site allows calls. `via`:
+    the id of the gateway's Endpoint through which alone it is reached, "" when we reach it ourselves."""
 
     id: str
     name: str
@@ -69,6 +70,7 @@ class Peer:
     rate: int = 0
     window: Window | None = None
     active: bool = True
+    via: str = ""
 
 
 def of_endpoint(resource: Mapping[str, Any]) -> Peer | None:
@@ -89,6 +91,7 @@ def of_endpoint(resource: Mapping[str, Any]) -> Peer | None:
         "rate": int(parts.get("rate", [0])[0]) * 1000,
         "window": _window(parts),
         "active": resource.get("status") == "active",
+        "via": _via(parts),
     }
     address = str(resource.get("address", ""))
     return Peer(**peer, **(_node(address) if kind == DIMSE else _web(address)))
@@ -144,6 +147,17 @@ def _window(parts: Mapping[str, list[Any]]) -> Window | None:
         raise _wrong("from and until are both given, as times of the day")
     start, end = (int(one[1]) * 60 + int(one[2]) for one in found if one)
     return Window(start, end)
+
+
+def _via(parts: Mapping[str, list[Any]]) -> str:
+    """A gateway that is named wrongly must not become a peer that we call ourselves."""
+    if "via" not in parts:
+        return ""
+    value = parts["via"][0]
+    type, _, id = str(value.get("reference", "") if isinstance(value, dict) else "").partition("/")
+    if type != "Endpoint" or not id or "/" in id:
+        raise _wrong("via is a reference to the Endpoint of a gateway")
+    return id
 
 
 def _wrong(text: str) -> Invalid:
