@@ -13,6 +13,7 @@ from pydicom.uid import UID
 
 from dicomweb import capabilities, keys, reasons
 from dicomweb.dimse import known, scp
+from dicomweb.dimse.services import offered
 from dicomweb.dimse.sockets import MAXIMUM_PDU
 from dicomweb.index.schema import INSTANCE_TAGS, SERIES_TAGS, STUDY_TAGS
 from dicomweb.qido import MAXIMUM
@@ -64,9 +65,9 @@ def _network() -> str:
         ("extended negotiation of queries", "no: relational queries are always answered"),
         ("SCP/SCU role selection", "yes: storage classes for C-GET, Storage Commitment"),
     ]
-    offered = [(_named(uid), f"`{uid}`") for uid in ("1.2.840.10008.1.1", *known.OFFERED)]
+    names = [(_named(uid), f"`{uid}`") for uid in ("1.2.840.10008.1.1", *offered(known.SERVICES))]
     said = "Abstract syntaxes offered besides storage (those after Verification only where peers are known):"
-    return f"## Network\n{_table(('what', 'value'), rows)}\n\n{said}\n\n{_table(('name', 'UID'), offered)}"
+    return f"## Network\n{_table(('what', 'value'), rows)}\n\n{said}\n\n{_table(('name', 'UID'), names)}"
 
 
 def _storage() -> str:

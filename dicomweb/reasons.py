@@ -4,7 +4,8 @@
       OUT_OF_RESOURCES   0xA700   no room left; try later
       WRONG_INSTANCE     0xA900   the dataset is not the instance that the command names
       WRONG_STUDY        0xA901   the dataset is not of the study that the address names
-      DUPLICATE          0x0111   another content is stored under its SOP Instance UID; kept for a person
+      DUPLICATE          0x0111   another content is stored under its SOP Instance UID; kept for a person (by
+                                  STOW-RS; by C-STORE it is the warning KEPT_ASIDE, 0xB000)
       UNSUPPORTED_CLASS  0x0122   its SOP Class is known and nothing that is stored
       MISSING_UIDS       0xC001   no SOP Class, SOP Instance, Study or Series UID
       BAD_UIDS           0xC002   such a UID, but malformed
@@ -35,6 +36,7 @@ OUT_OF_RESOURCES = Reason(0xA700, "out-of-resources", "No room left to store; tr
 WRONG_INSTANCE = Reason(0xA900, "wrong-instance", "Dataset UIDs differ from the command's")
 WRONG_STUDY = Reason(0xA901, "wrong-study", "Not an instance of the study that the address names")
 DUPLICATE = Reason(0x0111, "duplicate", "Other content is stored under this UID; kept for a person")
+KEPT_ASIDE = Reason(0xB000, "kept-aside", "Other content has this UID already; kept aside for a person")
 UNSUPPORTED_CLASS = Reason(0x0122, "unsupported-sop-class", "This SOP Class is nothing that is stored")
 MISSING_BULK = Reason(0xC003, "missing-bulk-data", "The metadata names bulk data that did not come")
 MISSING_UIDS = Reason(0xC001, "missing-uids", "SOP Class, SOP Instance, Study or Series UID is missing")

@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 
 from dicomweb.dimse.peers import Peer, calling
+from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.dimse.sockets import hasten
 from dicomweb.files import DicomFiles, sha256_of
 from dicomweb.index.contract import Index
@@ -122,3 +123,12 @@ def _told(ae_title: str, peer: Peer, result: Dataset) -> bool:
         return False
     finally:
         association.release()
+
+
+def _handlers(world: World) -> Mapping[Any, Handler]:
+    images = world.images
+    committer = Committer(images.files, images.index, world.peers, world.settings.ae_title, world.stopped)
+    return {evt.EVT_N_ACTION: committer.on_action}
+
+
+SERVICE = Service([SOP_CLASS], _handlers)

@@ -22,6 +22,7 @@ from dicomweb.dimse import identifiers
 from dicomweb.dimse.bridge import Bridge
 from dicomweb.dimse.identifiers import BadIdentifier
 from dicomweb.dimse.peers import Peer, calling
+from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.dimse.sockets import hasten
 from dicomweb.files import SLOW_SPOOL
 from dicomweb.frames import attributes_of
@@ -240,3 +241,17 @@ def _failure(status: int, comment: str) -> Dataset:
     made = Dataset()
     made.Status, made.ErrorComment = status, comment[:64]
     return made
+
+
+def _handlers(world: World) -> Mapping[Any, Handler]:
+    retriever = Retriever(world.images, world.bridge, world.peers, world.settings.ae_title)
+    return {
+        evt.EVT_C_FIND: retriever.on_find,
+        evt.EVT_C_MOVE: retriever.on_move,
+        evt.EVT_C_GET: retriever.on_get,
+    }
+
+
+SERVICE = Service(
+    [root + kind for root in (PATIENT_ROOT, STUDY_ROOT) for kind in (FIND, MOVE, GET)], _handlers
+)

@@ -8,7 +8,7 @@ threads. PS3.4 §K (Modality Worklist); PS3.3 §C.4.10 (scheduled procedure step
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,12 +16,14 @@ from uuid import NAMESPACE_OID, uuid5
 from zoneinfo import ZoneInfo
 
 from pydicom.dataset import Dataset
+from pynetdicom import evt
 
 from dicomweb.association import request_of
 from dicomweb.dataset import tag_vr
 from dicomweb.dimse import identifiers
 from dicomweb.dimse.bridge import Bridge
 from dicomweb.dimse.peers import Peer, calling
+from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.identity import INS_OIDS, IPP_SYSTEM
 from dicomweb.keys import plain_matches
 from dicomweb.matching import matches
@@ -41,18 +43,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`other` answers C-FIND of the other information models."""
+    """The orders that a peer may see, as its scheduled procedure steps."""
 
     bridge: Bridge
     peers: Mapping[str, Peer]
     zone: ZoneInfo
-    other: Callable[[Any], Iterator[Any]]
 
     def on_find(self, event: Any) -> Iterator[Any]:
-        """EVT_C_FIND of every model."""
-        if str(event.context.abstract_syntax) != SOP_CLASS:
-            yield from self.other(event)
-            return
+        """EVT_C_FIND."""
         peer = calling(self.peers, event)
         if peer is None:
             yield 0xC101, None
@@ -183,3 +181,10 @@ def answer(asked: Dataset, row: Mapping[str, Any]) -> Dataset:
             made.add_new(int(tag, 16), tag_vr(int(tag, 16)), None)
     made.SpecificCharacterSet = "ISO_IR 192"
     return made
+
+
+def _handlers(world: World) -> Mapping[Any, Handler]:
+    return {evt.EVT_C_FIND: Schedule(world.bridge, world.peers, world.settings.zone).on_find}
+
+
+SERVICE = Service([SOP_CLASS], _handlers)

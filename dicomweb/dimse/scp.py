@@ -16,7 +16,7 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from socketserver import BaseServer
@@ -30,12 +30,12 @@ from pynetdicom.transport import ThreadedAssociationServer
 from dicomweb import reasons
 from dicomweb.dimse import peers
 from dicomweb.dimse.bridge import Bridge
-from dicomweb.dimse.services import Services
+from dicomweb.dimse.services import Service, World, handlers, offered
+from dicomweb.dimse.sink import Archive, Sink
 from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickHandler
 from dicomweb.files import SLOW_SPOOL, DicomFiles
 from dicomweb.images import open_images
-from dicomweb.index.contract import Index
-from dicomweb.ingest import Arrival, ingest
+from dicomweb.ingest import Arrival
 from dicomweb.reasons import Refused
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
@@ -55,16 +55,15 @@ def utc_microseconds() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """What happens to an instance that has come in whole. `sources`: calling AE title → organisation id; an
-    AE that is not listed stands for the organisation of the same name in lower case."""
+    """What happens to an instance that has come in whole: `sink` takes it. `sources`: calling AE title →
+    organisation id; an AE that is not listed stands for the organisation of the same name in lower case."""
 
-    files: DicomFiles
-    index: Index
+    sink: Sink
     sources: Mapping[str, str] = field(default_factory=dict)
     now: Callable[[], int] = utc_microseconds
 
     def on_store(self, event: Any) -> int | Dataset:
-        """EVT_C_STORE. Returns the status, with a comment when it is a failure."""
+        """EVT_C_STORE. Returns the status, with a comment when it is a failure or a warning."""
         request = event.request
         calling = str(event.assoc.requestor.ae_title).strip()
         arrival = Arrival(
@@ -75,14 +74,14 @@ class Receiver:
             str(request.AffectedSOPInstanceUID or ""),
         )
         try:
-            ingest(Path(event.dataset_path), arrival, self.files, self.index)
+            outcome = self.sink(Path(event.dataset_path), arrival)
         except Refused as refused:
             log.warning("C-STORE refused: %s", refused.reason.slug)
             return _status(refused.reason)
         except Exception:
             log.exception("C-STORE failed")
             return _status(reasons.FAILED)
-        return 0x0000
+        return _status(reasons.KEPT_ASIDE) if outcome == "conflict" else 0x0000
 
     def on_echo(self, _event: Any) -> int:
         return 0x0000
@@ -119,7 +118,12 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]
 
 
 def listen(
-    receiver: Receiver, host: str, port: int, ae_title: str, services: Services | None = None
+    receiver: Receiver,
+    host: str,
+    port: int,
+    ae_title: str,
+    services: Sequence[Service] = (),
+    world: World | None = None,
 ) -> Server:
     """A bound server, not yet serving (`serve_forever`); port 0 picks a free one (`server_address`). Without
     `services` only storing is offered: whoever is not known has no context to ask in."""
@@ -128,8 +132,8 @@ def listen(
     _config.UNRESTRICTED_STORAGE_SERVICE = True
     node = AE(ae_title)
     node.add_supported_context(Verification)
-    for offered in services.offered if services else ():
-        node.add_supported_context(offered)
+    for name in offered(services):
+        node.add_supported_context(name)
     node.maximum_pdu_size = MAXIMUM_PDU
     node.maximum_associations = MAXIMUM_ASSOCIATIONS
     node.network_timeout = IDLE_SECONDS
@@ -144,7 +148,7 @@ def listen(
             (evt.EVT_C_STORE, receiver.on_store),
             (evt.EVT_C_ECHO, receiver.on_echo),
             (evt.EVT_CONN_CLOSE, receiver.on_close),
-            *(services.handlers if services else ()),
+            *(handlers(services, world) if world else ()),
         ],
     )
     return server
@@ -172,15 +176,17 @@ async def serve(
     files, index = images.files, images.index
     files.sweep()
     try:
-        services = None
+        services: Sequence[Service] = ()
+        world: World | None = None
         if peers.of(settings):
-            from dicomweb.dimse.known import known_services  # pixel libraries, which storing does not need
+            from dicomweb.dimse.known import SERVICES  # pixel libraries, which storing does not need
 
             await store.open()
-            services = known_services(settings, images, Bridge(asyncio.get_running_loop(), store), stopped)
+            bridge = Bridge(asyncio.get_running_loop(), store)
+            services, world = SERVICES, World(settings, images, bridge, peers.of(settings), stopped)
         with spooling(files.spool.absolute()):
-            receiver = Receiver(files, index)
-            server = listen(receiver, settings.host, settings.dimse_port, settings.ae_title, services)
+            receiver = Receiver(Archive(files, index))
+            server = listen(receiver, settings.host, settings.dimse_port, settings.ae_title, services, world)
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
             thread.start()
             if ready:

@@ -116,6 +116,26 @@ def test_without_identifiers_refused_with_a_reason(node: Node, changes: dict[str
     assert node.spooled() == []
 
 
+def test_a_changed_duplicate_is_taken_with_a_warning_and_kept_aside(node: Node) -> None:
+    """PS3.4 Table B.2-1: 0xB000; the first stays what is served."""
+    answers = []
+    for name in ("FIRST", "FIRST", "SECOND"):
+        association = associate(node, CTImageStorage, making.SYNTAX)
+        made = making.dataset(PatientName=name)
+        made.file_meta = pydicom.dataset.FileMetaDataset()
+        made.file_meta.TransferSyntaxUID = making.SYNTAX
+        answers.append(association.send_c_store(made))
+        association.release()
+    assert [one.Status for one in answers] == [0x0000, 0x0000, 0xB000]
+    assert answers[2].ErrorComment == "Other content has this UID already; kept aside for a person"
+    index = node.index()
+    kept, served = index.conflicts("2.25.1"), index.file("2.25.1")
+    assert served is not None
+    assert [one.sha256 != served.sha256 for one in kept] == [True]
+    index.close()
+    assert node.spooled() == []
+
+
 def test_the_dataset_must_be_what_the_command_says(node: Node) -> None:
     association = associate(node, CTImageStorage, making.SYNTAX)
     made = making.dataset()
