@@ -15,6 +15,7 @@ from dicomweb import capabilities, keys, reasons
 from dicomweb.dimse import known, scp
 from dicomweb.dimse.services import offered
 from dicomweb.dimse.sockets import MAXIMUM_PDU
+from dicomweb.encodings import ENCODINGS, FREE, RATIO
 from dicomweb.index.schema import INSTANCE_TAGS, SERIES_TAGS, STUDY_TAGS
 from dicomweb.qido import MAXIMUM
 from dicomweb.reasons import Reason
@@ -113,8 +114,15 @@ def _web() -> str:
         )
         for offer in capabilities.offers(registered())
     ]  # fmt: skip
-    return "## DICOMweb\nBelow `/dicom-web`.\n\n" + _table(
-        ("method", "address", "answers", "takes", "parameters"), rows
+    encodings = (
+        f"A body of STOW-RS may have one Content-Encoding of {', '.join(f'`{one}`' for one in ENCODINGS)};\n"
+        f"it unfolds to at most {FREE // 1_000_000} MB and {RATIO} times what was sent (413 beyond).\n"
+        "A part may carry `Content-Digest: sha-256=:…:` (RFC 9530): what differs is refused with 0xC214.\n\n"
+    )
+    return (
+        "## DICOMweb\nBelow `/dicom-web`. "
+        + encodings
+        + _table(("method", "address", "answers", "takes", "parameters"), rows)
     )
 
 

@@ -12,14 +12,16 @@ from pathlib import Path
 from dicomweb import reasons
 from dicomweb.dataset import Header, data_part, identify, read_header
 from dicomweb.files import DicomFiles, sha256_of
-from dicomweb.index.contract import Index, Instance, Outcome
+from dicomweb.index.contract import Index, Instance, Origin, Outcome
+from dicomweb.origin import NOTHING, Said
 from dicomweb.reasons import Reason, Refused
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """How a file came: UTC microseconds, the calling AE title, the organisation id it stands for; what the
-    command or the address said it is, when it said so; its SHA-256 when it was taken on the way."""
+    command or the address said it is, when it said so; its SHA-256 when it was taken on the way; what its
+    sender said of it, and which client that sender is when it is a gateway."""
 
     received: int
     calling_ae: str = ""
@@ -28,6 +30,8 @@ class Arrival:
     sop_instance: str = ""
     study: str = ""
     sha256: str = ""
+    said: Said = NOTHING
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,9 @@ def receive(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) ->
 
 def _take(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> tuple[Header, Outcome]:
     files.room()
+    digest = arrival.sha256 or sha256_of(spooled)
+    if arrival.said.sha256 not in ("", digest):
+        raise Refused(reasons.ALTERED)
     header = read_header(spooled)
     if (arrival.sop_instance and arrival.sop_instance != header.instance) or (
         arrival.sop_class and arrival.sop_class != header.sop_class
@@ -80,10 +87,12 @@ def _take(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> t
         raise Refused(reasons.WRONG_INSTANCE)
     if arrival.study and arrival.study != header.study:
         raise Refused(reasons.WRONG_STUDY)
-    size, digest = spooled.stat().st_size, arrival.sha256 or sha256_of(spooled)
+    size, origin = spooled.stat().st_size, _origin(header, arrival)
     if (known := index.file(header.instance)) and (
         known.sha256 == digest or _same_data(files.path(known.path), spooled)
     ):
+        if origin:
+            index.note_origin(origin)
         return header, "duplicate"
     path = files.place(spooled, digest)
     instance = Instance(
@@ -100,8 +109,18 @@ def _take(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> t
         arrival.received,
         arrival.calling_ae,
         arrival.source,
+        origin,
     )
     return header, index.add([instance])[0]
+
+
+def _origin(header: Header, arrival: Arrival) -> Origin | None:
+    said = arrival.said
+    if not arrival.gateway or not said.sha256:
+        return None
+    return Origin(
+        header.study, header.instance, arrival.gateway, said.sha256, said.dataset, said.ae, said.received
+    )
 
 
 def _same_data(a: Path, b: Path) -> bool:

@@ -13,6 +13,7 @@
       UNREADABLE         0xC210   cannot be read as DICOM
       CUT                0xC213   ends before its own lengths say
       FAILED             0xC211   an error of ours
+      ALTERED            0xC214   not the bytes whose SHA-256 the sender gave; to be sent again
 
 The low bits of A9xx and Cxxx are ours to choose. Comments are at most 64 characters (LO) and never carry
 patient data. PS3.4 §B.2.3; PS3.7 §9.1.1.1.9, §C; PS3.18 §I.2.2 (Failure Reason, Warning Reason)
@@ -44,6 +45,7 @@ BAD_UIDS = Reason(0xC002, "bad-uids", "SOP Class, SOP Instance, Study or Series 
 UNREADABLE = Reason(0xC210, "unreadable", "Cannot be read as DICOM")
 FAILED = Reason(0xC211, "failed", "Storing failed here")
 CUT = Reason(0xC213, "cut", "Dataset ends before its own lengths say")
+ALTERED = Reason(0xC214, "altered", "Not the bytes whose SHA-256 came with them; send again")
 
 
 MALFORMED = frozenset({UNREADABLE, CUT})  # the request is at fault, not a clash with what is here

@@ -31,6 +31,7 @@ from dicomweb import (
 )
 from dicomweb.dataset import is_uid
 from dicomweb.dicom_xml import XML
+from dicomweb.encodings import coding_of, decoded
 from dicomweb.images import Images
 from dicomweb.index.contract import Level
 from dicomweb.ingest import Arrival
@@ -163,9 +164,11 @@ def _store(images: Images) -> Endpoint:
         if study and not is_uid(study):
             raise Invalid("bad-uid", "the address names no Study Instance UID")
         media_type = dataset_type(request)
-        arrival = Arrival(utc_microseconds(), source=access.subject.rpartition("/")[2].lower(), study=study)
+        client = access.subject.rpartition("/")[2]
+        arrival = Arrival(utc_microseconds(), source=client.lower(), study=study, gateway=client)
         header = request.headers.get("content-type", "")
-        receipts = await stow.store(images, request.stream(), header, arrival)
+        body = decoded(request.stream(), coding_of(request.headers.get("content-encoding", "")))
+        receipts = await stow.store(images, body, header, arrival)
         return dataset_answer(stow.answer(receipts, images.base, study), media_type, stow.status_of(receipts))
 
     return store

@@ -30,6 +30,7 @@ from dicomweb.images import Images
 from dicomweb.ingest import Arrival, Receipt, receive
 from dicomweb.media import DICOM, JSON, MULTIPART
 from dicomweb.multipart import Data, End, Head, Reader, boundary_of, content_type
+from dicomweb.origin import said
 from dicomweb.reasons import Refused
 from dicomweb.web import one, sequence
 from profiles.outcomes import Invalid, UnsupportedMedia
@@ -88,13 +89,15 @@ class Intake:
     def open(self) -> Spooled:
         return Spooled(self.images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}")
 
-    async def take(self, spooled: Spooled) -> None:
+    async def take(self, spooled: Spooled, head: Mapping[str, str]) -> None:
         """A complete instance: filed in the background, a slot at a time."""
         await self._slots.acquire()
+        told = said(head)
+        arrival = replace(self.arrival, said=told, calling_ae=told.ae or self.arrival.calling_ae)
 
         def work() -> Receipt:
             digest = spooled.close()
-            return _receive(self.images, spooled.path, replace(self.arrival, sha256=digest))
+            return _receive(self.images, spooled.path, replace(arrival, sha256=digest))
 
         task = asyncio.ensure_future(asyncio.to_thread(work))
         task.add_done_callback(lambda _done: self._slots.release())
@@ -205,7 +208,7 @@ async def _single(intake: Intake, body: AsyncIterator[bytes]) -> list[Receipt]:
     if not spooled.size:
         spooled.drop()
         raise Invalid("empty-body", "the request has no body")
-    await intake.take(spooled)
+    await intake.take(spooled, {})
     return await intake.close()
 
 
@@ -222,7 +225,7 @@ async def _parts(reader: Reader, body: AsyncIterator[bytes], intake: Intake, *, 
                         await spooled.write(content)
                     case End() if spooled:
                         complete, spooled = spooled, None
-                        await (intake.keep(complete, head) if apart else intake.take(complete))
+                        await (intake.keep(complete, head) if apart else intake.take(complete, head))
         reader.finish()
     finally:
         if spooled:

@@ -25,6 +25,20 @@ class PatientId:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What a gateway said of an instance that it sent: the SHA-256 there of the file and of its dataset, the
+    AE title that brought it and when (UTC microseconds). `gateway` is the client that sent it."""
+
+    study: str
+    instance: str
+    gateway: str
+    sha256: str
+    dataset: str
+    ae_title: str
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One instance, read and filed. `attributes` is the DICOM JSON without bulk data; `layout` says where the
     frames lie in the file (`dataset.Layout` as JSON); `path` is relative to the files folder."""
@@ -42,6 +56,7 @@ class Instance:
     received: int
     calling_ae: str
     source: str
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +208,13 @@ class Index(Protocol):
 
     def attributes(self, representative: int) -> dict[str, Any]:
         """The full attributes of the instance with that number."""
+
+    def note_origin(self, origin: Origin) -> None:
+        """A duplicate came through a gateway: what it said is kept too."""
+
+    def origins(self, study: str, instance: str | None = None) -> list[Origin]:
+        """What gateways said of a study's instances, oldest first. One instance can have several: through
+        several gateways, or with changed content, of which one stands under the UID."""
 
     def conflicts(self, instance: str) -> list[File]: ...
 

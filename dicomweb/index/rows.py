@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
 import orjson
 
 from dicomweb.attributes import first, integer, patient_ids
-from dicomweb.index.contract import Found, Instance, Level, Outcome, PatientId, Study
+from dicomweb.index.contract import Found, Instance, Level, Origin, Outcome, PatientId, Study
 from dicomweb.index.schema import COLUMNS, DATES, INSTANCE_TAGS, NAMES, SERIES_TAGS, STUDY_TAGS
 from dicomweb.matching import texts
 
@@ -23,6 +24,8 @@ STUDY = (
 
 def insert(connection: sqlite3.Connection, instance: Instance) -> Outcome:
     """One instance inside the caller's transaction; counts move only when it is new."""
+    if instance.origin:
+        note(connection, instance.origin)
     known = connection.execute("SELECT sha256 FROM instance WHERE uid = ?", (instance.uid,)).fetchone()
     if known:
         if known[0] == instance.sha256:
@@ -65,6 +68,15 @@ def insert(connection: sqlite3.Connection, instance: Instance) -> Outcome:
         (number, series),
     )
     return "stored"
+
+
+def note(connection: sqlite3.Connection, origin: Origin) -> None:
+    """What a gateway said; the first time counts."""
+    connection.execute(
+        "INSERT INTO origin(study, instance, gateway, sha256, dataset, ae_title, received) "
+        "VALUES(?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+        astuple(origin),
+    )
 
 
 def _conflict(connection: sqlite3.Connection, instance: Instance) -> Outcome:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from dicomweb.index.contract import Level
 
-VERSION = 3
+VERSION = 4
 
 TABLES = """
 CREATE TABLE study(
@@ -71,6 +71,9 @@ CREATE INDEX masked_study ON masked(study);
 CREATE TABLE withdrawn(study TEXT PRIMARY KEY, at INTEGER NOT NULL, note TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE workitem(uid TEXT PRIMARY KEY, n INTEGER NOT NULL, state TEXT NOT NULL, owner TEXT NOT NULL,
   studies TEXT NOT NULL, attributes BLOB NOT NULL, changed INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE origin(study TEXT NOT NULL, instance TEXT NOT NULL, gateway TEXT NOT NULL, sha256 TEXT NOT NULL,
+  dataset TEXT NOT NULL, ae_title TEXT NOT NULL, received INTEGER NOT NULL,
+  PRIMARY KEY(study, instance, gateway, sha256)) WITHOUT ROWID;
 """
 
 # level → column → tag of the attribute that fills it

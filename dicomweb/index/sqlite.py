@@ -31,6 +31,7 @@ from dicomweb.index.contract import (
     Instance,
     Masked,
     Match,
+    Origin,
     Outcome,
     Query,
     SearchTooLong,
@@ -332,6 +333,18 @@ class SqliteIndex:
         found = self._all("SELECT attributes FROM body WHERE n = ?", (representative,))
         attributes: dict[str, Any] = orjson.loads(found[0][0]) if found else {}
         return attributes
+
+    def note_origin(self, origin: Origin) -> None:
+        with self._write_lock, self._transaction() as connection:
+            rows.note(connection, origin)
+
+    def origins(self, study: str, instance: str | None = None) -> list[Origin]:
+        found = self._all(
+            "SELECT study, instance, gateway, sha256, dataset, ae_title, received FROM origin "
+            "WHERE study = ?1 AND (?2 IS NULL OR instance = ?2) ORDER BY received, instance",
+            (study, instance),
+        )
+        return [Origin(*row) for row in found]
 
     def conflicts(self, instance: str) -> list[File]:
         return [

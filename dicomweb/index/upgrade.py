@@ -10,7 +10,8 @@ from dicomweb.index.rows import names
 from dicomweb.index.schema import TABLES
 
 FIRST = 1
-_SINCE = {2: ("name", "masked", "workitem"), 3: ("withdrawn",)}  # version → the tables it began with
+# version → the tables it began with
+_SINCE = {2: ("name", "masked", "workitem"), 3: ("withdrawn",), 4: ("origin",)}
 
 
 def upgrade(connection: sqlite3.Connection, found: int) -> None:
