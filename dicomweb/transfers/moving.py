@@ -24,9 +24,10 @@ from dicomweb.peers.session import Denied, Incapable, Sendable, Session, Wanted
 from dicomweb.reasons import DUPLICATE, Refused
 from dicomweb.syntaxes import DECODED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicomweb.transfers.receipt import dataset_sha256
-from dicomweb.transfers.record import Item, Transfer
+from dicomweb.transfers.record import Item, ItemState, Order, Transfer
+from dicomweb.transfers.usefulness import Described, described, early, in_order
 
-MOST = 50_000
+MOST, MOST_SERIES = 50_000, 5000
 CONVERTED = "converted"  # the peer does not take the transfer syntax: nothing to compare bytes with
 Moving = Generator[Item, None, None]
 
@@ -51,22 +52,29 @@ class Importing:
     came: dict[str, Came] = field(default_factory=dict)
 
     def listed(self, session: Session, transfer: Transfer) -> list[Item]:
-        """Every instance of the study or the chosen series, series by series. Raises PeerError."""
-        order = transfer.order
-        wanted = order.series or tuple(
-            uid
-            for one in session.find("series", {"StudyInstanceUID": order.study}, 5000)
-            if is_uid(uid := first(one, "0020000E"))
-        )
+        """Every instance of the study or the chosen series: the most useful series first, then one image of
+        each other, then the rest. Raises PeerError."""
         found: dict[str, Item] = {}
-        for series in wanted:
-            keys = {"StudyInstanceUID": order.study, "SeriesInstanceUID": series}
-            rows = session.find("instance", keys, MOST)
-            for row in sorted(rows, key=_number):
-                uid = first(row, "00080018")
-                if is_uid(uid):
-                    found[uid] = Item(series, uid, first(row, "00080016"))
-        return list(found.values())
+        series: list[list[str]] = []
+        for uid in self._series(session, transfer.order):
+            keys = {"StudyInstanceUID": transfer.order.study, "SeriesInstanceUID": uid}
+            rows = sorted(session.find("instance", keys, MOST), key=_number)
+            items = [
+                Item(uid, instance, first(row, "00080016"))
+                for row in rows
+                if is_uid(instance := first(row, "00080018")) and instance not in found
+            ]
+            found |= {one.instance: one for one in items}
+            series.append([one.instance for one in items])
+        return [found[uid] for uid in early(series)]
+
+    def _series(self, session: Session, order: Order) -> list[str]:
+        """Of the study, or those chosen, the most useful first."""
+        rows = session.find("series", {"StudyInstanceUID": order.study}, MOST_SERIES)
+        known = {one.uid: one for one in map(described, rows) if is_uid(one.uid)}
+        if order.series:
+            known = {uid: known.get(uid, Described(uid)) for uid in order.series}
+        return in_order(known.values())
 
     def grown(self, session: Session, transfer: Transfer, known: Sequence[Item]) -> list[Item]:
         """What the study has got meanwhile."""
@@ -132,7 +140,8 @@ class Importing:
                 continue
             stored = dataset_sha256(self.files.path(file.path))
             fault = "" if stored == one.source else "altered"
-            changed.append(replace(one, state="failed" if fault else "done", reason=fault, stored=stored))
+            state: ItemState = "failed" if fault else "done"
+            changed.append(replace(one, state=state, reason=fault, stored=stored, proof="content"))
         return "content", changed
 
 
@@ -146,13 +155,17 @@ class Relaying:
     decoder: Decoder
 
     def listed(self, _session: Session, transfer: Transfer) -> list[Item]:
-        """What we have of the study or the chosen series, in display order."""
+        """What we have of the study or the chosen series, the most useful series first."""
         order = transfer.order
-        found = []
-        for series in order.series or (None,):
-            for file in self.index.files(order.study, series):
-                found.append(Item(file.series, file.uid, size=file.size))
-        return found
+        known = [
+            described(one.attributes, one.uid, one.instance_count)
+            for one in self.index.series_of(order.study)
+        ]
+        return [
+            Item(file.series, file.uid, size=file.size)
+            for series in in_order(one for one in known if not order.series or one.uid in order.series)
+            for file in self.index.files(order.study, series)
+        ]
 
     def grown(self, session: Session, transfer: Transfer, known: Sequence[Item]) -> list[Item]:
         have = {one.instance for one in known}
@@ -183,7 +196,7 @@ class Relaying:
         except Incapable as error:
             return replace(item, state="failed", reason=error.slug)
         source = dataset_sha256(path)
-        return replace(item, state="done", reason=note, size=file.size, source=source)
+        return replace(item, state="done", reason=note, size=file.size, source=source, sent=source)
 
     def _converted(self, session: Session, file: File, sop_class: str) -> None:
         """Raises Incapable when no uncompressed form helps either."""
@@ -219,7 +232,8 @@ class Relaying:
             return "none", []
         lost = [replace(one, state="failed", reason="lost") for one in done if one.instance not in there]
         if self.peer.verify != "content":
-            return "presence", lost
+            listed = [replace(one, proof="presence") for one in done if one.instance in there]
+            return "presence", [*lost, *listed]
         present = [one for one in done if one.instance in there]
         return "content", [*lost, *self._compared(session, transfer, present)]
 
@@ -239,8 +253,8 @@ class Relaying:
         compared = []
         for one in done:
             stored = hashes.get(one.instance, "")
-            fault = "lost" if not stored else "altered" if stored != one.source and not one.reason else ""
-            made = replace(one, reason=fault or one.reason, stored=stored)
+            fault = "lost" if not stored else "altered" if stored != one.sent and not one.reason else ""
+            made = replace(one, reason=fault or one.reason, stored=stored, proof="content" if stored else "")
             compared.append(replace(made, state="failed") if fault else made)
         return compared
 

@@ -20,7 +20,7 @@ import orjson
 from dicomweb.transfers.record import VITAL, Item, Order, State, Transfer
 from fhir_server.settings import Settings
 
-VERSION = 1
+VERSION = 2
 TABLES = """
 CREATE TABLE transfer(
   n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, peer TEXT NOT NULL, study TEXT NOT NULL,
@@ -41,6 +41,7 @@ CREATE TABLE item(
   transfer INTEGER NOT NULL, n INTEGER NOT NULL, series TEXT NOT NULL, instance TEXT NOT NULL,
   sop_class TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, size INTEGER NOT NULL,
   source TEXT NOT NULL, stored TEXT NOT NULL, attempts INTEGER NOT NULL,
+  sent TEXT NOT NULL DEFAULT '', proof TEXT NOT NULL DEFAULT '',
   PRIMARY KEY(transfer, instance)) WITHOUT ROWID;
 CREATE INDEX item_waiting ON item(transfer, attempts, n) WHERE state = 'waiting';
 CREATE TABLE mark(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -50,7 +51,11 @@ CREATE INDEX wish_open ON wish(at) WHERE granted = 0;
 """
 STANDING = tuple(one.name for one in fields(Transfer) if one.name not in ("id", "order"))
 COLUMNS = "id, kind, peer, study, urgency, request, asker, series, " + ", ".join(STANDING)
-ITEM = "series, instance, sop_class, state, reason, size, source, stored, attempts"
+ITEM = "series, instance, sop_class, state, reason, size, source, stored, attempts, sent, proof"
+UPGRADES = {
+    2: ("ALTER TABLE item ADD COLUMN sent TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE item ADD COLUMN proof TEXT NOT NULL DEFAULT ''"),
+}  # fmt: skip
 SMOOTH = 0.2  # weight of the newest instance in the average rate
 
 
@@ -76,9 +81,13 @@ class Queue:
         if found == 0:
             for statement in TABLES.split(";"):
                 connection.execute(statement)
+        for version, statements in UPGRADES.items() if 0 < found < VERSION else ():
+            for statement in statements if found < version else ():
+                connection.execute(statement)
+        if found <= VERSION:
             connection.execute(f"PRAGMA user_version={VERSION}")
         connection.execute("COMMIT")
-        if found not in (0, VERSION):
+        if found > VERSION:
             connection.close()
             raise QueueMismatch(f"{self._path} has transfer schema {found}, this program has {VERSION}")
         self._connection = connection
@@ -183,7 +192,8 @@ class Queue:
                 for place, one in enumerate(items)
             ]
             made = connection.executemany(
-                "INSERT INTO item VALUES(?, ?, ?, ?, ?, 'waiting', '', ?, '', '', 0) ON CONFLICT DO NOTHING",
+                "INSERT INTO item(transfer, n, series, instance, sop_class, state, reason, size, source, "
+                "stored, attempts) VALUES(?, ?, ?, ?, ?, 'waiting', '', ?, '', '', 0) ON CONFLICT DO NOTHING",
                 rows,
             ).rowcount
             connection.execute(
@@ -216,8 +226,8 @@ class Queue:
             (number,) = connection.execute("SELECT n FROM transfer WHERE id = ?", (id,)).fetchone()
             for one in items:
                 connection.execute(
-                    "UPDATE item SET state = ?, reason = ?, size = ?, source = ?, stored = ?, attempts = ? "
-                    "WHERE transfer = ? AND instance = ?",
+                    "UPDATE item SET state = ?, reason = ?, size = ?, source = ?, stored = ?, attempts = ?, "
+                    "sent = ?, proof = ? WHERE transfer = ? AND instance = ?",
                     (
                         one.state,
                         one.reason,
@@ -225,6 +235,8 @@ class Queue:
                         one.source,
                         one.stored,
                         one.attempts,
+                        one.sent,
+                        one.proof,
                         number,
                         one.instance,
                     ),

@@ -1,6 +1,6 @@
-"""What a transfer proves: for each instance the SHA-256 of its dataset where it came from and where it is
-now, so
-that one that is lost or altered is named. Signed by the platform as a JWS. Pure, but for reading files.
+"""What a transfer proves: for each instance the SHA-256 of its dataset at the gateway that took it in, where
+it came from, as it was sent and where it is now, so that one that is lost or altered is named. Signed by the
+platform as a JWS. Pure, but for reading files.
 
 RFC 7515; R164
 """
@@ -51,6 +51,10 @@ def claims(transfer: Transfer, items: Sequence[Item], verified: str, now: int) -
 
 def _line(one: Item) -> dict[str, str]:
     made = {"sopInstanceUID": one.instance, "source": one.source, "stored": one.stored}
+    if one.sent and one.sent != one.source:
+        made["sent"] = one.sent
+    if one.proof:
+        made["proof"] = one.proof
     if one.state != "done":
         made["fault"] = one.reason or "not-transferred"
     elif one.reason:

@@ -17,6 +17,9 @@ from typing import Literal
 Kind = Literal["import", "relay"]
 State = Literal["waiting", "done", "partial", "failed", "cancelled"]
 ItemState = Literal["waiting", "done", "failed"]
+Proof = Literal["", "presence", "content", "committed"]
+"""How it is known that the receiver has an instance: it lists it, it was read back and compared, the receiver
+took responsibility for it (storage commitment); "": it was acknowledged when it came, no more."""
 URGENCIES: Mapping[str, int] = {"stat": 0, "asap": 1, "urgent": 1, "routine": 2}
 VITAL = 0
 
@@ -72,8 +75,9 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One instance. `source`, `stored`: SHA-256 of its dataset (without file meta information) where it came
-    from and where it went, "" while unknown."""
+    """One instance. `source`, `sent`, `stored`: SHA-256 of its dataset (without file meta information) where
+    it came from, as it was sent where that differs (coerced identity), and where it went; "" while unknown.
+    `proof`: how `stored`, or that it is there at all, is known."""
 
     series: str
     instance: str
@@ -84,3 +88,5 @@ class Item:
     source: str = ""
     stored: str = ""
     attempts: int = 0
+    sent: str = ""
+    proof: Proof = ""

@@ -460,7 +460,7 @@ def test_an_order_waits_once_and_takes_the_greater_urgency(queue: Queue) -> None
     assert queue.of_request("") == []
 
 
-def test_an_older_or_newer_file_stops_the_start(tmp_path: Path) -> None:
+def test_a_newer_file_stops_the_start(tmp_path: Path) -> None:
     import sqlite3
 
     path = tmp_path / "q.db"
@@ -472,6 +472,29 @@ def test_an_older_or_newer_file_stops_the_start(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(QueueMismatch, match="99"):
         Queue(path).open()
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    import sqlite3
+
+    from dicomweb.transfers.record import Item
+
+    path, order = tmp_path / "q.db", Order("relay", "p", "1.2", 2)
+    made = Queue(path)
+    made.open()
+    id = made.submit(order, 1).id
+    made.list_items(id, [Item("1.3", "1.4", size=5)], 1)
+    made.close()
+    connection = sqlite3.connect(path)
+    for column in ("sent", "proof"):
+        connection.execute(f"ALTER TABLE item DROP COLUMN {column}")
+    connection.execute("PRAGMA user_version=1")
+    connection.close()
+    made = Queue(path)
+    made.open()
+    made.settle(id, [replace(one, state="done", sent="a", proof="committed") for one in made.items(id)])
+    assert made.items(id) == [Item("1.3", "1.4", "", "done", size=5, sent="a", proof="committed")]
+    made.close()
 
 
 def test_progress_says_rate_and_time_left(queue: Queue) -> None:
