@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dicomweb.dimse import commitment, query, schedule
+from dicomweb.dimse import commitment, performing, query, schedule
 from dicomweb.dimse.services import Service
 
-SERVICES: Sequence[Service] = (query.SERVICE, schedule.SERVICE, commitment.SERVICE)
+SERVICES: Sequence[Service] = (query.SERVICE, schedule.SERVICE, commitment.SERVICE, performing.SERVICE)

@@ -240,6 +240,24 @@ class Index(Protocol):
     def put_workitem(self, item: WorkItem) -> bool:
         """Write it if what is stored still has the revision before (none: 0); returns whether it did."""
 
+    def performed(self, uid: str) -> PerformedStep | None:
+        """A performed procedure step by its SOP Instance UID."""
+
+    def put_performed(self, step: PerformedStep) -> bool:
+        """As `put_workitem`; a step that was written is due at once."""
+
+    def performed_of(self, study: str) -> list[PerformedStep]:
+        """The steps that name a study, oldest first."""
+
+    def performed_due(self, now: int, limit: int = 50) -> list[PerformedStep]:
+        """Those whose exams are to be looked at, the longest waiting first."""
+
+    def settle_performed(self, step: PerformedStep, again: int | None) -> None:
+        """It was looked at as `step` has it; look again at that time, None: when it changes."""
+
+    def whereabouts(self, instances: Sequence[str]) -> dict[str, str]:
+        """SOP Instance UID → the study it is in, for those that are here; "" for one out of sight."""
+
     # Work: what the worker derives from the index, so that a killed worker loses nothing.
     def due(self, quiet_before: int, waiting_before: int, limit: int = 50) -> list[Study]:
         """Studies with instances not processed yet: quiet since `quiet_before`, or waiting since
@@ -297,6 +315,21 @@ class WorkItem:
     owner: str
     studies: tuple[str, ...]
     attributes: Mapping[str, Any]
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PerformedStep:
+    """A Modality Performed Procedure Step as its modality told it. `studies` are those it names; `ae_title`
+    and `organisation` who told it; `changed` when (UTC microseconds); `revision` rises with each change."""
+
+    uid: str
+    state: str
+    studies: tuple[str, ...]
+    ae_title: str
+    organisation: str
+    attributes: Mapping[str, Any]
+    changed: int
     revision: int = 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from dicomweb.index.contract import Level
 
-VERSION = 4
+VERSION = 5
 
 TABLES = """
 CREATE TABLE study(
@@ -74,6 +74,13 @@ CREATE TABLE workitem(uid TEXT PRIMARY KEY, n INTEGER NOT NULL, state TEXT NOT N
 CREATE TABLE origin(study TEXT NOT NULL, instance TEXT NOT NULL, gateway TEXT NOT NULL, sha256 TEXT NOT NULL,
   dataset TEXT NOT NULL, ae_title TEXT NOT NULL, received INTEGER NOT NULL,
   PRIMARY KEY(study, instance, gateway, sha256)) WITHOUT ROWID;
+CREATE TABLE performed(uid TEXT PRIMARY KEY, state TEXT NOT NULL, ae_title TEXT NOT NULL,
+  organisation TEXT NOT NULL, attributes BLOB NOT NULL, changed INTEGER NOT NULL,
+  revision INTEGER NOT NULL, due INTEGER) WITHOUT ROWID;
+CREATE INDEX performed_due ON performed(due) WHERE due IS NOT NULL;
+CREATE TABLE performed_study(study TEXT NOT NULL, step TEXT NOT NULL, place INTEGER NOT NULL,
+  PRIMARY KEY(study, step)) WITHOUT ROWID;
+CREATE INDEX performed_study_step ON performed_study(step, place);
 """
 
 # level → column → tag of the attribute that fills it

@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from dicomweb.index import masking, rows
+from dicomweb.index import masking, performed, rows
 from dicomweb.index.contract import (
     Body,
     Brief,
@@ -33,6 +33,7 @@ from dicomweb.index.contract import (
     Match,
     Origin,
     Outcome,
+    PerformedStep,
     Query,
     SearchTooLong,
     Series,
@@ -408,6 +409,29 @@ class SqliteIndex:
                     (*values, item.uid, item.revision),
                 )
             return made.rowcount == 1
+
+    # -- performed procedure steps -----------------------------------------------------------------
+    def performed(self, uid: str) -> PerformedStep | None:
+        with self._reader() as connection:
+            return next(iter(performed.read(connection, "uid = ?", (uid,))), None)
+
+    def put_performed(self, step: PerformedStep) -> bool:
+        with self._write_lock, self._transaction() as connection:
+            return performed.put(connection, step)
+
+    def performed_of(self, study: str) -> list[PerformedStep]:
+        with self._reader() as connection:
+            return performed.read(connection, performed.OF_STUDY, (study,))
+
+    def performed_due(self, now: int, limit: int = 50) -> list[PerformedStep]:
+        with self._reader() as connection:
+            return performed.read(connection, performed.DUE, (now, limit))
+
+    def settle_performed(self, step: PerformedStep, again: int | None) -> None:
+        self._write(performed.SETTLE, (again, step.uid, step.revision))
+
+    def whereabouts(self, instances: Sequence[str]) -> dict[str, str]:
+        return dict(self._all(performed.WHEREABOUTS, (orjson.dumps(list(instances)).decode(),)))
 
     # -- work --------------------------------------------------------------------------------------
     def due(self, quiet_before: int, waiting_before: int, limit: int = 50) -> list[Study]:

@@ -10,8 +10,12 @@ from dicomweb.index.rows import names
 from dicomweb.index.schema import TABLES
 
 FIRST = 1
-# version → the tables it began with
-_SINCE = {2: ("name", "masked", "workitem"), 3: ("withdrawn",), 4: ("origin",)}
+_SINCE = {  # version → the tables it began with
+    2: ("name", "masked", "workitem"),
+    3: ("withdrawn",),
+    4: ("origin",),
+    5: ("performed", "performed_study"),
+}
 
 
 def upgrade(connection: sqlite3.Connection, found: int) -> None:

@@ -128,6 +128,7 @@ def test_an_index_of_the_first_version_is_brought_to_this_one(
     connection.executescript(
         "DROP TABLE name; DROP TABLE masked; DROP TABLE workitem; DROP TABLE withdrawn; "
         "DROP TABLE origin; "
+        "DROP TABLE performed; DROP TABLE performed_study; "
         "ALTER TABLE study ADD COLUMN referring TEXT NOT NULL DEFAULT ''; "
         "ALTER TABLE study ADD COLUMN patient_name TEXT NOT NULL DEFAULT ''; "
         "CREATE INDEX study_name ON study(patient_name); PRAGMA user_version=1"
