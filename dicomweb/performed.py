@@ -1,12 +1,13 @@
-"""Modality Performed Procedure Steps: what a modality tells of an acquisition, and which instances it announces.
-Pure.
+"""Modality Performed Procedure Steps: what a modality tells of an acquisition, and which instances it
+announces. Pure.
 
     IN PROGRESS ──► COMPLETED
          └────────► DISCONTINUED
 
-A step is created in progress, and may be set until it is in one of the final states; then it stays as it is. What
-has to be there is one table for N-CREATE, N-SET and the final state. PS3.4 §F.7.2, Table F.7.2-1; PS3.3 §C.4.13 to
-§C.4.15
+A step is created in progress, and may be set until it is in one of the final states; then it stays as it
+is. What
+has to be there is one table for N-CREATE, N-SET and the final state. PS3.4 §F.7.2, Table F.7.2-1; PS3.3
+§C.4.13 to §C.4.15
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class NotTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """An attribute: its type at N-CREATE, at N-SET ("-": not allowed) and in a final state; for a sequence those
-    of its items."""
+    """An attribute: its type at N-CREATE, at N-SET ("-": not allowed) and in a final state; for a sequence
+    those of its items."""
 
     tag: str
     create: Type
@@ -66,8 +67,8 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement(SCHEDULED, "1", "-", "1", (
         *_each("1 - 1", STUDY_UID),
         Requirement("00081110", "2", "-", "2", _REFERENCE),  # Referenced Study
-        # Accession Number, Requested Procedure ID and Description, Scheduled Procedure Step ID and Description,
-        # Scheduled Protocol Code
+        # Accession Number, Requested Procedure ID and Description, Scheduled Procedure Step ID and
+        # Description, Scheduled Protocol Code
         *_each("2 - 2", ACCESSION, "00401001", "00321060", "00400009", "00400007", "00400008"),
     )),
     # Patient's Name, ID, Birth Date, Sex
@@ -108,8 +109,8 @@ def create(attributes: Attributes, uid: str, told: tuple[str, str, int]) -> Perf
 
 
 def update(step: PerformedStep, attributes: Attributes, now: int) -> PerformedStep:
-    """The step with other attributes. What may not be set is taken when it says what is known already, as many
-    modalities send the whole step each time. Raises NotTaken."""
+    """The step with other attributes. What may not be set is taken when it says what is known already, as
+    many modalities send the whole step each time. Raises NotTaken."""
     if step.state in FINAL:
         raise NotTaken(PROCESSING_FAILURE, "The step may no longer be updated", (), NO_LONGER)
     fixed = {one.tag for one in REQUIREMENTS if one.set == "-"} | {"00080016", "00080018"}

@@ -1,6 +1,7 @@
 """Modality Performed Procedure Step as SCP: N-CREATE, N-SET, and N-GET for who wants to know.
 
-A success says that the step is in the index, synced. Steps come from known peers alone; a peer of an organisation
+A success says that the step is in the index, synced. Steps come from known peers alone; a peer of an
+organisation
 sees and sets that organisation's steps, what else there is does not exist for it. In pynetdicom's threads.
 PS3.4 §F.7 (MPPS), §F.8 (Retrieve); PS3.7 §10.1
 """

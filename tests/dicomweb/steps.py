@@ -1,4 +1,5 @@
-"""Performed procedure steps for the tests, as a modality makes them: complete, until a case takes something away."""
+"""Performed procedure steps for the tests, as a modality makes them: complete, unless a case takes
+something away."""
 
 from __future__ import annotations
 

@@ -22,10 +22,14 @@ TOLD = ("CT1", "ch-auch", 1000)
 
 def refusal(made: Dataset, on: Dataset | None = None) -> tuple[int, list[str], int]:
     """Status, keywords of the attributes, Error ID of a refused N-CREATE; of an N-SET when `on` a step."""
-    with pytest.raises(NotTaken) as refused:
+
+    def asked() -> None:
         step = performed.create(to_json(on or made), "2.25.7", TOLD)
         if on is not None:
             performed.update(step, to_json(made), 2000)
+
+    with pytest.raises(NotTaken) as refused:
+        asked()
     tags = [str(Dataset.from_json({tag: {"vr": "LO"}})[int(tag, 16)].keyword) for tag in refused.value.tags]
     return refused.value.status, tags, refused.value.error_id
 
@@ -52,7 +56,8 @@ CREATE: list[tuple[str, Dataset, int, list[str]]] = [
     for why, keyword, value, status in (
         ("absent", "StudyInstanceUID", None, 0x0120), ("empty", "StudyInstanceUID", "", 0x0121),
         ("absent", "AccessionNumber", None, 0x0120), ("absent", "RequestedProcedureID", None, 0x0120),
-        ("absent", "ScheduledProcedureStepID", None, 0x0120), ("malformed", "StudyInstanceUID", "a.b", 0x0106),
+        ("absent", "ScheduledProcedureStepID", None, 0x0120),
+        ("malformed", "StudyInstanceUID", "a.b", 0x0106),
     )
 ] + [
     ("no scheduled step", steps.begun(ScheduledStepAttributesSequence=[]), 0x0121,
