@@ -95,6 +95,7 @@ STEPS_DONE: Mapping[str, str] = {
     "save": "Brouillon enregistré",
     "attach": "Pièce ajoutée",
     "exam-attached": "Examen associé",
+    "prior-attached": "Antériorité ajoutée",
     "exam-transferred": "Examen transféré",
     "associate-exam": "Examen associé",
     "document-attached": "Document ajouté",

@@ -155,8 +155,8 @@ def test_the_viewer_under_mouse_and_keys(demo: Demo, browser: Browser, tmp_path:
     band = page.get_by_role("link", name="Voir les images")
     expect(band).to_contain_text("412 images", timeout=30_000)
     band.click()
-    scene, place = page.locator("[data-scene]"), page.locator("[data-position]")
-    window, zoom = page.locator("[data-fenetre]"), page.locator("[data-zoom]")
+    scene = page.locator("[data-scene='1']")
+    place, window, zoom = (scene.locator(f"[data-{name}]") for name in ("position", "fenetre", "zoom"))
     expect(scene).to_have_attribute("data-affiche", "35")
     scene.hover()
     page.mouse.wheel(0, 120)
@@ -187,9 +187,48 @@ def test_the_viewer_under_mouse_and_keys(demo: Demo, browser: Browser, tmp_path:
     assert signed.errors == []
 
 
+@pytest.mark.slow
+def test_two_exams_side_by_side_scroll_to_the_same_place_of_the_body(
+    demo: Demo, browser: Browser, tmp_path: Path
+) -> None:
+    """R097: an exam beside its prior."""
+    for exam in ("ex02", "ex04"):
+        send = [sys.executable, "-m", "simulators.modality", "--scenario", str(SCENARIO), "--exam", exam]
+        subprocess.run([*send, "--to", demo.dimse, "--folder", str(tmp_path)], cwd=ROOT, check=True)
+    signed = sign_in(browser, demo, "p01")
+    page = signed.page
+    page.goto(f"{demo.url}/dossiers?vue=tous")
+    page.locator("[data-cle]", has_text="TD-2024-000002").get_by_role("link").click()
+    bands = page.get_by_role("link", name="Voir les images")
+    expect(bands).to_have_count(2, timeout=40_000)
+    expect(bands.first).to_contain_text("402 images")
+    expect(bands.last).to_contain_text("620 images")
+    bands.first.click()
+    left, right = (page.locator(f"[data-scene='{side}']") for side in (1, 2))
+    expect(left).to_have_attribute("data-affiche", "68")
+    expect(right).to_be_hidden()
+    page.keyboard.press("c")
+    expect(right).to_have_attribute("data-affiche", "78")
+    left.focus()
+    page.keyboard.press("PageDown")
+    for scene, image in ((left, "Image 78 / 134"), (right, "Image 78 / 155")):
+        expect(scene.locator("[data-position]")).to_have_text(image)
+        expect(scene.locator("[data-coupe]")).to_contain_text("Position 97,5 mm")
+    page.keyboard.press("l")
+    page.keyboard.press("PageDown")
+    expect(left.locator("[data-position]")).to_have_text("Image 88 / 134")
+    expect(right.locator("[data-position]")).to_have_text("Image 78 / 155")
+    page.reload()  # what is compared stands in the address
+    expect(right).to_have_attribute("data-affiche", "78")
+    page.get_by_role("button", name="Comparer").click()
+    expect(right).to_be_hidden()
+    assert "avec=" not in page.url
+    assert signed.errors == []
+
+
 def drag(page: Page, button: str, dx: int, dy: int) -> None:
     """From the middle of the picture, in steps as a hand does."""
-    box = page.locator("[data-scene]").bounding_box()
+    box = page.locator("[data-scene='1']").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)

@@ -15,6 +15,7 @@ from smart_launch.app.fhir import FhirError
 from smart_launch.app.pages.answers import guarded
 from smart_launch.app.pages.dossier import load
 from smart_launch.app.rendering import render
+from smart_launch.app.views.exams import Exam
 
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -26,6 +27,22 @@ def routes(desk: Desk) -> list[BaseRoute]:
         exam = next((exam for exam in opened.exams if exam.uid == study), None)
         if exam is None or not UID.fullmatch(study):
             raise FhirError(404, {})
-        return render("visionneuse.html", {"moi": me, "dossier": opened, "examen": exam})
+        beside = request.query_params.get("avec", "")
+        context = {
+            "moi": me,
+            "dossier": opened,
+            "examen": exam,
+            "avec": beside if any(one.uid == beside for one in opened.exams) else "",
+            "donnees": [_said(one) for one in opened.exams],
+        }
+        return render("visionneuse.html", context)
 
     return [Route("/dossiers/{id}/images/{study}", guarded(show), methods=["GET"])]
+
+
+def _said(exam: Exam) -> dict[str, object]:
+    """An exam as the script knows it."""
+    return {
+        "uid": exam.uid, "titre": exam.title, "modalite": exam.modality, "date": exam.date,
+        "anterieur": exam.prior,
+    }  # fmt: skip

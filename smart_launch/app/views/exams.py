@@ -13,6 +13,7 @@ from smart_launch.app.views.reading import (
     Json,
     by_type,
     code,
+    extension,
     identifier,
     many,
     own_reference,
@@ -22,7 +23,7 @@ from smart_launch.app.views.reading import (
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """One ImagingStudy; `href` opens the viewer."""
+    """One ImagingStudy; `href` opens the viewer. `prior`: an earlier exam, brought for comparison (R097)."""
 
     uid: str
     title: str
@@ -32,6 +33,7 @@ class Exam:
     images: str
     thumbnail: str
     href: str
+    prior: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ def exams(studies: Iterable[Json], ref: str, id: str, zone: tzinfo) -> list[Exam
     """The attached exams, oldest first, with the counts of the grey band."""
     found: list[Exam] = []
     for study in sorted(studies, key=lambda item: str(item.get("started", ""))):
-        if ref not in [reference(item) for item in many(study, "basedOn")]:
+        based_on = next((item for item in many(study, "basedOn") if reference(item) == ref), None)
+        if based_on is None:
             continue
         uid = study_uid(study)
         series = int(study.get("numberOfSeries") or len(many(study, "series")))
@@ -63,6 +66,7 @@ def exams(studies: Iterable[Json], ref: str, id: str, zone: tzinfo) -> list[Exam
                 images=f"{grouped(images)} image{'s' if images > 1 else ''}",
                 thumbnail=f"/dicom-web/studies/{uid}/thumbnail" if uid else "",
                 href=f"/dossiers/{id}/images/{uid}" if uid else "",
+                prior=extension(based_on, "exam-role") == "prior",
             )
         )
     return found

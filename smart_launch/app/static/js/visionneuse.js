@@ -1,165 +1,56 @@
-// The image viewer: series on the side, a stack in the middle, frames rendered by the server in the window asked for.
-import { edges, framesOf, pictureOf, seriesOf } from "./visionneuse/etude.js";
-import { gestures } from "./visionneuse/gestes.js";
-import { Stack, round } from "./visionneuse/pile.js";
-import { View } from "./visionneuse/vue.js";
+// The image viewer: series on the side, one or two panes side by side, frames rendered by the server in the window asked
+// for. The toolbar, the keyboard and the strip of series act on the pane that has the focus.
+import { pictureOf } from "./visionneuse/etude.js";
+import { Pane } from "./visionneuse/volet.js";
 
 const page = document.querySelector("[data-visionneuse]");
 const one = (name) => page.querySelector(`[data-${name}]`);
-const scene = one("scene");
-const view = new View(one("toile"));
-const stack = new Stack(arrived, () => view.shown?.bitmap);
-const PRESETS = {
-  CT: [["Cerveau", 40, 80], ["Ischémie", 35, 40], ["Sous-dural", 75, 215], ["Os", 500, 2000], ["Poumon", -600, 1500], ["Médiastin", 50, 350], ["Abdomen", 60, 400], ["Foie", 85, 150]],
-};
-const AHEAD = 10;
-const BEHIND = 4;
+const exams = JSON.parse(page.dataset.examens);
+const exam = (uid) => exams.find((found) => found.uid === uid);
 
-let series = [];
-let current = null; // the series shown
-let index = 0;
-let direction = 1;
-let voi = null; // the window in force, or null for the server's own
-let cine = 0;
 let tool = "defiler";
+let linked = true;
+let active = null;
 
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-const frame = () => current?.frames[index];
-const french = (value) => round(value).toLocaleString("fr-FR");
+const shell = {
+  tool: () => tool,
+  active(pane) {
+    if (active === pane) return;
+    active = pane;
+    for (const other of panes) other.scene.toggleAttribute("data-actif", other === pane);
+    strip(pane);
+    toolbar(pane);
+  },
+  changed(pane) { if (pane === active) toolbar(pane); },
+  opened(pane) { if (pane === active) strip(pane); },
+  scrolled(pane, steps) {
+    const other = partner(pane);
+    if (!linked || !other) return;
+    if (!other.goNear(pane.frame)) other.go(other.index + steps);
+  },
+};
+const panes = [...page.querySelectorAll("[data-scene]")].map((scene) => new Pane(scene, shell));
 
-function message(said, problem = false) {
-  const place = one("message");
-  place.textContent = said;
-  place.classList.toggle("erreur", problem);
-}
+const comparing = () => panes.length > 1 && !panes[1].scene.hidden; // one exam: nothing to compare
+const partner = (pane) => (comparing() ? panes[pane === panes[0] ? 1 : 0] : null);
 
-/** Draw the frame in view if it is there, ask for it and its neighbours if not. */
-function update() {
-  if (!frame()) return;
-  const key = Stack.key(frame(), voi);
-  const bitmap = stack.get(key);
-  if (bitmap) { view.show(bitmap, voi, frame().spacing); message(""); scene.dataset.affiche = String(index + 1); }
-  else if (view.shown?.of === frame().address) view.preview(voi);
-  if (bitmap) view.shown.of = frame().address;
-  const keys = [key];
-  for (let step = 1; step <= AHEAD; step += 1) {
-    const next = current.frames[index + step * direction];
-    const back = step <= BEHIND ? current.frames[index - step * direction] : null;
-    if (next) keys.push(Stack.key(next, voi));
-    if (back) keys.push(Stack.key(back, voi));
-  }
-  stack.want(keys);
-  overlay();
-}
+// -- the toolbar says what the active pane shows
+let presetsOf = null;
 
-function arrived(key, error) {
-  if (!frame() || key !== Stack.key(frame(), voi)) return;
-  if (error) { message("Cette image n'a pas pu être affichée. Flèches pour continuer.", true); return; }
-  update();
-}
-
-function overlay() {
-  const total = current.frames.length;
-  const at = frame();
-  const late = view.shown?.of !== at.address; // the picture on screen is still another one: say so
-  one("position").textContent = `Image ${index + 1} / ${total}${late ? " · chargement…" : ""}`;
-  const parts = [];
-  if (at.location !== null) parts.push(`Position ${french(at.location)} mm`);
-  if (at.thickness) parts.push(`Ép. ${french(at.thickness)} mm`);
-  one("coupe").textContent = parts.join(" · ");
-  one("fenetre").textContent = voi ? `C ${french(voi.center)} · L ${french(voi.width)}` : "";
-  one("zoom").textContent = `Zoom ${Math.round(view.zoom * 100)} %`;
+function toolbar(pane) {
   const cursor = one("curseur");
+  const total = pane.current?.frames?.length || 1;
   if (cursor.max !== String(total)) cursor.max = String(total);
-  cursor.value = String(index + 1);
-  cursor.setAttribute("aria-valuetext", `Image ${index + 1} sur ${total}`);
-  const marks = edges(at.orientation);
-  for (const [place, letter] of [["g", marks[0]], ["d", marks[1]], ["h", marks[2]], ["b", marks[3]]]) {
-    scene.querySelector(`.v-bord.${place}`).textContent = letter;
-  }
-}
-
-function go(to) {
-  if (!current?.frames) return;
-  const next = clamp(to, 0, current.frames.length - 1);
-  if (next === index) return;
-  direction = next > index ? 1 : -1;
-  index = next;
-  update();
-}
-
-function setWindow(next) {
-  voi = next ? { center: round(next.center), width: Math.max(1, round(next.width)) } : null;
-  update();
-}
-
-/** A drag: across widens, down brightens; the pace follows the width so that every kind of image feels the same. */
-function dragWindow(dx, dy) {
-  const base = voi ?? frame()?.window;
-  if (!base || frame().colour) return;
-  const pace = Math.max(0.2, base.width / 300);
-  const next = { center: base.center + dy * pace, width: base.width + dx * pace };
-  const whole = base.width >= 40; // parts of a unit say nothing there, and whole windows are asked for again
-  setWindow(whole ? { center: Math.round(next.center), width: Math.round(next.width) } : next);
-  one("preset").value = "libre";
-}
-
-function presets() {
+  cursor.value = String(pane.index + 1);
+  cursor.setAttribute("aria-valuetext", `Image ${pane.index + 1} sur ${total}`);
   const list = one("preset");
-  const own = [["origine", "Fenêtre d'origine"], ["libre", "Fenêtre libre"]];
-  const named = (PRESETS[current.modality] ?? []).map(([name], place) => [String(place), `${place + 1}. ${name}`]);
-  list.replaceChildren(...[own[0], ...named, own[1]].map(([value, name]) => new Option(name, value)));
-}
-
-function preset(value) {
-  const found = (PRESETS[current.modality] ?? [])[Number(value)];
-  if (found) setWindow({ center: found[1], width: found[2] });
-  else if (value === "origine") setWindow(frame()?.window ?? null);
-}
-
-async function open(chosen) {
-  if (!chosen) return;
-  stopCine();
-  view.clear();
-  stack.clear();
-  delete scene.dataset.affiche;
-  current = chosen;
-  for (const item of page.querySelectorAll("[data-serie]")) item.setAttribute("aria-selected", String(item.dataset.serie === chosen.uid));
-  page.querySelector(`[data-serie="${CSS.escape(chosen.uid)}"]`)?.scrollIntoView({ block: "nearest", inline: "nearest" });
-  one("serie-nom").textContent = chosen.name || `Série ${chosen.number ?? ""}`;
-  message("Chargement des images…");
-  try {
-    chosen.frames ??= await framesOf(chosen);
-  } catch {
-    message("La série n'a pas pu être ouverte. Vérifiez le réseau, puis choisissez-la de nouveau.", true);
-    return;
+  if (presetsOf !== pane.current) {
+    presetsOf = pane.current;
+    list.replaceChildren(...pane.presets().map(([value, name]) => new Option(name, value)));
   }
-  if (current !== chosen) return;
-  if (!chosen.frames.length) { message("Cette série ne contient pas d'image."); return; }
-  index = chosen.last ?? Math.floor(chosen.frames.length / 2);
-  voi = frame().window ?? (PRESETS[chosen.modality] ? { center: 40, width: 80 } : null);
-  presets();
-  view.fit();
-  update();
-}
-
-function neighbour(step) {
-  if (current) current.last = index;
-  const place = series.indexOf(current) + step;
-  if (series[place]) open(series[place]);
-}
-
-function stopCine() {
-  clearInterval(cine);
-  cine = 0;
-}
-
-function playCine() {
-  if (cine) { stopCine(); return; }
-  cine = setInterval(() => {
-    const next = index + 1 < current.frames.length ? index + 1 : 0;
-    if (stack.get(Stack.key(frame(), voi))) go(next);
-  }, 100);
+  list.value = pane.preset;
+  page.querySelector("[data-action=inverser]").setAttribute("aria-pressed", String(pane.view.inverted));
+  for (const item of page.querySelectorAll("[data-serie]")) item.setAttribute("aria-selected", String(item.dataset.serie === pane.current?.uid));
 }
 
 function setTool(name) {
@@ -167,24 +58,91 @@ function setTool(name) {
   for (const button of page.querySelectorAll("[data-outil]")) button.setAttribute("aria-checked", String(button.dataset.outil === name));
 }
 
+// -- the strip of the active pane's series
+function strip(pane) {
+  one("series").replaceChildren(...pane.series.map((item) => card(pane, item)));
+  toolbar(pane);
+  page.querySelector(`[data-serie="${CSS.escape(pane.current?.uid ?? "")}"]`)?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  pictures(pane);
+}
+
+function card(pane, item) {
+  const place = document.createElement("li");
+  place.role = "presentation";
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "v-serie";
+  button.dataset.serie = item.uid;
+  button.role = "option";
+  button.setAttribute("aria-selected", "false");
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 160;
+  canvas.setAttribute("aria-hidden", "true");
+  const name = document.createElement("span");
+  name.textContent = item.name || `Série ${item.number ?? ""}`;
+  const count = document.createElement("span");
+  count.textContent = `${item.modality} · ${item.count} image${item.count > 1 ? "s" : ""}`;
+  button.append(canvas, name, count);
+  button.addEventListener("click", () => pane.open(item));
+  place.append(button);
+  return place;
+}
+
+/** One after another, and kept: the stack goes first. */
+async function pictures(pane) {
+  for (const item of pane.series) {
+    item.picture ??= await pictureOf(item).catch(() => null);
+    const canvas = page.querySelector(`[data-serie="${CSS.escape(item.uid)}"] canvas`);
+    if (!item.picture || !canvas) continue;
+    const { width, height } = item.picture;
+    const scale = Math.min(160 / width, 160 / height);
+    canvas.getContext("2d").drawImage(item.picture, 80 - (width * scale) / 2, 80 - (height * scale) / 2, width * scale, height * scale);
+  }
+}
+
+// -- two panes
+function compare(uid) {
+  const second = panes[1];
+  second.scene.hidden = !uid;
+  page.classList.toggle("compare", Boolean(uid));
+  one("comparer")?.setAttribute("aria-pressed", String(Boolean(uid)));
+  for (const element of page.querySelectorAll("[data-en-comparaison]")) element.hidden = !uid;
+  address(uid);
+  if (!uid) { second.empty(); second.study = null; panes[0].scene.focus({ preventScroll: true }); shell.active(panes[0]); return; }
+  second.one("choix").value = uid;
+  second.show(exam(uid));
+}
+
+/** What is compared stands in the address: a reload and the back button keep it. */
+function address(uid) {
+  const next = new URL(location.href);
+  if (uid) next.searchParams.set("avec", uid);
+  else next.searchParams.delete("avec");
+  history.replaceState(null, "", next);
+}
+
+/** With what the first pane is compared unless a person says: a prior of the same kind, another prior, any other. */
+function suggestion() {
+  const shown = panes[0].study;
+  const others = exams.filter((found) => found.uid !== shown.uid);
+  const rank = (found) => (found.anterieur !== shown.anterieur ? 2 : 0) + (found.modalite === shown.modalite ? 1 : 0);
+  return others.sort((a, b) => rank(b) - rank(a))[0]?.uid;
+}
+
+const toggleCompare = () => compare(comparing() ? null : suggestion());
+
 const actions = {
-  ajuster() { view.fit(); overlay(); },
-  inverser() {
-    view.inverted = !view.inverted;
-    page.querySelector("[data-action=inverser]").setAttribute("aria-pressed", String(view.inverted));
-    view.draw();
-  },
-  retablir() {
-    if (view.inverted) actions.inverser();
-    view.fit();
-    setTool("defiler");
-    one("preset").value = "origine";
-    setWindow(frame()?.window ?? null);
+  ajuster: () => active.fit(),
+  inverser: () => active.invert(),
+  retablir() { setTool("defiler"); active.restore(); },
+  lier() {
+    linked = !linked;
+    page.querySelector("[data-action=lier]").setAttribute("aria-pressed", String(linked));
   },
 };
 
 function key(event) {
-  if (one("dialogue").open || !current?.frames?.length) return;
+  if (one("dialogue").open || !active?.frame) return;
   const target = event.target;
   if (target.matches("select, input") && !["?", "Escape"].includes(event.key)) return;
   if (target.matches("button") && [" ", "Enter"].includes(event.key)) return;
@@ -192,90 +150,38 @@ function key(event) {
   const arrows = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
   const arrow = arrows[event.key];
   const verbs = {
-    PageUp: () => go(index - 10), PageDown: () => go(index + 10),
-    Home: () => go(0), End: () => go(current.frames.length - 1),
-    "+": () => { view.zoomBy(1.2); overlay(); }, "=": () => { view.zoomBy(1.2); overlay(); }, "-": () => { view.zoomBy(1 / 1.2); overlay(); },
-    a: actions.ajuster, i: actions.inverser, r: actions.retablir, " ": playCine, "?": () => one("dialogue").showModal(),
+    PageUp: () => active.scroll(-10), PageDown: () => active.scroll(10),
+    Home: () => active.scroll(-active.index), End: () => active.scroll(active.current.frames.length),
+    "+": () => { active.view.zoomBy(1.2); active.overlay(); }, "=": () => { active.view.zoomBy(1.2); active.overlay(); }, "-": () => { active.view.zoomBy(1 / 1.2); active.overlay(); },
+    a: actions.ajuster, i: actions.inverser, r: actions.retablir, " ": () => active.playCine(), "?": () => one("dialogue").showModal(),
+    ...(exams.length > 1 ? { c: toggleCompare } : {}), ...(comparing() ? { l: actions.lier } : {}),
   };
-  if (arrow && event.shiftKey) dragWindow(arrow[0] * 10, arrow[1] * 10);
-  else if (arrow && event.altKey) view.moveBy(arrow[0] * 40, arrow[1] * 40);
-  else if (arrow && arrow[1]) go(index + arrow[1]);
-  else if (arrow) neighbour(arrow[0]);
-  else if (/^[1-9]$/.test(event.key) && (PRESETS[current.modality] ?? [])[Number(event.key) - 1]) {
-    one("preset").value = String(Number(event.key) - 1);
-    preset(Number(event.key) - 1);
-  } else if (verbs[event.key] ?? verbs[event.key.toLowerCase()]) (verbs[event.key] ?? verbs[event.key.toLowerCase()])();
+  if (arrow && event.shiftKey) active.dragWindow(arrow[0] * 10, arrow[1] * 10);
+  else if (arrow && event.altKey) active.view.moveBy(arrow[0] * 40, arrow[1] * 40);
+  else if (arrow && arrow[1]) active.scroll(arrow[1]);
+  else if (arrow) active.neighbour(arrow[0]);
+  else if (/^[1-9]$/.test(event.key)) { if (!active.usePreset(String(Number(event.key) - 1))) return; }
+  else if (verbs[event.key] ?? verbs[event.key.toLowerCase()]) (verbs[event.key] ?? verbs[event.key.toLowerCase()])();
   else return;
   event.preventDefault();
 }
 
-function strip() {
-  one("series").replaceChildren(...series.map((item) => {
-    const place = document.createElement("li");
-    place.role = "presentation";
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "v-serie";
-    button.dataset.serie = item.uid;
-    button.role = "option";
-    button.setAttribute("aria-selected", "false");
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = 160;
-    canvas.setAttribute("aria-hidden", "true");
-    const name = document.createElement("span");
-    name.textContent = item.name || `Série ${item.number ?? ""}`;
-    const count = document.createElement("span");
-    count.textContent = `${item.modality} · ${item.count} image${item.count > 1 ? "s" : ""}`;
-    button.append(canvas, name, count);
-    button.addEventListener("click", () => { if (current) current.last = index; open(item); });
-    place.append(button);
-    return place;
-  }));
-}
-
-/** One after another, after the first image: the stack goes first. */
-async function pictures() {
-  for (const item of series) {
-    const bitmap = await pictureOf(item).catch(() => null);
-    if (!bitmap) continue;
-    const canvas = page.querySelector(`[data-serie="${CSS.escape(item.uid)}"] canvas`);
-    const scale = Math.min(160 / bitmap.width, 160 / bitmap.height);
-    canvas.getContext("2d").drawImage(bitmap, 80 - (bitmap.width * scale) / 2, 80 - (bitmap.height * scale) / 2, bitmap.width * scale, bitmap.height * scale);
-    bitmap.close();
-  }
-}
-
-for (const side of ["g", "d", "h", "b"]) {
-  const mark = document.createElement("span");
-  mark.className = `v-bord ${side}`;
-  mark.setAttribute("aria-hidden", "true");
-  scene.append(mark);
-}
-gestures(scene, {
-  tool: () => tool,
-  scroll: (steps) => go(index + steps),
-  window: dragWindow,
-  settled: update,
-  move: (dx, dy) => view.moveBy(dx, dy),
-  zoom: (factor, x, y) => { view.zoomBy(factor, x, y); overlay(); },
-  fit: actions.ajuster,
-});
 document.addEventListener("keydown", key);
-one("curseur").addEventListener("input", (event) => go(Number(event.target.value) - 1));
-one("preset").addEventListener("change", (event) => { preset(event.target.value); scene.focus(); });
+one("curseur").addEventListener("input", (event) => active.scroll(Number(event.target.value) - 1 - active.index));
+one("preset").addEventListener("change", (event) => { active.usePreset(event.target.value); active.scene.focus(); });
 one("aide").addEventListener("click", () => one("dialogue").showModal());
-for (const button of page.querySelectorAll("[data-pas]")) button.addEventListener("click", () => go(index + Number(button.dataset.pas)));
-for (const button of page.querySelectorAll("[data-outil]")) button.addEventListener("click", () => { setTool(button.dataset.outil); });
+one("comparer")?.addEventListener("click", toggleCompare);
+for (const button of page.querySelectorAll("[data-pas]")) button.addEventListener("click", () => active.scroll(Number(button.dataset.pas)));
+for (const button of page.querySelectorAll("[data-outil]")) button.addEventListener("click", () => setTool(button.dataset.outil));
 for (const button of page.querySelectorAll("[data-action]")) button.addEventListener("click", () => actions[button.dataset.action]());
-
-try {
-  series = await seriesOf(page.dataset.etude);
-  strip();
-  if (series.length) {
-    await open(series[0]);
-    scene.focus({ preventScroll: true });
-    pictures();
-  } else message("Les images de cet examen ne sont pas encore arrivées. Revenez dans un instant.");
-} catch {
-  message("Les images n'ont pas pu être chargées. Vérifiez le réseau, puis rechargez la page.", true);
+for (const pane of panes) {
+  pane.one("choix")?.addEventListener("change", (event) => {
+    if (pane === panes[1]) address(event.target.value);
+    pane.show(exam(event.target.value));
+    pane.scene.focus({ preventScroll: true });
+  });
 }
+
+shell.active(panes[0]);
+panes[0].show(exam(page.dataset.etude)).then(() => panes[0].scene.focus({ preventScroll: true }));
+if (panes.length > 1 && exam(page.dataset.avec)) compare(page.dataset.avec);
