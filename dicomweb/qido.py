@@ -136,14 +136,12 @@ def answer(index: Index, search: Search, base: str) -> Page:
     query = search.query
     limit = MAXIMUM if query.limit is None else query.limit
     try:
-        rows = index.find(replace(query, limit=limit + 1))
-        after = replace(query, offset=query.offset + limit)
-        more = index.count(after, COUNTED) if len(rows) > limit else 0
+        rows, more = index.page(replace(query, limit=limit), COUNTED)
     except SearchTooLong as error:
         raise TooLarge(
             "too-broad", "the search reads too much; name a patient, a study or a date besides"
         ) from error
-    return Page([_row(index, search, row, base) for row in rows[:limit]], more)
+    return Page([_row(index, search, row, base) for row in rows], more)
 
 
 def _row(index: Index, search: Search, row: Found, base: str) -> dict[str, Any]:

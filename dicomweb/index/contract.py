@@ -183,6 +183,10 @@ class Index(Protocol):
     def find(self, query: Query) -> list[Found]:
         """In a stable order: newest study first, then display order. Raises SearchTooLong."""
 
+    def page(self, query: Query, counted: int) -> tuple[list[Found], int]:
+        """The same, and how many matches there are after the page, `counted` at most. Raises
+        SearchTooLong."""
+
     def count(self, query: Query, most: int | None = None) -> int:
         """Matches from the offset on, without limit; at most `most`."""
 

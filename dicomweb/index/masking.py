@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from dicomweb.index import spelling
 from dicomweb.index.contract import Trace
 
 _KEPT = (
@@ -58,6 +59,7 @@ def _settle(connection: sqlite3.Connection, uid: str, at: int) -> None:
             (*left[:3], "\\".join(sorted(filter(None, left[3].split(",")))), at, at, study),
         )
         return
+    spelling.drop(connection, study)
     for table in ("identifier", "name"):
         connection.execute(f"DELETE FROM {table} WHERE study = ?", (study,))
     connection.execute("DELETE FROM study WHERE n = ?", (study,))

@@ -4,10 +4,11 @@ afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 
+from dicomweb.index import spelling
 from dicomweb.index.contract import Level, Match, Query
 from dicomweb.index.schema import INSTANCE_TAGS, NAMES
 
@@ -50,6 +51,7 @@ _COLUMNS: dict[Level, str] = {
     "series": f"{_STUDY}, s.uid, s.instance_count, s.attributes, s.representative",
     "instance": f"{_STUDY}, s.uid, s.instance_count, s.attributes, i.uid, i.brief, i.n",
 }
+_KEY: dict[Level, str] = {"study": "st.n", "series": "s.n", "instance": "i.n"}
 _ORDER: dict[Level, str] = {
     "study": "st.n DESC",
     "series": "st.n DESC, s.number IS NULL, s.number, s.n",
@@ -80,18 +82,63 @@ Named = Mapping[Match, str | None]  # match on a name → the study numbers as J
 def named_sql(match: Match) -> tuple[str, list[object]]:
     """The studies with such a name, at most one more than FEW."""
     condition, values = _compared("folded", match)
-    sql = f"SELECT study FROM name WHERE role = ? AND {condition} LIMIT ?"
-    return sql, [match.column, *values, FEW + 1]
+    found = None if begins(match) else spelling.asked(match)
+    if found is None:
+        return f"SELECT study FROM name WHERE role = ? AND {condition} LIMIT ?", [
+            match.column,
+            *values,
+            FEW + 1,
+        ]
+    sql = (
+        "SELECT study FROM spelling JOIN name ON study = spelling.rowid "
+        f"WHERE spelling MATCH ? AND role = ? AND {condition} LIMIT ?"
+    )
+    return sql, [found[0], match.column, *values, FEW + 1]
 
 
-def find_sql(query: Query, named: Named) -> tuple[str, list[object]]:
-    """The page, in a stable order: newest study first, then display order."""
+def begins(match: Match) -> bool:
+    """Whether the names that fit lie together in `name`."""
+    return match.how == "exact" or (match.how == "like" and match.values[0][:1] not in ("*", "?"))
+
+
+def spelled_sql(query: Query) -> tuple[str, list[object]] | None:
+    """The numbers of the studies of a page that asks for one name and nothing else, newest first; None for
+    any other search."""
+    if query.level != "study" or query.visible is not None or len(query.matches) != 1:
+        return None
+    match = query.matches[0]
+    found = spelling.asked(match) if match.column in NAMES and not match.path else None
+    if found is None:
+        return None
+    expression, whole = found
+    compared, values = ("1", []) if whole else _compared("folded", match)
+    checked = (
+        "" if whole else
+        f"AND EXISTS(SELECT 1 FROM name nm WHERE nm.study = spelling.rowid AND nm.role = ? AND {compared}) "
+    )  # fmt: skip
+    bound = [] if whole else [match.column, *values]
+    limit = -1 if query.limit is None else query.limit
+    sql = f"SELECT rowid FROM spelling WHERE spelling MATCH ? {checked}ORDER BY rowid DESC LIMIT ? OFFSET ?"
+    return sql, [expression, *bound, limit, query.offset]
+
+
+def keys_sql(query: Query, named: Named) -> tuple[str, list[object]]:
+    """The row numbers of the page, in a stable order: newest study first, then display order."""
     where, values = _where(query, named)
     limit = -1 if query.limit is None else query.limit
     return (
-        f"SELECT {_COLUMNS[query.level]} FROM {_FROM[query.level]} WHERE {where} "
+        f"SELECT {_KEY[query.level]} FROM {_FROM[query.level]} WHERE {where} "
         f"ORDER BY {_ORDER[query.level]} LIMIT ? OFFSET ?",
         [*values, limit, query.offset],
+    )
+
+
+def rows_sql(level: Level, keys: Sequence[int]) -> tuple[str, list[object]]:
+    """The rows with those numbers, each after its number, in no order."""
+    return (
+        f"SELECT {_KEY[level]}, {_COLUMNS[level]} FROM {_FROM[level]} "
+        f"WHERE {_KEY[level]} IN (SELECT value FROM json_each(?))",
+        [orjson.dumps(keys).decode()],
     )
 
 

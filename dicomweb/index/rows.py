@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from dicomweb.attributes import first, integer, patient_ids
+from dicomweb.index import spelling
 from dicomweb.index.contract import Found, Instance, Level, Origin, Outcome, PatientId, Study
 from dicomweb.index.schema import COLUMNS, DATES, INSTANCE_TAGS, NAMES, SERIES_TAGS, STUDY_TAGS
 from dicomweb.matching import texts
@@ -67,6 +68,7 @@ def insert(connection: sqlite3.Connection, instance: Instance) -> Outcome:
         "representative = CASE representative WHEN 0 THEN ?1 ELSE representative END WHERE n = ?2",
         (number, series),
     )
+    _use(connection, instance)
     return "stored"
 
 
@@ -79,8 +81,17 @@ def note(connection: sqlite3.Connection, origin: Origin) -> None:
     )
 
 
-def _conflict(connection: sqlite3.Connection, instance: Instance) -> Outcome:
+def _use(connection: sqlite3.Connection, instance: Instance) -> None:
+    """What the site takes, until the file is purged."""
     connection.execute(
+        "INSERT INTO usage VALUES(?, 1, ?) "
+        "ON CONFLICT DO UPDATE SET instances = instances + 1, bytes = bytes + excluded.bytes",
+        (instance.source, instance.size),
+    )
+
+
+def _conflict(connection: sqlite3.Connection, instance: Instance) -> Outcome:
+    kept = connection.execute(
         "INSERT INTO conflict(uid, study, series, transfer_syntax, sha256, path, size, received, "
         "calling_ae, source, "
         "layout, attributes) VALUES(?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
@@ -99,6 +110,8 @@ def _conflict(connection: sqlite3.Connection, instance: Instance) -> Outcome:
             orjson.dumps(instance.attributes),
         ),
     )
+    if kept.rowcount:
+        _use(connection, instance)
     return "conflict"
 
 
@@ -133,6 +146,7 @@ def _study(connection: sqlite3.Connection, instance: Instance) -> int:
         "INSERT OR IGNORE INTO name VALUES(?,?,?)",
         [(role, folded, number) for role, folded in names(instance.attributes)],
     )
+    spelling.add(connection, int(number or 0))
     connection.executemany(
         "INSERT INTO identifier VALUES(?,?,?)", [(value, issuer, number) for value, issuer in ids]
     )

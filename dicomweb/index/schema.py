@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from dicomweb.index.contract import Level
 
-VERSION = 5
+VERSION = 6
 
 TABLES = """
 CREATE TABLE study(
@@ -62,12 +62,16 @@ CREATE TABLE mark(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE name(role TEXT NOT NULL, folded TEXT NOT NULL, study INTEGER NOT NULL,
   PRIMARY KEY(role, folded, study)) WITHOUT ROWID;
 CREATE INDEX name_study ON name(study);
+CREATE VIRTUAL TABLE spelling USING fts5(patient_name, referring, content='',
+  tokenize='trigram case_sensitive 1');
 CREATE TABLE masked(
   n INTEGER PRIMARY KEY, uid TEXT NOT NULL, study TEXT NOT NULL, series TEXT NOT NULL, sop_class TEXT NOT
   NULL, transfer_syntax TEXT NOT NULL, sha256 TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL,
   received INTEGER NOT NULL, calling_ae TEXT NOT NULL, source TEXT NOT NULL, layout BLOB NOT NULL,
-  attributes BLOB NOT NULL, at INTEGER NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL);
+  attributes BLOB NOT NULL, at INTEGER NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL,
+  purged INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX masked_study ON masked(study);
+CREATE INDEX masked_kept ON masked(at) WHERE purged = 0;
 CREATE TABLE withdrawn(study TEXT PRIMARY KEY, at INTEGER NOT NULL, note TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE workitem(uid TEXT PRIMARY KEY, n INTEGER NOT NULL, state TEXT NOT NULL, owner TEXT NOT NULL,
   studies TEXT NOT NULL, attributes BLOB NOT NULL, changed INTEGER NOT NULL) WITHOUT ROWID;
@@ -81,6 +85,9 @@ CREATE INDEX performed_due ON performed(due) WHERE due IS NOT NULL;
 CREATE TABLE performed_study(study TEXT NOT NULL, step TEXT NOT NULL, place INTEGER NOT NULL,
   PRIMARY KEY(study, step)) WITHOUT ROWID;
 CREATE INDEX performed_study_step ON performed_study(step, place);
+CREATE TABLE usage(source TEXT PRIMARY KEY, instances INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE damage(path TEXT PRIMARY KEY, uid TEXT NOT NULL, what TEXT NOT NULL, at INTEGER NOT NULL)
+  WITHOUT ROWID;
 """
 
 # level → column → tag of the attribute that fills it

@@ -14,10 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -41,12 +41,23 @@ from dicomweb.index.contract import (
     Trace,
     WorkItem,
 )
-from dicomweb.index.queries import FEW, MATCHES, Named, count_sql, find_sql, named_sql
+from dicomweb.index.queries import (
+    FEW,
+    MATCHES,
+    Named,
+    begins,
+    count_sql,
+    keys_sql,
+    named_sql,
+    rows_sql,
+    spelled_sql,
+)
 from dicomweb.index.schema import NAMES, TABLES, VERSION
 from dicomweb.index.upgrade import FIRST, upgrade
 from dicomweb.matching import matches
 from fhir_server.settings import Settings
 
+Result = TypeVar("Result")
 SEARCH_SECONDS = 10.0
 WORKITEM = "uid, state, owner, studies, attributes, changed"
 PAGE = 200  # rows read at a time while streaming
@@ -77,6 +88,24 @@ def _attribute_matches(attributes: bytes, asked: str) -> bool:
 def _workitem(row: tuple[Any, ...]) -> WorkItem:
     uid, state, owner, studies, attributes, revision = row
     return WorkItem(uid, state, owner, tuple(orjson.loads(studies)), orjson.loads(attributes), revision)
+
+
+def _named(connection: sqlite3.Connection, query: Query) -> Named:
+    return {
+        match: _listed(connection.execute(*named_sql(match)).fetchall())
+        for match in query.matches
+        if match.column in NAMES and not match.path
+    }
+
+
+def _keys(connection: sqlite3.Connection, query: Query) -> tuple[str, list[object]]:
+    """A name alone is walked in the order of the page; one whose beginning is given only when it is
+    frequent."""
+    spelled = spelled_sql(query)
+    if spelled and not begins(query.matches[0]):
+        return spelled
+    named = _named(connection, query)
+    return spelled if spelled and None in named.values() else keys_sql(query, named)
 
 
 def _listed(found: list[tuple[int]]) -> str | None:
@@ -226,24 +255,39 @@ class SqliteIndex:
             return connection.execute(sql, values).fetchall()
 
     def find(self, query: Query) -> list[Found]:
-        return [rows.found(query.level, row) for row in self._searched(query, find_sql)]
+        return self.page(query, 0)[0]
+
+    def page(self, query: Query, counted: int) -> tuple[list[Found], int]:
+        """The numbers of the page's rows and of those counted after it are found at once, in narrow rows."""
+        limit = query.limit
+        asked = query if limit is None else replace(query, limit=limit + counted)
+
+        def work(connection: sqlite3.Connection) -> tuple[list[Found], int]:
+            keys = [row[0] for row in connection.execute(*_keys(connection, asked))]
+            shown = keys[:limit]
+            found: dict[int, Found] = {}
+            for start in range(0, len(shown), PAGE):
+                for key, *row in connection.execute(*rows_sql(query.level, shown[start : start + PAGE])):
+                    found[key] = rows.found(query.level, tuple(row))
+            return [found[key] for key in shown if key in found], len(keys) - len(shown)
+
+        return self._searched(work)
 
     def count(self, query: Query, most: int | None = None) -> int:
-        return int(self._searched(query, lambda asked, named: count_sql(asked, named, most))[0][0])
+        def work(connection: sqlite3.Connection) -> int:
+            sql = count_sql(query, _named(connection, query), most)
+            return int(connection.execute(*sql).fetchone()[0])
 
-    def _searched(self, query: Query, make: Callable[[Query, Named], tuple[str, list[object]]]) -> list[Any]:
-        """The same as `_all`, for no longer than a reader may wait: a search that has to open every
-        instance's JSON must not hold a core for minutes."""
+        return self._searched(work)
+
+    def _searched(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """A search, for no longer than a reader may wait: one that has to open every instance's JSON must
+        not hold a core for minutes."""
         with self._reader() as connection:
             until = time.monotonic() + SEARCH_SECONDS
             connection.set_progress_handler(lambda: time.monotonic() > until, 20_000)
             try:
-                named = {
-                    match: _listed(connection.execute(*named_sql(match)).fetchall())
-                    for match in query.matches
-                    if match.column in NAMES and not match.path
-                }
-                return connection.execute(*make(query, named)).fetchall()
+                return work(connection)
             except sqlite3.OperationalError as error:
                 if "interrupted" in str(error):
                     raise SearchTooLong from error

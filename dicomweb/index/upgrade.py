@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
 import orjson
 
+from dicomweb.index import spelling
 from dicomweb.index.rows import names
 from dicomweb.index.schema import TABLES
 
@@ -15,6 +17,7 @@ _SINCE = {  # version → the tables it began with
     3: ("withdrawn",),
     4: ("origin",),
     5: ("performed", "performed_study"),
+    6: ("spelling", "usage", "damage"),
 }
 
 
@@ -23,10 +26,12 @@ def upgrade(connection: sqlite3.Connection, found: int) -> None:
     for version, tables in _SINCE.items():
         if found < version:
             for statement in TABLES.split(";"):
-                if any(f" {table}(" in statement or f" ON {table}(" in statement for table in tables):
+                if any(re.search(rf" (ON )?{table}(\(| USING )", statement) for table in tables):
                     connection.execute(statement)
     if found < 2:
         _names(connection)
+    if found < 6:
+        _storage(connection, found)
 
 
 def _names(connection: sqlite3.Connection) -> None:
@@ -39,3 +44,17 @@ def _names(connection: sqlite3.Connection) -> None:
     connection.execute("DROP INDEX IF EXISTS study_name")
     connection.execute("ALTER TABLE study DROP COLUMN referring")
     connection.execute("ALTER TABLE study DROP COLUMN patient_name")
+
+
+def _storage(connection: sqlite3.Connection, found: int) -> None:
+    """Names by their letters, what each site takes, and which masked files are gone."""
+    if found >= 2:
+        connection.execute("ALTER TABLE masked ADD COLUMN purged INTEGER NOT NULL DEFAULT 0")
+        connection.execute("CREATE INDEX masked_kept ON masked(at) WHERE purged = 0")
+    for (number,) in connection.execute("SELECT n FROM study ORDER BY n").fetchall():
+        spelling.add(connection, number)
+    connection.execute(
+        "INSERT INTO usage SELECT source, count(*), sum(size) FROM (SELECT source, size FROM instance "
+        "UNION ALL SELECT source, size FROM conflict UNION ALL SELECT source, size FROM masked) "
+        "GROUP BY source"
+    )

@@ -3,11 +3,14 @@ schema."""
 
 from __future__ import annotations
 
+import fnmatch
 import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,7 @@ from dicomweb.index.contract import IndexMismatch, Match, Outcome, Query, Trace
 from dicomweb.index.sqlite import open_index
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.integrity import findings, notes
+from dicomweb.names import fold
 from fhir_server.settings import Settings
 from tests.dicomweb import making
 
@@ -129,6 +133,7 @@ def test_an_index_of_the_first_version_is_brought_to_this_one(
         "DROP TABLE name; DROP TABLE masked; DROP TABLE workitem; DROP TABLE withdrawn; "
         "DROP TABLE origin; "
         "DROP TABLE performed; DROP TABLE performed_study; "
+        "DROP TABLE spelling; DROP TABLE usage; DROP TABLE damage; "
         "ALTER TABLE study ADD COLUMN referring TEXT NOT NULL DEFAULT ''; "
         "ALTER TABLE study ADD COLUMN patient_name TEXT NOT NULL DEFAULT ''; "
         "CREATE INDEX study_name ON study(patient_name); PRAGMA user_version=1"
@@ -146,4 +151,53 @@ def test_an_index_of_the_first_version_is_brought_to_this_one(
     assert ingest(spooled, Arrival(1), images.files, index) == "stored"
     assert index.mask(("2.25.7", None, None), Trace(1, "a", "")) == 1
     assert index.withdrawn() == ["2.25.7"]
+    found = index.find(Query("study", (Match("study", "patient_name", "like", ("*bord*",)),)))
+    assert [one.study for one in found] == [making.STUDY]
     index.close()
+
+
+NAMES = (
+    "MARTIN^Hélène", "SAINT-MARTIN^Paul", "LE GOFF^Yann=LE^GOFF", "MART^Anne", "OMAR^Li", "", "東京^太郎",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("few", [0, 2000], ids=["frequent", "rare"])
+@pytest.mark.parametrize(
+    ("how", "value"),
+    [
+        ("like", value)
+        for value in ("mar*", "*mar*", "*mar", "*martin helene", "ma*", "*ar*", "?mar*", "*mar*ul*", "*m?rt*",
+                      "*le*ya*", "*goff", "li*", "*東京*", "*zzz*")
+    ] + [("words", value) for value in ("helene mart", "goff", "ma li", "paul saint", "ar", "yann zzz")]
+    + [("exact", value) for value in ("martin helene", "le goff", "", "mar")],
+)  # fmt: skip
+def test_a_name_is_found_by_any_part(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Any, value: str, few: int
+) -> None:
+    """PS3.4 §C.2.2.2: whichever way the index goes, the same studies, newest first."""
+    monkeypatch.setattr("dicomweb.index.queries.FEW", few)
+    monkeypatch.setattr("dicomweb.index.sqlite.FEW", few)
+    for n, name in enumerate(NAMES):
+        path = making.write(tmp_path / "a.dcm", making.dataset(
+            PatientName=name, StudyInstanceUID=f"2.25.{n}", SOPInstanceUID=f"2.25.{n}.1",
+        ))  # fmt: skip
+        assert ingest(path, Arrival(1), images.files, images.index) == "stored"
+    words = tuple(value.split()) if how == "words" else (value,)
+    expected = [
+        f"2.25.{n}"
+        for n, name in reversed(list(enumerate(NAMES)))
+        if any(_fits(how, words, fold(group)) for group in name.split("="))
+    ]
+    query = Query("study", (Match("study", "patient_name", how, words),))
+    for limit in (None, 1, 3):
+        shown, more = images.index.page(replace(query, limit=limit), 1000)
+        assert [one.study for one in shown] == expected[:limit]
+        assert len(shown) + more == len(expected)
+    images.index.mask(("2.25.0", None, None), Trace(1, "a", ""))
+    assert [one.study for one in images.index.find(query)] == [uid for uid in expected if uid != "2.25.0"]
+
+
+def _fits(how: str, words: tuple[str, ...], name: str) -> bool:
+    if how == "words":
+        return all(word in name for word in words)
+    return fnmatch.fnmatchcase(name, words[0]) if how == "like" else name == words[0]
