@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("profiles", "fhirpath", "store", "load", "rest", "served", "dicom", "platform")
+BENCHMARKS = ("profiles", "fhirpath", "store", "load", "rest", "served", "dicom", "qido", "platform")
 
 
 def main() -> int:

@@ -136,6 +136,10 @@ def _check(settings: Settings) -> None:
         )
     if not settings.store.startswith(("sqlite:///", "mongodb://", "mongodb+srv://")):
         raise SettingsError(f"{PREFIX}STORE={settings.store!r}: only sqlite:///PATH or mongodb://HOST/NAME")
+    if "://" in settings.files:
+        raise SettingsError(
+            f"{PREFIX}FILES={settings.files!r}: only a folder; this version keeps files in no object store"
+        )
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise SettingsError(f"{PREFIX}LOG_LEVEL={settings.log_level!r}: debug, info, warning or error")
     if settings.mode not in ("auto", "production", "demonstration"):

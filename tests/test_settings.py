@@ -42,6 +42,7 @@ def test_base_url_has_no_final_slash() -> None:
     ("name", "value"),
     [
         ("TELEDOSSIER_PROT", "8080"),
+        ("TELEDOSSIER_FILES", "s3://bucket/prefix"),
         ("TELEDOSSIER_PORT", "many"),
         ("TELEDOSSIER_PORT", "0"),
         ("TELEDOSSIER_DIMSE_PORT", "65536"),
