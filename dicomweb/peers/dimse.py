@@ -32,6 +32,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined,unuse
 
 from dicomweb.dataset import to_json
 from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickSocket, hasten
+from dicomweb.dimse.steady import steady
 from dicomweb.peers.peer import Credentials, Peer
 from dicomweb.peers.session import (
     Attributes,
@@ -328,6 +329,7 @@ class DimseSession:
 
 
 def _quicken(event: Any) -> None:
+    steady(event)
     quick = event.assoc.dul.socket
     if quick is not None and quick.socket is not None:
         hasten(quick.socket)
