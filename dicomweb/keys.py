@@ -8,6 +8,7 @@ JSON. PS3.4 §C.2.2.2 (attribute matching), §C.6 (unique, required and optional
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dicomweb.dataset import is_uid, tag_of
 from dicomweb.index.contract import Level, Match
@@ -142,12 +143,38 @@ def _range(name: str, vr: str, value: str) -> tuple[str, str]:
         digits = bound.replace(".", "", 1) if vr != "DA" else bound
         if bound and not (digits.isascii() and digits.isdigit() and (vr != "DA" or len(digits) == 8)):
             raise Invalid("bad-parameter", f"{name} takes {_FORMS[vr]}, or a range of them with '-'")
-    if vr != "DA" and high:
-        high += "\uffff"  # 0508 means the whole minute
-    return low, high
+    if vr == "DA":
+        return low, high
+    return _coarse(low, vr), high and high + "\uffff"  # 0508 means the whole minute
+
+
+def _coarse(low: str, vr: str) -> str:
+    """A lower bound without the zeros at its end, so that 1200 in an image is not before 120000."""
+    low = low.rstrip("0").rstrip(".") if "." in low else low
+    dated = 8 if vr == "DT" else 0
+    while len(low) > dated + 2 and len(low) % 2 == 0 and low.endswith("00"):
+        low = low[:-2]
+    return low
 
 
 _FORMS = {"DA": "YYYYMMDD", "TM": "HHMMSS", "DT": "YYYYMMDDHHMMSS"}
+
+
+def empty(path: Sequence[str], vr: str) -> Match:
+    """The attribute is absent or has no value. PS3.4 §C.2.2.2.7"""
+    return Match(level_of(path[0]), "", "empty", (), tuple(path), vr)
+
+
+def alternatives(name: str, path: Sequence[str], vr: str, value: str) -> list[Match]:
+    """A list of values, any of which may fit. Raises Invalid, also for wildcards and ranges in it. PS3.4
+    §C.2.2.2.8"""
+    parts = [part for part in value.split("\\") if part.strip()]
+    if vr == "UI" or len(parts) < 2:
+        return matches_of(name, path, vr, value)
+    found = [match for part in parts for match in matches_of(name, path, vr, part)]
+    if len(found) < len(parts) or any(match.how != "exact" for match in found):
+        raise Invalid("bad-parameter", f"several values of {name} have no wildcards, no ranges")
+    return [replace(found[0], values=tuple(one for match in found for one in match.values))]
 
 
 def fuzzy(match: Match) -> Match:

@@ -29,6 +29,8 @@ def fits(found: Iterator[str], how: How, wanted: Sequence[str]) -> bool:
         return any(glob(wanted[0], text) for text in found)
     if how == "words":
         return any(all(word in text for word in wanted) for text in found)
+    if how == "empty":
+        return not any(found)
     low, high = wanted
     return any(text and (not low or text >= low) and (not high or text <= high) for text in found)
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from dicomweb.index.contract import Found, Index, Level, Match, Query, SearchTooLong
 from dicomweb.index.schema import INSTANCE_TAGS, SERIES_TAGS, STUDY_TAGS
-from dicomweb.keys import UNMATCHED, fuzzy, matches_of, path_of
+from dicomweb.keys import UNMATCHED, alternatives, empty, fuzzy, matches_of, path_of
 from profiles.outcomes import Invalid, TooLarge
 
 COUNTED = 1000  # rows beyond a page that are counted exactly
+MODES = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")  # PS3.18 §8.3.4.2, .5, .6
+NO_VALUE = '""'  # what emptyvaluematching takes for "has no value"
 MAXIMUM = 10_000  # rows in one answer when the client names no lower limit
 
 _ALWAYS: Mapping[Level, tuple[str, ...]] = {
@@ -67,27 +69,30 @@ def parse(level: Level, path: Mapping[str, str], params: Sequence[tuple[str, str
     matches = [Match(one, "uid", "exact", (uid,)) for one in ("study", "series") if (uid := path.get(one))]
     include: set[str] | None = set()
     ignored = []
-    limit, offset, is_fuzzy = MAXIMUM, 0, False
+    limit, offset = MAXIMUM, 0
+    mode = dict.fromkeys(MODES, False)
+    mode |= {key: _boolean(key, value) for name, value in params if (key := name.lower()) in MODES}
     for name, value in params:
         match name.lower():
             case "limit":
                 limit = min(_count(name, value), MAXIMUM)
             case "offset":
                 offset = _count(name, value)
-            case "fuzzymatching":
-                is_fuzzy = _boolean(name, value)
             case "includefield":
                 include = _included(include, value)
-            case "accept" | "charset":
+            case "accept" | "charset" | "fuzzymatching" | "emptyvaluematching" | "multiplevaluematching":
                 pass
             case _:
                 found = path_of(name)
                 if found is None or found[0][0] in UNMATCHED:
                     ignored.append(name)
+                elif value == NO_VALUE and mode["emptyvaluematching"]:
+                    matches.append(empty(*found))
                 elif value:
-                    matches.extend(matches_of(name, *found, value))
+                    compared = alternatives if mode["multiplevaluematching"] else matches_of
+                    matches.extend(compared(name, *found, value))
     return Search(
-        Query(level, tuple(map(fuzzy, matches) if is_fuzzy else matches), None, limit, offset),
+        Query(level, tuple(map(fuzzy, matches) if mode["fuzzymatching"] else matches), None, limit, offset),
         None if include is None else frozenset(include),
         tuple(ignored),
     )

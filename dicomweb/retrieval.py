@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import anyio.to_thread
 from starlette.requests import Request
@@ -177,7 +177,7 @@ def _part(images: Images, one: Framed, path: str, value: bulk.Value) -> Part:
 
 def all_bulk(images: Images, only: tuple[str, ...]) -> Endpoint:
     """`…/bulkdata` and `…/pixeldata` of a study, series or instance: every value (`only` these, if any),
-    one part each, compressed pixels as they are stored."""
+    one part each; compressed pixels a part each frame, in the form that `Accept` asks for."""
 
     async def all_bulk(request: Request) -> Response:
         path = await admit(images, request)
@@ -186,24 +186,41 @@ def all_bulk(images: Images, only: tuple[str, ...]) -> Endpoint:
             raise NotAcceptable("not-acceptable", f'available here: {MULTIPART}; type="{OCTETS}"')
         version = await version_of(images, path)
         place = (path.get("series", ""), path.get("instance", ""))
-        headers = {"Cache-Control": PRIVATE, "ETag": etag_of("bulk", version, *place, *only)}
+        etag = etag_of("bulk", version, *place, *only, repr(accept))
+        headers = {"Cache-Control": PRIVATE, "Vary": "Accept", "ETag": etag}
         if unchanged(request, headers["ETag"]):
             return not_modified(headers)
         files = await anyio.to_thread.run_sync(wado.found, images, path)
-        made = (part for file in files for part in _every(images, frames.framed(images, file), only))
+        made = (part for file in files for part in _every(images, frames.framed(images, file), only, accept))
         parts = await anyio.to_thread.run_sync(eager, made)
         return multipart_answer(parts, OCTETS, headers)
 
     return all_bulk
 
 
-def _every(images: Images, one: Framed, only: tuple[str, ...]) -> Iterator[Part]:
+def _every(
+    images: Images, one: Framed, only: tuple[str, ...], accept: Sequence[media.Range]
+) -> Iterator[Part]:
     for path in bulk.paths(one.attributes):
         if only and path not in only:
             continue
         if path in bulk.PIXELS and one.where.kind == "encapsulated":
-            syntax = one.file.transfer_syntax
-            form = frames.Form(MULTIPART, FRAME_MEDIA.get(syntax, OCTETS), syntax)
-            yield from frames.parts(images, one, range(1, one.frames + 1), form)
+            yield from _frames_of(images, one, accept)
         else:
             yield _part(images, one, path, bulk.find(images, one, path))
+
+
+def _frames_of(images: Images, one: Framed, accept: Sequence[media.Range]) -> Iterator[Part]:
+    """Every frame in the form that `Accept` asks for; as it is stored when it cannot be had so: an answer
+    that has begun is not broken off for one image."""
+    syntax = one.file.transfer_syntax
+    kept = frames.Form(MULTIPART, FRAME_MEDIA.get(syntax, OCTETS), syntax)
+    try:
+        form = frames.form(accept, syntax, single=False)
+    except NotAcceptable:
+        form = kept
+    for number in range(1, one.frames + 1):
+        try:
+            yield from frames.parts(images, one, (number,), form)
+        except NotAcceptable:
+            yield from frames.parts(images, one, (number,), kept)

@@ -122,7 +122,7 @@ class Body:
     json: bytes
 
 
-How = Literal["exact", "like", "range", "words"]
+How = Literal["exact", "like", "range", "words", "empty"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Match:
     (tags from the dataset down through sequences) of the instance's JSON. `exact`: one of the values;
     `like`: a
     DICOM wildcard pattern (`*`, `?`); `range`: [low, high] inclusive, "" = open; `words`: each value is in
-    the name. Values for a person's name (`vr` PN) are folded."""
+    the name; `empty`: there is no value. Values for a person's name (`vr` PN) are folded."""
 
     level: Level
     column: str
