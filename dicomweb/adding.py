@@ -2,7 +2,8 @@
 
     POST /dicom-web/requests/{request}/exams     {study}: an exam of the platform that this person sees
     POST /dicom-web/requests/{request}/studies   STOW-RS; what is stored is wanted in that télédossier
-    POST /dicom-web/requests/{request}/created   form: description, series, files → a new exam (`creating`)
+    POST /dicom-web/requests/{request}/created   form: description, series, date (YYYY-MM-DD), body-part,
+                                                 side, files → a new exam (`creating`)
 
 What comes is attached by the worker when the identities agree, else proposed. R087–R091, R096
 """
@@ -11,30 +12,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
-from pathlib import Path
-from uuid import uuid4
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import date
 
 import orjson
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dicomweb import creating, stow
+from dicomweb import creating, form, stow
 from dicomweb.dataset import is_uid
-from dicomweb.files import SLOW_SPOOL
 from dicomweb.images import Images
 from dicomweb.ingest import Arrival, receive
 from dicomweb.transfers import sites
 from dicomweb.visibility import may_see
 from dicomweb.web import BASE, PRIVATE, Endpoint, absent, access_of, answered, dataset_answer, dataset_type
-from profiles.outcomes import Invalid, TooLarge
+from profiles.outcomes import Invalid
 
 REQUEST = BASE + "/requests/{request}"
-MOST_FILES = 100
-MOST_BYTES = 100_000_000  # of one photo or document
-CHUNK = 1 << 18
 
 
 def routes(images: Images) -> list[BaseRoute]:
@@ -87,18 +83,15 @@ def _create(images: Images) -> Endpoint:
         access = access_of(request)
         found = await sites.open_request(images.store, access, str(request.path_params["request"]))
         patient = await sites.patient_of(images.store, found)
-        async with request.form(max_files=MOST_FILES, max_fields=10) as form:
-            files = [one for one in form.getlist("file") if isinstance(one, UploadFile) and one.size]
-            title, series = (str(form.get(name) or "").strip() for name in ("description", "series"))
-            if not files or not 0 < len(title) <= 64 or len(series) > 64:
+        author = await sites.name_of(images.store, access.subject)
+        requester = await sites.name_of(images.store, str(found.get("requester", {}).get("reference", "")))
+        async with form.received(request, images.files) as given:
+            exam = _wanted(
+                given.fields, creating.Exam(patient, "", "", author, requester, sites.number_of(found))
+            )
+            if not given.files:
                 raise Invalid("bad-exam", "needed: files, and a description of at most 64 characters")
-            spooled = [await _spooled(images, one) for one in files]
-        exam = creating.Exam(patient, title, series, access.subject)
-        try:
-            made = await asyncio.to_thread(creating.make, exam, spooled, images)
-        finally:
-            for path in spooled:
-                path.unlink(missing_ok=True)
+            made = await asyncio.to_thread(creating.make, exam, given.files, images)
         source = access.subject.rpartition("/")[2].lower()
         for path in made:
             receipt = await asyncio.to_thread(
@@ -113,15 +106,19 @@ def _create(images: Images) -> Endpoint:
     return create
 
 
-async def _spooled(images: Images, file: UploadFile) -> Path:
-    """Raises TooLarge."""
-    path = images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
-    size = 0
-    with path.open("wb") as target:
-        while chunk := await file.read(CHUNK):
-            size += len(chunk)
-            if size > MOST_BYTES:
-                path.unlink()
-                raise TooLarge("too-large", f"a photo or document has at most {MOST_BYTES // 10**6} MB")
-            await asyncio.to_thread(target.write, chunk)
-    return path
+def _wanted(given: Mapping[str, str], exam: creating.Exam) -> creating.Exam:
+    """The exam as the form describes it. Raises Invalid."""
+    title, series = given.get("description", ""), given.get("series", "")
+    if not 0 < len(title) <= 64 or len(series) > 64 or "\\" in title + series:
+        raise Invalid("bad-exam", "needed: files, and a description of at most 64 characters")
+    try:
+        day = date.fromisoformat(given["date"]) if given.get("date") else None
+    except ValueError as error:
+        raise Invalid("bad-date", "the date is YYYY-MM-DD") from error
+    if day and not date(1900, 1, 1) <= day <= exam.at.date():
+        raise Invalid("bad-date", "the date of the exam is not after today")
+    part, side = given.get("body-part", ""), given.get("side", "")
+    if part not in ("", *creating.BODY_PARTS) or side not in ("", *creating.SIDES):
+        known = f"body-part: {', '.join(creating.BODY_PARTS)}; side: {', '.join(creating.SIDES)}"
+        raise Invalid("bad-place", known)
+    return replace(exam, title=title, series=series, day=day, body_part=part, side=side)

@@ -23,6 +23,7 @@ from dicomweb.web import BASE, Endpoint, accept_of, access_of, answered
 WADL = "application/vnd.sun.wadl+xml"
 NAMESPACE = "http://wadl.dev.java.net/2009/02"
 _PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+_READ = ("text/html", "text/plain", "application/pdf", "video/mp4")  # reports, documents, films
 _DATASETS = (JSON, f'{MULTIPART}; type="{XML}"')
 
 
@@ -50,6 +51,7 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
     ),
     ("GET", r"/(studies|series|instances|workitems)", _DATASETS, (), _SEARCH),
     ("GET", r"/metadata", _DATASETS, (), ()),
+    ("GET", r"/instances/\{instance\}/rendered", (*_PICTURES, *_READ), (), _RENDER),
     ("GET", r"/(rendered|thumbnail)", _PICTURES, (), _RENDER),
     ("GET", r"/frames/\{frames\}", (OCTETS, *FRAME_SYNTAXES), (), ("accept",)),
     (

@@ -32,6 +32,7 @@ from dicomweb.attributes import first, integer
 from dicomweb.elements import fast
 from dicomweb.layout import BrokenPixels, Layout, SyntaxFlags, locate
 from dicomweb.reasons import Refused
+from dicomweb.syntaxes import FILMS
 
 config.settings.reading_validation_mode = config.IGNORE  # what comes is judged here, not by warnings
 # pydicom's warnings quote values of the dataset, and no patient data goes into a log.
@@ -246,7 +247,13 @@ def syntax_flags(transfer_syntax: str) -> SyntaxFlags:
     known = UID(transfer_syntax)
     if not known.is_transfer_syntax or known.is_private:
         return SyntaxFlags(implicit=False, little_endian=True, encapsulated=True, deflated=False)
-    return SyntaxFlags(known.is_implicit_VR, known.is_little_endian, known.is_encapsulated, known.is_deflated)
+    return SyntaxFlags(
+        known.is_implicit_VR,
+        known.is_little_endian,
+        known.is_encapsulated,
+        known.is_deflated,
+        transfer_syntax in FILMS,
+    )
 
 
 def tag_of(name: str) -> tuple[str, str] | None:

@@ -16,7 +16,7 @@ import orjson
 from dicomweb.attributes import Attributes, first, integer
 
 Range = tuple[int, int]  # offset from the start of the file, length; bytes
-Kind = Literal["none", "native", "encapsulated", "deflated"]
+Kind = Literal["none", "native", "encapsulated", "deflated", "stream"]
 
 MAX_FRAGMENTS = 200_000
 MAX_FRAMES = 1_000_000
@@ -32,7 +32,8 @@ class BrokenPixels(ValueError):
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Frames in file order. native: frame i is [start + i·size, + size). encapsulated: `ranges[i]` are its
-    fragments. none: no pixels, or not told apart; deflated: only the whole file can be read."""
+    fragments. none: no pixels, or not told apart; deflated: only the whole file can be read; stream: a film,
+    `ranges[0]` are its fragments."""
 
     kind: Kind
     frames: int = 0
@@ -67,7 +68,10 @@ def locate(fd: int, at: int, file_size: int, attributes: Attributes, syntax: Syn
     if length == _UNDEFINED:
         if not syntax.encapsulated:
             raise BrokenPixels("native pixel data of undefined length")
-        return _encapsulated(fd, value, file_size, frames)
+        found = _fragments(fd, value, file_size)
+        if syntax.film and len(found) > 1:
+            return Layout("stream", ranges=(tuple(found[1:]),))
+        return _encapsulated(fd, found, frames)
     if value + length > file_size:
         raise BrokenPixels("pixel data beyond the end of the file")
     size = native_frame_bytes(attributes)
@@ -84,6 +88,7 @@ class SyntaxFlags:
     little_endian: bool
     encapsulated: bool
     deflated: bool
+    film: bool = False
 
 
 def native_frame_bytes(attributes: Attributes) -> int:
@@ -113,8 +118,8 @@ def _element(fd: int, at: int, syntax: SyntaxFlags) -> tuple[int, int]:
     return at + 8, struct.unpack_from(endian + "H", head, 6)[0]
 
 
-def _encapsulated(fd: int, at: int, file_size: int, frames: int) -> Layout:
-    """Walks the items; the first is the Basic Offset Table."""
+def _fragments(fd: int, at: int, file_size: int) -> list[Range]:
+    """The items; the first is the Basic Offset Table. Raises BrokenPixels."""
     items: list[Range] = []
     while True:
         head = os.pread(fd, 8, at)
@@ -123,11 +128,14 @@ def _encapsulated(fd: int, at: int, file_size: int, frames: int) -> Layout:
         group, element, length = struct.unpack("<HHL", head)
         tag = group << 16 | element
         if tag == _END:
-            break
+            return items
         if tag != _ITEM or length == _UNDEFINED or at + 8 + length > file_size or len(items) > MAX_FRAGMENTS:
             raise BrokenPixels("broken fragment")
         items.append((at + 8, length))
         at += 8 + length
+
+
+def _encapsulated(fd: int, items: Sequence[Range], frames: int) -> Layout:
     if len(items) < 2:
         return Layout("none")
     ranges = _grouped(_offsets(fd, items[0]), items[1:], frames)

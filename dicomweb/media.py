@@ -107,11 +107,22 @@ class Passing:
 
 
 @dataclass(frozen=True, slots=True)
+class Spans:
+    """Parts of a file that are one content: (offset, length) each."""
+
+    path: Path
+    ranges: tuple[tuple[int, int], ...]
+
+
+Content = bytes | Path | Passing | Spans
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One part to send: headers, and either bytes or a file. `location`: where it can be had by itself."""
 
     content_type: str
-    content: bytes | Path | Passing
+    content: Content
     length: int
     location: str = ""
 
@@ -144,10 +155,13 @@ def multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     yield bytes(pending)
 
 
-def pieces(content: bytes | Path | Passing, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+def pieces(content: Content, start: int = 0, length: int | None = None) -> Iterator[bytes]:
     """The content, or `length` bytes of it from `start`."""
     if isinstance(content, bytes):
         yield content[start : None if length is None else start + length]
+        return
+    if isinstance(content, Spans):
+        yield from _spanned(content, start, length)
         return
     path = content.path if isinstance(content, Passing) else content
     with path.open("rb", buffering=0) as file:
@@ -160,3 +174,17 @@ def pieces(content: bytes | Path | Passing, start: int = 0, length: int | None =
                 return
             yield chunk
             length = None if length is None else length - len(chunk)
+
+
+def _spanned(content: Spans, start: int, length: int | None) -> Iterator[bytes]:
+    left = sum(size for _, size in content.ranges) - start if length is None else length
+    for offset, size in content.ranges:
+        if start >= size:
+            start -= size
+            continue
+        wanted = min(size - start, left)
+        if wanted <= 0:
+            return
+        yield from pieces(content.path, offset + start, wanted)
+        left -= wanted
+        start = 0

@@ -12,13 +12,14 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb import bulk, documents, frames, media, rendered, wado
+from dicomweb import bulk, documents, films, frames, media, rendered, wado
 from dicomweb.attributes import first, number
 from dicomweb.frames import Framed
 from dicomweb.images import Images
 from dicomweb.media import MULTIPART, Part
 from dicomweb.rendered import Rendering, Viewport
 from dicomweb.retrieval import framed, version_of
+from dicomweb.syntaxes import FILMS
 from dicomweb.web import (
     Endpoint,
     absent,
@@ -59,13 +60,24 @@ def wish(accept: Sequence[media.Range], offered: Sequence[str]) -> Wish:
     raise NotAcceptable("not-acceptable", f"available here: {', '.join(offered)}")
 
 
-def offered(one: Framed) -> tuple[str, ...]:
-    """What an instance can be shown as."""
+def offered(images: Images, one: Framed) -> tuple[str, ...]:
+    """What an instance can be shown as. Blocking."""
+    if one.file.transfer_syntax in FILMS:
+        kind = films.media_of(images, one)
+        return (kind,) if kind else ()
     if documents.is_report(one.attributes):
         return documents.TEXTS
     if document := documents.document_type(one.attributes):
         return (document,)
     return PICTURES
+
+
+def shown(images: Images, one: Framed, wanted: Sequence[int], rendering: Rendering) -> Part:
+    """What is shown, as a part: a film from its file. Raises NotFound, NotAcceptable. Blocking."""
+    if one.file.transfer_syntax in FILMS:
+        return films.part(images, one)
+    data = show(images, one, wanted, rendering)
+    return Part(rendering.media, data, len(data))
 
 
 def show(images: Images, one: Framed, wanted: Sequence[int], rendering: Rendering) -> bytes:
@@ -103,7 +115,7 @@ def show_instance(images: Images) -> Endpoint:
         wanted = frames.numbers(path["frames"]) if "frames" in path else []
         one = await framed(images, path)
         frames.check(one, wanted)
-        choice = wish(accept_of(request), offered(one))
+        choice = wish(accept_of(request), await anyio.to_thread.run_sync(offered, images, one))
         rendering = rendered.parse(request.query_params, choice.media)
         every = list(range(1, one.frames + 1))
         if not wanted:
@@ -117,8 +129,8 @@ def show_instance(images: Images) -> Endpoint:
         if choice.outer:
             parts = await anyio.to_thread.run_sync(eager, _pictures(images, [one], wanted, rendering))
             return multipart_answer(parts, choice.media, headers)
-        data = await anyio.to_thread.run_sync(show, images, one, wanted, rendering)
-        return single(request, Part(choice.media, data, len(data)), headers)
+        part = await anyio.to_thread.run_sync(shown, images, one, wanted, rendering)
+        return single(request, part, headers)
 
     return rendered_instance
 
@@ -136,8 +148,7 @@ def _pictures(
     """One part a frame; `wanted` empty: every frame."""
     for one in instances:
         for frame in wanted or range(1, max(one.frames, 1) + 1):
-            data = show(images, one, [frame], rendering)
-            yield Part(rendering.media, data, len(data))
+            yield shown(images, one, [frame], rendering)
 
 
 def show_many(images: Images) -> Endpoint:

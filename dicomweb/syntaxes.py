@@ -18,6 +18,11 @@ JPEG_LS_ALL = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 J2K_ALL = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 HTJ2K_ALL = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
 RLE = "1.2.840.10008.1.2.5"
+AVC, AVC_42 = "1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.104"  # High Profile at level 4.1, 4.2
+HEVC, HEVC_10 = "1.2.840.10008.1.2.4.107", "1.2.840.10008.1.2.4.108"  # Main and Main 10 at level 5.1
+_FILMS = (*(f"1.2.840.10008.1.2.4.{n}" for n in range(100, 107)),)
+# one coded stream, not frames: PS3.5 §8.2.5–8.2.11, and those that may be cut into fragments
+FILMS = frozenset({*_FILMS, *(f"{one}.1" for one in _FILMS), HEVC, HEVC_10})
 
 UNCOMPRESSED = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED)
 LOSSLESS = (*JPEG_LOSSLESS_ALL, *JPEG_LS_ALL, *J2K_ALL, *HTJ2K_ALL, RLE)  # all are made without loss here

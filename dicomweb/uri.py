@@ -15,7 +15,7 @@ from dicomweb.dataset import is_uid
 from dicomweb.dicom_xml import XML
 from dicomweb.frames import Framed
 from dicomweb.images import Images
-from dicomweb.media import DICOM, JSON, Part, Range
+from dicomweb.media import DICOM, JSON, Range
 from dicomweb.rendered import Rendering, Viewport, Window
 from dicomweb.visibility import may_see
 from dicomweb.web import (
@@ -46,7 +46,8 @@ def retrieve(images: Images) -> Endpoint:
         if not await may_see(images.store, access, path["study"]):
             raise absent()
         one = await anyio.to_thread.run_sync(lambda: frames.framed(images, next(wado.found(images, path))))
-        chosen = _chosen(params, one, accept_of(request))
+        shown = await anyio.to_thread.run_sync(showing.offered, images, one)
+        chosen = _chosen(shown, params, one, accept_of(request))
         if chosen == DICOM:
             return await _file(images, request, one, params)
         if chosen in METADATA:
@@ -71,12 +72,11 @@ def _path(params: Mapping[str, str]) -> dict[str, str]:
     return path
 
 
-def _chosen(params: Mapping[str, str], one: Framed, accept: list[Range]) -> str:
+def _chosen(shown: tuple[str, ...], params: Mapping[str, str], one: Framed, accept: list[Range]) -> str:
     """`contentType` goes before `Accept`; without both, what fits the instance. Raises NotAcceptable.
     PS3.18 §9.1.2.2.1"""
-    shown = showing.offered(one)
     is_single = one.frames == 1 or "frameNumber" in params or documents.is_report(one.attributes)
-    first = shown[0] if one.frames or shown != showing.PICTURES else DICOM
+    first = shown[0] if shown and (one.frames or shown != showing.PICTURES) else DICOM
     default = first if is_single or shown != showing.PICTURES else DICOM
     possible = dict.fromkeys((default, *shown, DICOM, *METADATA))
     asked = params.get("contentType")
@@ -120,8 +120,8 @@ async def _picture(
     headers = {"Cache-Control": showing.KEPT, "Vary": "Accept, Cookie, Authorization", "ETag": tag}
     if unchanged(request, tag):
         return not_modified(headers)
-    data = await anyio.to_thread.run_sync(showing.show, images, one, wanted, rendering)
-    return single(request, Part(chosen, data, len(data)), headers)
+    part = await anyio.to_thread.run_sync(showing.shown, images, one, wanted, rendering)
+    return single(request, part, headers)
 
 
 def _rendering(params: Mapping[str, str], chosen: str, one: Framed) -> Rendering:

@@ -20,6 +20,7 @@ from profiles.outcomes import Conflict, Forbidden, Invalid, NotFound
 
 DEEPEST = 5  # steps from a community to its establishment
 MOST = 500
+NUMBER = "https://teledossier.example/fhir/NamingSystem/numero"
 OPEN = ("draft", "active", "on-hold")
 
 
@@ -94,6 +95,25 @@ async def patient_of(store: Store, request: dict[str, Any]) -> dict[str, Any]:
         raise NotFound("no-such-patient", "the télédossier's patient is not known")
     patient: dict[str, Any] = orjson.loads(found.body or b"{}")
     return patient
+
+
+async def name_of(store: Store, reference: str) -> dict[str, Any]:
+    """The HumanName of a person, or of who holds a post; empty when there is none."""
+    for _ in range(2):
+        kind, _slash, id = reference.partition("/")
+        version = (await store.read_many([(kind, id)])).get((kind, id)) if kind and id else None
+        found: dict[str, Any] = orjson.loads(version.body or b"{}") if version else {}
+        if kind != "PractitionerRole":
+            break
+        reference = str((found.get("practitioner") or {}).get("reference", ""))
+    names = found.get("name")
+    return names[0] if isinstance(names, list) and names and isinstance(names[0], dict) else {}
+
+
+def number_of(request: dict[str, Any]) -> str:
+    """The télédossier's number."""
+    numbers = (one.get("value", "") for one in request.get("identifier", ()) if one.get("system") == NUMBER)
+    return str(next(numbers, ""))
 
 
 async def open_request(store: Store, access: Access, id: str) -> dict[str, Any]:
