@@ -56,7 +56,7 @@ def files(folder: Path) -> list[Path]:
                 **FIRST, SeriesInstanceUID=CT, SOPInstanceUID=f"{CT}.{number}", InstanceNumber=number,
                 PixelData=(PIXELS + number - 1).tobytes(), RequestAttributesSequence=[_request()],
                 PerformedProcedureStepStartDate="20240808", PerformedProcedureStepStartTime="050000",
-                BodyPartExamined="HEAD",
+                BodyPartExamined="HEAD", WindowCenter=-896, WindowWidth=260,
             ),
         )
         for number in (1, 2, 3)
@@ -69,7 +69,7 @@ def files(folder: Path) -> list[Path]:
             making.dataset(
                 **SECOND, SeriesInstanceUID=MULTI, SOPInstanceUID=f"{MULTI}.1", Modality="MR",
                 SOPClassUID="1.2.840.10008.5.1.4.1.1.7.3", NumberOfFrames=4, PixelData=FRAMES.tobytes(),
-                SeriesDescription="Coupes",
+                SeriesDescription="Coupes", WindowCenter=-512, WindowWidth=1100,
             ),
         ),
         _own(folder, "MR_small_jp2klossless.dcm", SECOND, J2K, 2),

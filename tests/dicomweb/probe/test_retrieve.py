@@ -180,7 +180,7 @@ METADATA = [
           f"multipart/related; type={XML}", lambda a: len(pieces(a)) == 5),
     Check("F.2.2", "values and their VR", f"{IMAGE}/metadata", 200, JSON,
           dataset(lambda d: (d["00280010"], d["00281050"]) ==
-                  ({"vr": "US", "Value": [16]}, {"vr": "DS", "Value": [40]}))),
+                  ({"vr": "US", "Value": [16]}, {"vr": "DS", "Value": [-896]}))),
     Check("F.2.2", "names", f"{IMAGE}/metadata", 200, JSON,
           dataset(lambda d: d["00100010"]["Value"] == [{"Alphabetic": "LABORDÉ^Hélène"}])),
     Check("F.2.2", "sequences", f"{IMAGE}/metadata", 200, JSON,

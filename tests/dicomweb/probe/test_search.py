@@ -184,9 +184,9 @@ def _extra(answer: httpx.Response) -> bool:
 PARAMETERS = [
     Check("8.3.4.3", "includefield, keyword",
           f"/studies/{ONE}/series/{CT}/instances?includefield=WindowCenter", 200, JSON,
-          value("00281050", 40)),
+          value("00281050", -896)),
     Check("8.3.4.3", "includefield, tag", f"/studies/{ONE}/series/{CT}/instances?includefield=00281051", 200,
-          JSON, value("00281051", 80)),
+          JSON, value("00281051", 260)),
     Check("8.3.4.3", "includefield, list",
           f"/studies/{ONE}/series/{CT}/instances?includefield=WindowCenter,WindowWidth", 200, JSON,
           carries(("00281050", "00281051"))),
