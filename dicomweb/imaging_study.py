@@ -42,7 +42,7 @@ def build(
         "identifier": _identifiers(study),
         "status": "available",
         "modality": [_modality(one) for one in study.modalities],
-        "subject": _subject(identifiers),
+        "subject": nameless(identifiers),
         "endpoint": [{"reference": "#wado-rs"}],
         "numberOfSeries": study.series_count,
         "numberOfInstances": study.instance_count,
@@ -97,7 +97,7 @@ def _identifiers(study: Study) -> list[dict[str, Any]]:
     return found
 
 
-def _subject(identifiers: Sequence[Identifier]) -> dict[str, Any]:
+def nameless(identifiers: Sequence[Identifier]) -> dict[str, Any]:
     """Until a télédossier is found the patient is named by identifier only, never by name."""
     for system, value in identifiers:
         return {"type": "Patient", "identifier": {"system": system, "value": value}}

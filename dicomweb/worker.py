@@ -5,6 +5,7 @@ sequence (requests and patients changed since the last look), so that a worker k
 nothing: each act is one transaction that a repetition finds done.
 
     instance stored → study quiet → ImagingStudy → association
+    a modality's step → ImagingStudy with what it announces (`acquisition`) → association
     request or patient changed → the unattached studies that could be meant → association
 """
 
@@ -21,12 +22,13 @@ from typing import Any, Protocol
 
 import orjson
 
-from dicomweb import association, readings
+from dicomweb import acquisition, association, readings
+from dicomweb.acquisition import Listed, Track
 from dicomweb.association import Attach, Exam, Propose, Request
 from dicomweb.attributes import first
 from dicomweb.identity import FINESS_SYSTEM, Identifier, finess_issuers, identifiers, ins_of
-from dicomweb.imaging_study import build, merge, same, started, withdrawn
-from dicomweb.index.contract import Index, Study
+from dicomweb.imaging_study import build, merge, nameless, same, started, withdrawn
+from dicomweb.index.contract import Index, PerformedStep, Study
 from fhir_server.search.nodes import Everything, Select
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
@@ -37,6 +39,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 LONGEST_WAIT = 15.0  # seconds: a study that never falls quiet is written up at least so often
 RETRY_SECONDS = 10.0
+ANNOUNCED_SECONDS = 20.0  # between two looks for the télédossier of an exam that is being acquired
 SWEPT = "swept"  # the store's sequence up to which changes were looked at
 MAX_CHANGES = 5000
 
@@ -66,6 +69,7 @@ class Worker:
     fhir: Fhir
     settings: Settings
     now: Callable[[], int] = utc_microseconds
+    listed: Callable[[str], Listed] = lambda _study: Listed()  # what an import of a study has on its list
     _retry: dict[str, int] = field(default_factory=dict)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -97,8 +101,38 @@ class Worker:
                 self._retry.pop(study.uid, None)
                 done += 1
         await self.withdraw()
+        await self.announce()
         await self.sweep()
         return done
+
+    # -- what modalities tell
+    async def announce(self) -> None:
+        """Exams of which a modality has told something, or of which something is overdue."""
+        for step in await asyncio.to_thread(self.index.performed_due, self.now()):
+            if self._retry.get(step.uid, 0) > self.now():
+                continue
+            try:
+                again = [one for uid in step.studies if (one := await self._announced(uid, step)) is not None]
+            except Exception:
+                log.exception("an announced exam could not be written up; it is tried again")
+                self._retry[step.uid] = self.now() + int(RETRY_SECONDS * 1e6)
+            else:
+                self._retry.pop(step.uid, None)
+                await asyncio.to_thread(self.index.settle_performed, step, min(again, default=None))
+
+    async def _announced(self, uid: str, step: PerformedStep) -> int | None:
+        """Returns when to look again."""
+        study = await asyncio.to_thread(self.index.study, uid)
+        if study is not None:
+            found = await self.write_up(study)
+            return found.again if found else None
+        current = await self._current(uid)
+        if current is not None and current["status"] == "entered-in-error":
+            return None  # all of it was put out of sight
+        found = await self.write_up(acquisition.announced_study(uid, step))
+        if found is None or found.stage == "discontinued" or await self._is_attached(uid):
+            return found.again if found else None
+        return self.now() + int(ANNOUNCED_SECONDS * 1e6)
 
     async def withdraw(self) -> None:
         """Studies of which nothing is left in sight: their ImagingStudy says so, with a trace."""
@@ -113,9 +147,9 @@ class Worker:
             await asyncio.to_thread(self.index.settle, uid)
 
     # -- the study -> ImagingStudy
-    async def write_up(self, study: Study) -> None:
-        """Write the ImagingStudy as the index has the study now, attach it if it is not, then mark it
-        done."""
+    async def write_up(self, study: Study) -> Track | None:
+        """Write the ImagingStudy as the index has the study now, attach it if it is not, then mark it done.
+        Returns how far it has come, None when nobody announced it."""
         series = await asyncio.to_thread(self.index.series_of, study.uid)
         briefs = await asyncio.to_thread(self.index.briefs, study.uid)
         known = await self._identifiers(study)
@@ -123,14 +157,42 @@ class Worker:
             study, series, briefs, known, zone=self.settings.zone, base=self.settings.url + "/dicom-web"
         )
         current = await self._current(study.uid)
-        resource = merge(built, current)
+        found = await asyncio.to_thread(self._track, study)
+        resource, lines = await self._still_theirs(study, merge(built, current))
+        resource = acquisition.tracked(resource, found)
+        if found and found.stage == "incomplete" and (requests := _requests_of(resource)):
+            title = str(resource.get("description") or "Examen")
+            lines.append(acquisition.incomplete(study.uid, requests, title, found, self.now()))
         if not same(resource, current):
-            await self._transaction(_put(resource, current))
+            await self._transaction(_put(resource, current), *(_put(line, None) for line in lines))
         is_attached = bool(resource.get("basedOn")) or await self.associate(study, known)
         await asyncio.to_thread(self.index.mark_attached, study.uid, is_attached)
-        if is_attached:
+        if is_attached and study.instance_count:
             await asyncio.to_thread(self._schedule, study)
         await asyncio.to_thread(self.index.mark_processed, study.uid, study.last_seq)
+        return found
+
+    def _track(self, study: Study) -> Track | None:
+        steps, listed = self.index.performed_of(study.uid), self.listed(study.uid)
+        where = self.index.whereabouts(acquisition.expected_of(steps, listed))
+        return acquisition.track(study.uid, steps, listed, where, (study.last_received, self.now()))
+
+    async def _still_theirs(
+        self, study: Study, resource: dict[str, Any]
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """An exam attached on its modality's word leaves that télédossier when the images that then come name
+        another patient: whose they are is decided anew. The resource, and lines for the timelines it left."""
+        requests = _requests_of(resource)
+        if not requests or not study.instance_count or study.processed_seq:
+            return resource, []
+        steps = await asyncio.to_thread(self.index.performed_of, study.uid)
+        announced = [acquisition.announced_study(study.uid, step) for step in steps]
+        if not any(acquisition.contradicts(study, one) for one in announced):
+            return resource, []
+        left = {name: value for name, value in resource.items() if name != "basedOn"}
+        left["subject"] = nameless(await self._identifiers(study))
+        title = str(resource.get("description") or "Examen")
+        return left, [acquisition.detached(study.uid, requests, title, self.now())]
 
     def _schedule(self, study: Study) -> None:
         """The reading, once: a step that is there already stays as it is."""
@@ -337,6 +399,10 @@ class Worker:
                 break
             after = rows[-1].position
         return found
+
+
+def _requests_of(study: dict[str, Any]) -> list[str]:
+    return [str(one["reference"]) for one in study.get("basedOn", ()) if "reference" in one]
 
 
 def _escape(value: str) -> str:

@@ -87,6 +87,14 @@ MODALITIES: Mapping[str, str] = {
     "OT": "Autre",
     "SC": "Capture",
 }
+# stage of an exam that a modality or an import announced → sentence, tone
+ACQUISITION: Mapping[str, tuple[str, str]] = {
+    "acquiring": ("En acquisition", "encours"),
+    "transferring": ("En transfert : {n} sur {total}", "encours"),
+    "complete": ("Complet", "fait"),
+    "incomplete": ("Incomplet : {left} image{s} manquante{s} sur {total}", "alerte"),
+    "discontinued": ("Acquisition abandonnée", "attente"),
+}
 # what the timeline says of a step that was done
 STEPS_DONE: Mapping[str, str] = {
     "start": "Télédossier ouvert",
@@ -97,6 +105,8 @@ STEPS_DONE: Mapping[str, str] = {
     "exam-attached": "Examen associé",
     "prior-attached": "Antériorité ajoutée",
     "exam-transferred": "Examen transféré",
+    "exam-incomplete": "Examen incomplet",
+    "exam-detached": "Examen dissocié",
     "associate-exam": "Examen associé",
     "document-attached": "Document ajouté",
     "send": "Demande envoyée",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from smart_launch.app.views.draft import content_mark, saved, typed
-from smart_launch.app.views.exams import awaited, awaited_words, image_words
+from smart_launch.app.views.exams import awaited, awaited_words, exams, image_words
 from smart_launch.app.views.people import Me, Post
 from smart_launch.app.views.questionnaire import fault_of, fields, judged, response_items, submitted
 from smart_launch.app.views.steps import actors, editors, possible
@@ -178,6 +179,33 @@ def test_filters_keep_known_values_and_no_name_reaches_an_address() -> None:
         "subject:Patient.name": "Jean",
     }
     assert ("subject:Patient.name", "Dupont\\,") in params
+
+
+TRACKS = [  # stage, received, expected → sentence, tone, whether the viewer can be opened
+    ("acquiring", 0, 0, 0, "En acquisition", "encours", False),
+    ("transferring", 12, 1412, 12, "En transfert : 12 sur 1\u00a0412", "encours", True),
+    ("complete", 412, 412, 412, "Complet", "fait", True),
+    ("incomplete", 411, 412, 411, "Incomplet : 1 image manquante sur 412", "alerte", True),
+    ("incomplete", 0, 3, 0, "Incomplet : 3 images manquantes sur 3", "alerte", False),
+    ("discontinued", 0, 0, 0, "Acquisition abandonnée", "attente", False),
+]
+
+
+@pytest.mark.parametrize(("stage", "received", "expected", "here", "said", "tone", "opens"), TRACKS)
+def test_how_far_an_announced_exam_has_come(
+    stage: str, received: int, expected: int, here: int, said: str, tone: str, opens: bool
+) -> None:
+    parts = [{"url": "stage", "valueCode": stage}, {"url": "expected", "valueUnsignedInt": expected},
+             {"url": "received", "valueUnsignedInt": received}]  # fmt: skip
+    url = "https://teledossier.example/fhir/StructureDefinition/acquisition"
+    study = {
+        "identifier": [{"system": "urn:dicom:uid", "value": "urn:oid:2.25.1"}], "numberOfInstances": here,
+        "basedOn": [{"reference": "ServiceRequest/r1"}], "extension": [{"url": url, "extension": parts}],
+    }  # fmt: skip
+    (exam,) = exams([study], "ServiceRequest/r1", "r1", UTC)
+    assert (exam.track, exam.tone, bool(exam.href), bool(exam.thumbnail)) == (said, tone, opens, opens)
+    (plain,) = exams([{**study, "extension": []}], "ServiceRequest/r1", "r1", UTC)
+    assert (plain.track, plain.tone) == ("", "")
 
 
 def test_exams_come_and_awaited() -> None:

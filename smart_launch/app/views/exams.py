@@ -14,16 +14,19 @@ from smart_launch.app.views.reading import (
     by_type,
     code,
     extension,
+    extensions,
     identifier,
     many,
     own_reference,
     reference,
+    value_x,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """One ImagingStudy; `href` opens the viewer. `prior`: an earlier exam, brought for comparison (R097)."""
+    """One ImagingStudy; `href` opens the viewer, "" while it has no image. `prior`: an earlier exam, brought
+    for comparison (R097). `track`: how far an announced exam has come, with its tone."""
 
     uid: str
     title: str
@@ -34,6 +37,8 @@ class Exam:
     thumbnail: str
     href: str
     prior: bool = False
+    track: str = ""
+    tone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ def exams(studies: Iterable[Json], ref: str, id: str, zone: tzinfo) -> list[Exam
         series = int(study.get("numberOfSeries") or len(many(study, "series")))
         images = int(study.get("numberOfInstances") or 0)
         at = times.moment(study.get("started"), zone)
+        said, tone = track(study)
         found.append(
             Exam(
                 uid=uid,
@@ -64,12 +70,28 @@ def exams(studies: Iterable[Json], ref: str, id: str, zone: tzinfo) -> list[Exam
                 date=times.date_at_time(at) if at else times.day(study.get("started")),
                 series=f"{series} série{'s' if series > 1 else ''}",
                 images=f"{grouped(images)} image{'s' if images > 1 else ''}",
-                thumbnail=f"/dicom-web/studies/{uid}/thumbnail" if uid else "",
-                href=f"/dossiers/{id}/images/{uid}" if uid else "",
                 prior=extension(based_on, "exam-role") == "prior",
+                thumbnail=f"/dicom-web/studies/{uid}/thumbnail" if uid and images else "",
+                href=f"/dossiers/{id}/images/{uid}" if uid and images else "",
+                track=said,
+                tone=tone,
             )
         )
     return found
+
+
+def track(study: Json) -> tuple[str, str]:
+    """`En transfert : 12 images sur 412` and its tone; empty for an exam that no modality announced."""
+    for found in extensions(study, "acquisition"):
+        parts = {str(one.get("url")): value_x(one) for one in many(found, "extension")}
+        received, expected = int(parts.get("received") or 0), int(parts.get("expected") or 0)
+        left = expected - received
+        sentence, tone = words.ACQUISITION.get(str(parts.get("stage")), ("", ""))
+        plural = "s" if left > 1 else ""
+        return sentence.format(
+            n=grouped(received), total=grouped(expected), left=grouped(left), s=plural
+        ), tone
+    return "", ""
 
 
 def announced(request: Json) -> list[str]:
@@ -128,7 +150,7 @@ def image_words(studies: list[Json]) -> str:
     if not studies:
         return ""
     exams = f"{len(studies)} examens" if len(studies) > 1 else "1 examen"
-    return f"{exams} · {grouped(images)} image{'s' if images > 1 else ''}"
+    return f"{exams} · {grouped(images)} image{'s' if images > 1 else ''}" if images else exams
 
 
 def grouped(number: int) -> str:

@@ -1,0 +1,242 @@
+"""An exam from its modality's word to its last image: the track, its ImagingStudy, its télédossier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+
+from dicomweb import acquisition, performed
+from dicomweb.acquisition import PATIENCE, Listed, Track, track
+from dicomweb.dataset import to_json
+from dicomweb.images import Images
+from dicomweb.index.contract import Outcome, PerformedStep, Trace
+from dicomweb.worker import Worker
+from fhir_server.interactions.fhir import Fhir
+from tests.dicomweb import steps
+from tests.dicomweb.test_worker import (  # noqa: F401 - fixtures
+    STUDY,
+    Clock,
+    based_on,
+    clock,
+    fhir,
+    image,
+    patient,
+    request,
+    worker,
+)
+
+Take = Callable[..., Outcome]
+MINUTE = 60_000_000
+
+
+def step(state: str, *instances: str, studies: tuple[str, ...] = (STUDY,), changed: int = 0) -> PerformedStep:
+    sequence = to_json(steps.ended(steps.series(*instances)))
+    return PerformedStep("2.25.7", state, studies, "CT1", "ch-auch", sequence, changed)
+
+
+HERE = {"2.25.1.1": STUDY, "2.25.1.2": STUDY}
+BOTH = ("2.25.1.1", "2.25.1.2")
+TRACKS: list[tuple[str, list[PerformedStep], Listed, dict[str, str], int, Track | None]] = [
+    ("nobody announced it", [], Listed(), HERE, 0, None),
+    ("in progress", [step("IN PROGRESS", "2.25.1.1")], Listed(), {}, 0, Track("acquiring", 1, 0)),
+    ("in progress for long", [step("IN PROGRESS", "2.25.1.1")], Listed(), {}, PATIENCE, Track("acquiring",
+    1, 0)), ("on its way", [step("COMPLETED", *BOTH)], Listed(), {"2.25.1.1": STUDY}, MINUTE,
+     Track("transferring", 2, 1, (), PATIENCE)),
+    ("all here", [step("COMPLETED", *BOTH)], Listed(), HERE, 0, Track("complete", 2, 2)),
+    ("one missing", [step("COMPLETED", *BOTH)], Listed(), {"2.25.1.1": STUDY}, PATIENCE,
+     Track("incomplete", 2, 1, ("2.25.1.2",))),
+    ("one put out of sight is not missing", [step("COMPLETED", *BOTH)], Listed(),
+     {"2.25.1.1": STUDY, "2.25.1.2": ""}, PATIENCE, Track("complete", 1, 1)),
+    ("discontinued with nothing", [step("DISCONTINUED")], Listed(), {}, 0, Track("discontinued", 0, 0)),
+    ("discontinued with images", [step("DISCONTINUED", *BOTH)], Listed(), HERE, 0, Track("complete", 2, 2)),
+    ("one step of two goes on", [step("COMPLETED", "2.25.1.1"), step("IN PROGRESS", "2.25.1.2")], Listed(),
+     {"2.25.1.1": STUDY}, 0, Track("acquiring", 2, 1)),
+    ("two steps", [step("COMPLETED", "2.25.1.1"), step("COMPLETED", "2.25.1.2")], Listed(), HERE, 0,
+     Track("complete", 2, 2)),
+    ("an import's list", [], Listed(BOTH, open=True), {"2.25.1.1": STUDY}, PATIENCE,
+     Track("transferring", 2, 1)),
+    ("an import that ended", [], Listed(BOTH), {"2.25.1.1": STUDY}, PATIENCE,
+     Track("incomplete", 2, 1, ("2.25.1.2",))),
+    ("a step for two studies, this one first", [step("COMPLETED", *BOTH, studies=(STUDY, "2.25.101"))],
+    Listed(),
+     {"2.25.1.1": "2.25.101"}, PATIENCE, Track("incomplete", 1, 0, ("2.25.1.2",))),
+    ("a step for two studies, this one second", [step("COMPLETED", *BOTH, studies=("2.25.101", STUDY))],
+     Listed(), {"2.25.1.1": STUDY}, PATIENCE, Track("complete", 1, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("told", "listed", "where", "now", "expected"), [case[1:] for case in TRACKS],
+                         ids=[case[0] for case in TRACKS])  # fmt: skip
+def test_the_track(
+    told: list[PerformedStep], listed: Listed, where: dict[str, str], now: int, expected: Track | None
+) -> None:
+    assert track(STUDY, told, listed, where, (0, now)) == expected
+
+
+def stage(study: dict[str, Any]) -> tuple[str, int, int, list[str]]:
+    """Stage, received, expected, missing."""
+    (found,) = [one for one in study["extension"] if one["url"] == acquisition.EXTENSION]
+    parts = found["extension"]
+    values = {one["url"]: one.get("valueCode") or one.get("valueUnsignedInt") for one in parts}
+    missing = [one["valueOid"].removeprefix("urn:oid:") for one in parts if one["url"] == "missing"]
+    return str(values["stage"]), int(values["received"] or 0), int(values["expected"] or 0), missing
+
+
+class Told:
+    """Tells steps as the node writes them."""
+
+    def __init__(self, images: Images, now: Clock) -> None:
+        self.index, self.now = images.index, now
+
+    def begun(self, uid: str = "2.25.7", **changes: Any) -> None:
+        told = ("CT1", "ch-auch", self.now())
+        assert self.index.put_performed(performed.create(to_json(steps.begun(**changes)), uid, told))
+
+    def ended(self, *series: Dataset, uid: str = "2.25.7", state: str = "COMPLETED") -> None:
+        known = self.index.performed(uid)
+        assert known is not None
+        changed = performed.update(known, to_json(steps.ended(*series, state=state)), self.now())
+        assert self.index.put_performed(changed)
+
+
+@pytest.fixture
+def told(images: Images, clock: Clock) -> Told:  # noqa: F811
+    return Told(images, clock)
+
+
+async def lines(fhir: Fhir, code: str) -> list[str]:  # noqa: F811
+    """The texts of the timeline's lines of a kind."""
+    every = await fhir.search("Provenance", [])
+    return [one["reason"][0]["text"] for one in every if one["activity"]["coding"][0]["code"] == code]
+
+
+async def test_an_exam_is_there_from_its_modalitys_first_word_to_its_last_image(
+    worker: Worker, fhir: Fhir, told: Told, take: Take, clock: Clock, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    await patient(fhir)
+    await request(fhir, accession="ACC-1")
+    told.begun()
+    await worker.step()
+    study = await fhir.read("ImagingStudy", STUDY)
+    assert (study["status"], study["numberOfInstances"], stage(study)) == (
+        "registered",
+        0,
+        ("acquiring", 0, 0, []),
+    )
+    assert (study["description"], study["started"]) == ("Scanner crânien", "2024-08-08T05:08:00+02:00")
+    assert await based_on(fhir) == ["ServiceRequest/r1"]
+    assert worker.index.workitems() == []  # nothing to read yet
+    told.ended(steps.series("2.25.1.1", "2.25.1.2"))
+    await worker.step()
+    assert stage(await fhir.read("ImagingStudy", STUDY)) == ("transferring", 0, 2, [])
+    take(image(tmp_path, 1), received=clock())
+    clock.at += 3_000_000
+    await worker.step()
+    study = await fhir.read("ImagingStudy", STUDY)
+    assert (study["status"], stage(study)) == ("available", ("transferring", 1, 2, []))
+    assert len(worker.index.workitems()) == 1
+    take(image(tmp_path, 2), received=clock())
+    clock.at += 3_000_000
+    await worker.step()
+    study = await fhir.read("ImagingStudy", STUDY)
+    assert (study["numberOfInstances"], stage(study)) == (2, ("complete", 2, 2, []))
+    assert await based_on(fhir) == ["ServiceRequest/r1"]
+    before = study["meta"]["versionId"]
+    clock.at += 2 * PATIENCE
+    await worker.step()
+    assert (await fhir.read("ImagingStudy", STUDY))["meta"]["versionId"] == before
+    assert await lines(fhir, "exam-incomplete") == []
+
+
+async def test_what_does_not_come_is_named_and_taken_back_when_it_comes_after_all(
+    worker: Worker, fhir: Fhir, told: Told, take: Take, clock: Clock, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    await patient(fhir)
+    await request(fhir, accession="ACC-1")
+    told.begun()
+    told.ended(steps.series("2.25.1.1", "2.25.1.2"))
+    take(image(tmp_path, 1), received=clock())
+    clock.at += 3_000_000
+    await worker.step()
+    assert stage(await fhir.read("ImagingStudy", STUDY)) == ("transferring", 1, 2, [])
+    clock.at += PATIENCE
+    await worker.step()
+    await worker.step()
+    assert stage(await fhir.read("ImagingStudy", STUDY)) == ("incomplete", 1, 2, ["2.25.1.2"])
+    assert await lines(fhir, "exam-incomplete") == ["Crâne : 1 image annoncée sur 2 n'est pas arrivée"]
+    take(image(tmp_path, 2), received=clock())
+    clock.at += 3_000_000
+    await worker.step()
+    assert stage(await fhir.read("ImagingStudy", STUDY)) == ("complete", 2, 2, [])
+
+
+async def test_an_acquisition_given_up(
+    worker: Worker, fhir: Fhir, told: Told, clock: Clock  # noqa: F811
+) -> None:  # fmt: skip
+    await patient(fhir)
+    await request(fhir, accession="ACC-1")
+    told.begun()
+    await worker.step()
+    told.ended(state="DISCONTINUED")
+    await worker.step()
+    study = await fhir.read("ImagingStudy", STUDY)
+    assert (study["status"], stage(study)) == ("cancelled", ("discontinued", 0, 0, []))
+
+
+async def test_an_exam_announced_before_its_request_finds_it(
+    worker: Worker, fhir: Fhir, told: Told, clock: Clock  # noqa: F811
+) -> None:  # fmt: skip
+    await patient(fhir)
+    told.begun()
+    await worker.step()
+    assert await based_on(fhir) == []
+    await request(fhir, accession="ACC-1")
+    clock.at += 25_000_000
+    await worker.step()
+    assert await based_on(fhir) == ["ServiceRequest/r1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "stays"),
+    [({}, True), ({"PatientID": "AU-4"}, False), ({"PatientBirthDate": "19600101"}, False),
+     ({"PatientName": "LABORDE^HENRI"}, True)],
+)  # fmt: skip
+async def test_images_of_another_patient_leave_the_telledossier_they_were_announced_for(
+    worker: Worker, fhir: Fhir, told: Told, take: Take, clock: Clock, tmp_path: Path,  # noqa: F811
+    change: dict[str, str], stays: bool,
+) -> None:  # fmt: skip
+    await patient(fhir)
+    await patient(fhir, "pat04", value="AU-4")
+    await request(fhir, accession="ACC-1")
+    told.begun()
+    await worker.step()
+    assert await based_on(fhir) == ["ServiceRequest/r1"]
+    if "PatientBirthDate" in change:  # without a common number there is nothing else to go by
+        change = {**change, "PatientID": "AU-5"}
+    take(image(tmp_path, 1, **change), received=clock())
+    clock.at += 3_000_000
+    await worker.step()
+    study = await fhir.read("ImagingStudy", STUDY)
+    assert bool(study.get("basedOn")) is stays
+    assert len(await lines(fhir, "exam-detached")) == (not stays)
+    proposed = await fhir.search("Task", [("code", "associate-exam")])
+    assert [one["focus"]["reference"] for one in proposed] == ([] if stays else ["ServiceRequest/r1"])
+    assert stays or study["subject"].get("reference") is None
+
+
+async def test_a_study_put_out_of_sight_does_not_come_back_by_its_modalitys_word(
+    worker: Worker, fhir: Fhir, told: Told, take: Take, clock: Clock, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    await patient(fhir)
+    await request(fhir, accession="ACC-1")
+    take(image(tmp_path, 1), received=clock())
+    clock.at += 3_000_000
+    await worker.step()
+    assert worker.index.mask((STUDY, None, None), Trace(clock(), "System", "")) == 1
+    told.begun()
+    await worker.step()
+    assert (await fhir.read("ImagingStudy", STUDY))["status"] == "entered-in-error"
