@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dicomweb.decoding import Decoder
 from dicomweb.files import DicomFiles
+from dicomweb.gateway.region.board import Board, open_board
 from dicomweb.index.contract import Index
 from dicomweb.index.sqlite import open_index
 from dicomweb.transfers.queue import Queue, open_queue
@@ -26,12 +27,14 @@ class Images:
     decoder: Decoder
     windows: Windows
     queue: Queue
+    board: Board
     base: str = "/dicom-web"
     ae_title: str = "TELEDOSSIER"
     peer_keys: Path = Path("var/peer-keys")
 
     def close(self) -> None:
         self.decoder.close()
+        self.board.close()
         self.queue.close()
         self.index.close()
 
@@ -41,13 +44,13 @@ def open_images(settings: Settings, store: Store) -> Images:
     files, index = DicomFiles(settings.files_path), open_index(settings)
     files.open()
     index.open()
-    queue = open_queue(settings)
+    queue, board = open_queue(settings), open_board(settings)
     try:
         queue.open()
+        board.open()
     except BaseException:
+        queue.close()
         index.close()
         raise
-    base = settings.url + "/dicom-web"
-    return Images(
-        index, files, store, Decoder(), Windows(), queue, base, settings.ae_title, settings.peer_keys_path
-    )
+    base, ae_title, keys = settings.url + "/dicom-web", settings.ae_title, settings.peer_keys_path
+    return Images(index, files, store, Decoder(), Windows(), queue, board, base, ae_title, keys)

@@ -14,11 +14,11 @@ from starlette.types import Receive, Scope, Send
 
 from dicomweb.images import Images
 
-BASE = "/dicom-web"
+BASES = ("/dicom-web", "/gateway")
 
 
 class DicomWeb(BaseRoute):
-    """Everything below /dicom-web. `warm` imports ahead of the first request, in a worker thread."""
+    """Everything below BASES. `warm` imports ahead of the first request, in a worker thread."""
 
     def __init__(self, images: Images) -> None:
         self._make: Callable[[], Sequence[BaseRoute]] = lambda: _routes(images)
@@ -32,7 +32,7 @@ class DicomWeb(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         path = scope.get("path", "")
-        here = scope["type"] == "http" and (path == BASE or path.startswith(BASE + "/"))
+        here = scope["type"] == "http" and any(path == base or path.startswith(base + "/") for base in BASES)
         return (Match.FULL if here else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +46,8 @@ class DicomWeb(BaseRoute):
 
 def _routes(images: Images) -> Sequence[BaseRoute]:
     from dicomweb import adding, routes
+    from dicomweb.gateway.region import routes as gateways
     from dicomweb.transfers import routes as transfers
 
-    return [*routes.routes(images), *transfers.routes(images), *adding.routes(images)]
+    rooms = (routes, transfers, adding, gateways)
+    return [route for room in rooms for route in room.routes(images)]

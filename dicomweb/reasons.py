@@ -48,6 +48,17 @@ CUT = Reason(0xC213, "cut", "Dataset ends before its own lengths say")
 ALTERED = Reason(0xC214, "altered", "Not the bytes whose SHA-256 came with them; send again")
 
 
+_ALL = (
+    OUT_OF_RESOURCES, WRONG_INSTANCE, WRONG_STUDY, DUPLICATE, UNSUPPORTED_CLASS, MISSING_BULK, MISSING_UIDS,
+    BAD_UIDS, UNREADABLE, FAILED, CUT, ALTERED,
+)  # fmt: skip
+
+
+def by_status(status: int) -> Reason:
+    """The reason that another part of the platform told by its number; FAILED for a number that is none."""
+    return next((one for one in _ALL if one.status == status), FAILED)
+
+
 MALFORMED = frozenset({UNREADABLE, CUT})  # the request is at fault, not a clash with what is here
 WARN_CLASS_DIFFERS = 0xB007  # Warning Reason: the file head names another SOP Class
 

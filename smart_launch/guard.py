@@ -250,7 +250,7 @@ def dialect(path: str) -> Dialect:
     match first:
         case "fhir":
             return "fhir"
-        case "dicom-web":
+        case "dicom-web" | "gateway":
             return "dicom"
         case "oauth" | ".well-known":
             return "oauth"

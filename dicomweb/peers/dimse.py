@@ -33,6 +33,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined,unuse
 from dicomweb.dataset import to_json
 from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickSocket, hasten
 from dicomweb.dimse.steady import steady
+from dicomweb.gateway.region.board import Board
 from dicomweb.peers.peer import Credentials, Peer
 from dicomweb.peers.session import (
     Attributes,
@@ -82,11 +83,13 @@ PENDING = (0xFF00, 0xFF01)
 @dataclass(frozen=True, slots=True)
 class Ours:
     """How we present ourselves. `stored`: whether an instance is here, for C-MOVE, which brings it to our
-    node in another process."""
+    node in another process. `board`: where errands for gateways are posted; without it no peer behind one is
+    reached."""
 
     ae_title: str
     credentials: Credentials
     stored: Callable[[str], bool] = lambda _instance: False
+    board: Board | None = None
 
 
 class DimseSession:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from dicomweb.reasons import Refused
 
@@ -71,11 +71,12 @@ class Taker(Protocol):
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """What became of one wanted instance. `refused`: it came and we did not take it; `missing`: the peer did
-    not give it."""
+    not give it. `source`: the SHA-256 of its dataset as a gateway had it from the peer, when one did."""
 
     instance: str
     refused: Refused | None = None
     missing: str = ""
+    source: str = ""
 
 
 class Session(Protocol):
@@ -91,3 +92,11 @@ class Session(Protocol):
         """Returns the transfer syntax that the peer stored it in. Raises PeerError."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Digesting(Protocol):
+    """A session that can have what a peer holds read back and hashed at the peer's own site."""
+
+    def digests(self, wanted: Sequence[Wanted]) -> dict[str, str]:
+        """The SHA-256 of each dataset that the peer gave, by instance. Raises PeerError."""

@@ -20,7 +20,7 @@ from dicomweb.files import DicomFiles, sha256_of
 from dicomweb.index.contract import File, Index
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.peers.peer import Peer
-from dicomweb.peers.session import Denied, Incapable, Sendable, Session, Wanted
+from dicomweb.peers.session import Denied, Digesting, Incapable, Sendable, Session, Wanted
 from dicomweb.reasons import DUPLICATE, Refused
 from dicomweb.syntaxes import DECODED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicomweb.transfers.receipt import dataset_sha256
@@ -96,17 +96,16 @@ class Importing:
                     slug = fetched.refused.reason.slug if fetched.refused else came.fault if came else ""
                     yield replace(item, state="failed", reason=slug)
                 else:
-                    yield self._here(item, came)
+                    yield self._here(item, came.source if came else fetched.source)
         finally:
             if isinstance(fetching, Generator):
                 fetching.close()
 
-    def _here(self, item: Item, came: Came | None) -> Item:
+    def _here(self, item: Item, source: str) -> Item:
         """By C-MOVE it came through our node: then what the node indexed is the source."""
         file = self.index.file(item.instance)
         if file is None:
             return replace(item, state="failed", reason="lost")
-        source = came.source if came else ""
         if not source:
             path = self.files.path(file.path)
             source = dataset_sha256(path) if sha256_of(path) == file.sha256 else "altered"
@@ -238,18 +237,12 @@ class Relaying:
         return "content", [*lost, *self._compared(session, transfer, present)]
 
     def _compared(self, session: Session, transfer: Transfer, done: Sequence[Item]) -> list[Item]:
-        hashes: dict[str, str] = {}
-
-        def take(spooled: Path) -> None:
-            hashes[identify(spooled)[1]] = dataset_sha256(spooled)
-            spooled.unlink(missing_ok=True)
-
         wanted = [
             Wanted(transfer.order.study, one.series, one.instance, identify(self.files.path(file.path))[0])
             for one in done
             if (file := self.index.file(one.instance))
         ]
-        list(session.fetch(wanted, take))
+        hashes = session.digests(wanted) if isinstance(session, Digesting) else _read_back(session, wanted)
         compared = []
         for one in done:
             stored = hashes.get(one.instance, "")
@@ -257,6 +250,18 @@ class Relaying:
             made = replace(one, reason=fault or one.reason, stored=stored, proof="content" if stored else "")
             compared.append(replace(made, state="failed") if fault else made)
         return compared
+
+
+def _read_back(session: Session, wanted: Sequence[Wanted]) -> dict[str, str]:
+    """The SHA-256 of each dataset that the peer gives, by instance. Raises PeerError."""
+    hashes: dict[str, str] = {}
+
+    def take(spooled: Path) -> None:
+        hashes[identify(spooled)[1]] = dataset_sha256(spooled)
+        spooled.unlink(missing_ok=True)
+
+    list(session.fetch(wanted, take))
+    return hashes
 
 
 def _number(row: Mapping[str, object]) -> int:

@@ -88,7 +88,8 @@ def _find(images: Images, peer: Peer, level: Level, keys: Mapping[str, str]) -> 
     from dicomweb.peers.dimse import Ours
     from dicomweb.peers.opening import open_session
 
-    session = open_session(peer, Ours(images.ae_title, Credentials(images.peer_keys)), images.files.spool)
+    ours = Ours(images.ae_title, Credentials(images.peer_keys), board=images.board)
+    session = open_session(peer, ours, images.files.spool)
     try:
         return session.find(level, keys, MOST)
     finally:

@@ -98,7 +98,7 @@ class Runner:
         parts = self.parts
         files, index = parts.images.files, parts.images.index
         credentials = Credentials(parts.settings.peer_keys_path)
-        ours = Ours(parts.settings.ae_title, credentials, lambda uid: _has(index, uid))
+        ours = Ours(parts.settings.ae_title, credentials, lambda uid: _has(index, uid), parts.images.board)
         return Lane(
             peer,
             parts.queue,

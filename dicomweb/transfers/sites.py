@@ -1,7 +1,7 @@
 """Who may ask which PACS, and into which télédossier: asked of the FHIR store itself.
 
 A person asks the PACS of the sites where they have a post, for a télédossier that they see and that is not
-closed. A system's token with ImagingStudy.c may ask all. What one may not ask is answered like what is not
+closed. A system's token with ImagingStudy.cs may ask all. What one may not ask is answered like what is not
 there. R086, R095, R096
 """
 
@@ -25,8 +25,11 @@ OPEN = ("draft", "active", "on-hold")
 
 
 def is_system(access: Access) -> bool:
-    """A machine that may store images."""
-    return access.audience is None and access.allows("ImagingStudy", "c")
+    """A machine that may store images and search them. A gateway's or a modality's may store alone: what is
+    in the PACS of other sites is not theirs to know."""
+    return (
+        access.audience is None and access.allows("ImagingStudy", "c") and access.allows("ImagingStudy", "s")
+    )
 
 
 async def sites_of(store: Store, access: Access) -> frozenset[str]:
@@ -119,7 +122,9 @@ def number_of(request: dict[str, Any]) -> str:
 async def open_request(store: Store, access: Access, id: str) -> dict[str, Any]:
     """One that images may still be added to. Raises NotFound, Forbidden, Conflict."""
     if not (is_system(access) or access.subject.startswith("Practitioner/")):
-        raise Forbidden("not-allowed", "adding images needs a person, or a system's token for ImagingStudy.c")
+        raise Forbidden(
+            "not-allowed", "adding images needs a person, or a system's token for ImagingStudy.cs"
+        )
     found = await request_for(store, access, id)
     if found.get("status") not in OPEN:
         raise Conflict("request-closed", "the télédossier is closed")

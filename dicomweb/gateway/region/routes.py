@@ -1,0 +1,160 @@
+"""What gateways call. Each sees its own errands alone; anything else is not there.
+
+    GET  /gateway/errands?wait=25&hand=a,b        long poll; `hand`: what it has in hand. 200, or 204 for none
+    POST /gateway/errands/{errand}/answers        {attempt, start, answers, over?} → 204; 404: let it be
+    GET  /gateway/errands/{errand}/instances/1    the file of a `send`, whole or by Range
+    POST /gateway/health                          a report → 204
+
+Instances that a gateway brings come by STOW-RS, like anybody's. RFC 9110 §14 (Range); §6 of the reports is
+in `gateway.report`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from dicomweb import media
+from dicomweb.gateway import report
+from dicomweb.gateway.errand import checked_answers, checked_outcome
+from dicomweb.gateway.region.bell import Bell
+from dicomweb.gateway.region.board import Told
+from dicomweb.gateway.region.health import note
+from dicomweb.gateway.registry import Gateway, gateway_of
+from dicomweb.images import Images
+from dicomweb.web import PRIVATE, Endpoint, access_of, answered, etag_of, single, unchanged
+from profiles.outcomes import Invalid, NotFound, TooLarge
+
+BASE = "/gateway"
+LONGEST_WAIT = 25.0
+MOST_IN_HAND = 64
+MOST_BODY = 8_000_000  # bytes of a page of answers
+MOST_REPORT = 20_000
+
+
+def routes(images: Images) -> list[BaseRoute]:
+    """`request.scope["access"]` is there (smart_launch.guard)."""
+    bell = Bell(images.board)
+    errand = BASE + "/errands/{errand}"
+    return [
+        Route(BASE + "/errands", answered(_poll(images, bell)), methods=["GET"]),
+        Route(errand + "/answers", answered(_answer(images)), methods=["POST"]),
+        Route(errand + "/instances/{number}", answered(_instance(images)), methods=["GET"]),
+        Route(BASE + "/health", answered(_health(images)), methods=["POST"]),
+    ]
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+async def _gateway(images: Images, request: Request) -> Gateway:
+    return await gateway_of(images.store, access_of(request))
+
+
+def _poll(images: Images, bell: Bell) -> Endpoint:
+    async def poll(request: Request) -> Response:
+        gateway, board = await _gateway(images, request), images.board
+        until = asyncio.get_running_loop().time() + _wait(request.query_params.get("wait", "0"))
+        in_hand = list(filter(None, request.query_params.get("hand", "").split(",")))
+        if len(in_hand) > MOST_IN_HAND:
+            raise Invalid("bad-poll", f"at most {MOST_IN_HAND} errands are in hand")
+        mine = await asyncio.to_thread(board.poll, gateway.id, in_hand, _now())
+        while True:
+            errands = await asyncio.to_thread(board.take, gateway.id, mine, _now())
+            if errands:
+                return _json({"errands": [one.as_json() for one in errands]})
+            left = until - asyncio.get_running_loop().time()
+            if errands is None or left <= 0 or await request.is_disconnected():
+                return Response(None, 204)
+            await bell.wait(gateway.id, left)
+
+    return poll
+
+
+def _wait(text: str) -> float:
+    if not (text.isascii() and text.isdigit() and len(text) < 5):
+        raise Invalid("bad-poll", "wait is a number of seconds")
+    return min(float(text), LONGEST_WAIT)
+
+
+def _answer(images: Images) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        gateway, id = await _gateway(images, request), str(request.path_params["errand"])
+        kind = await asyncio.to_thread(images.board.kind_of, gateway.id, id)
+        if kind is None:
+            raise _absent()
+        body = await _body(request, MOST_BODY)
+        attempt, start = body.get("attempt"), body.get("start", 0)
+        if type(attempt) is not int or type(start) is not int or not 0 <= start < 2**31:
+            raise Invalid("bad-answer", "attempt and start are numbers")
+        over = checked_outcome(body["over"]) if "over" in body else None
+        told = Told(id, attempt, start, checked_answers(kind, body.get("answers", [])), over)
+        if not await asyncio.to_thread(images.board.report, gateway.id, told, _now()):
+            raise _absent()
+        return Response(None, 204)
+
+    return answer
+
+
+def _instance(images: Images) -> Endpoint:
+    async def instance(request: Request) -> Response:
+        gateway, id = await _gateway(images, request), str(request.path_params["errand"])
+        path = await asyncio.to_thread(images.board.file, gateway.id, id)
+        if path is None or request.path_params["number"] != "1":
+            raise _absent()
+        size = await asyncio.to_thread(_size, images.files.root, path)
+        headers = {"Cache-Control": PRIVATE, "ETag": etag_of(id, path.name)}
+        unchanged(request, headers["ETag"])
+        return single(request, media.Part(media.DICOM, path, size), headers)
+
+    return instance
+
+
+def _size(root: Path, path: Path) -> int:
+    """Only what is in our files folder, whatever a row says. Raises NotFound."""
+    if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
+        raise _absent()
+    return path.stat().st_size
+
+
+def _health(images: Images) -> Endpoint:
+    async def health(request: Request) -> Response:
+        gateway = await _gateway(images, request)
+        told = report.of_json(await _body(request, MOST_REPORT))
+        await asyncio.to_thread(note, images.board, gateway.id, told, _now())
+        return Response(None, 204)
+
+    return health
+
+
+def _absent() -> NotFound:
+    return NotFound("no-such-errand", "no such errand in this gateway's hands")
+
+
+async def _body(request: Request, most: int) -> dict[str, Any]:
+    """A JSON object. Raises Invalid, TooLarge."""
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > most:
+            raise TooLarge("too-long", f"a JSON object of at most {most} bytes")
+    try:
+        found = orjson.loads(bytes(read))
+    except orjson.JSONDecodeError as error:
+        raise Invalid("bad-json", "the body is no JSON object") from error
+    if not isinstance(found, dict):
+        raise Invalid("bad-json", "the body is no JSON object")
+    return found
+
+
+def _json(value: Mapping[str, Any]) -> Response:
+    return Response(orjson.dumps(value), 200, {"Cache-Control": "no-store"}, "application/json")
