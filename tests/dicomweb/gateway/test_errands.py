@@ -22,8 +22,10 @@ from dicomweb.reasons import CUT
 from fhir_server.access import SYSTEM, Access, Scope
 from tests.dicomweb import making
 from tests.dicomweb.conftest import As
+from tests.dicomweb.gateway.fixtures import app, clock, fhir, region, site, worker
 from tests.dicomweb.gateway.region import PEER, STORE_ONLY, Site, machine
 
+__all__ = ["app", "clock", "fhir", "region", "site", "worker"]  # fixtures
 WANTED = [Wanted("2.25.1", "2.25.2", f"2.25.3.{n}", "1.2.840.10008.5.1.4.1.1.2") for n in range(4)]
 ROW = {"0020000D": {"vr": "UI", "Value": ["2.25.1"]}}
 HASH = "ab" * 32

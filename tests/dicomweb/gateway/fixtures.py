@@ -1,4 +1,4 @@
-"""The platform's routes, with a gateway that asks of them."""
+"""The platform's routes, with a gateway that a test plays: imported by the tests that want them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.dicomweb.conftest import As
 from tests.dicomweb.gateway.region import Site, machine, set_up
 from tests.dicomweb.test_worker import clock, fhir, worker
 
-__all__ = ["clock", "fhir", "worker"]  # fixtures
+__all__ = ["app", "clock", "fhir", "region", "site", "worker"]
 
 
 @pytest.fixture
