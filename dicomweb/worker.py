@@ -172,6 +172,12 @@ class Worker:
         await asyncio.to_thread(self.index.mark_processed, study.uid, study.last_seq)
         return found
 
+    async def refresh(self, uid: str) -> None:
+        """Write up a study of which something has ended elsewhere."""
+        study = await asyncio.to_thread(self.index.study, uid)
+        if study is not None:
+            await self.write_up(study)
+
     def _track(self, study: Study) -> Track | None:
         steps, listed = self.index.performed_of(study.uid), self.listed(study.uid)
         where = self.index.whereabouts(acquisition.expected_of(steps, listed))

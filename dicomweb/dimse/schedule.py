@@ -1,8 +1,9 @@
 """Modality Worklist: the exams that requests announce by accession number, so that a modality takes over
 who the patient is and the images find their télédossier by themselves.
 
-An order here names neither station nor modality: each is told as the modality asks for it. In pynetdicom's
-threads. PS3.4 §K (Modality Worklist); PS3.3 §C.4.10 (scheduled procedure step)
+An order here names neither station nor modality: each is told as the modality asks for it. Once its modality
+has told that it performed it (`performing`) an order is no more on the list; one given up is again. In
+pynetdicom's threads. PS3.4 §K (Modality Worklist); PS3.3 §C.4.10 (scheduled procedure step)
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from dicomweb.dimse.bridge import Bridge
 from dicomweb.dimse.peers import Peer, calling
 from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.identity import INS_OIDS, IPP_SYSTEM
+from dicomweb.index.contract import Index
 from dicomweb.keys import plain_matches
 from dicomweb.matching import matches
+from dicomweb.performed import COMPLETED, IN_PROGRESS
 from fhir_server.access import Access
 from fhir_server.search.nodes import Everything
 from profiles.outcomes import Invalid
@@ -48,6 +51,7 @@ class Schedule:
     bridge: Bridge
     peers: Mapping[str, Peer]
     zone: ZoneInfo
+    index: Index
 
     def on_find(self, event: Any) -> Iterator[Any]:
         """EVT_C_FIND."""
@@ -91,7 +95,11 @@ class Schedule:
         patient = self.bridge.by_id(access, "Patient", subject.removeprefix("Patient/"))
         if patient:
             for accession in sorted(request_of(request).accessions):
-                yield step(request, patient, accession, told, self.zone)
+                states = {one.state for one in self.index.performed_of(study_of(request, accession))}
+                if COMPLETED not in states:
+                    status = "STARTED" if IN_PROGRESS in states else "SCHEDULED"
+                    of_step = {**told, "00400020": _one("CS", status)}
+                    yield step(request, patient, accession, of_step, self.zone)
 
 
 def _told(asked: Dataset) -> Row:
@@ -114,16 +122,20 @@ def _one(vr: str, value: object) -> Row:
     return {"vr": vr, "Value": [value]} if value not in ("", None) else {"vr": vr}
 
 
+def study_of(request: Row, accession: str) -> str:
+    """The Study Instance UID that an order's exam gets, the same each time."""
+    return f"2.25.{uuid5(NAMESPACE_OID, str(request.get('id')) + ' ' + accession).int}"
+
+
 def step(request: Row, patient: Row, accession: str, told: Row, zone: ZoneInfo) -> Row:
     """One scheduled procedure step in DICOM JSON. Pure."""
     moment = _moment(request, zone)
     title = str(request.get("code", {}).get("text", ""))
-    study = f"2.25.{uuid5(NAMESPACE_OID, str(request.get('id')) + ' ' + accession).int}"
     return {
         **_patient(patient),
         "00080050": _one("SH", accession[:16]),
         "00080090": _one("PN", None),
-        "0020000D": _one("UI", study),
+        "0020000D": _one("UI", study_of(request, accession)),
         "00321060": _one("LO", title[:64]),
         "00401001": _one("SH", accession[:16]),
         _STEPS: {
@@ -184,7 +196,9 @@ def answer(asked: Dataset, row: Mapping[str, Any]) -> Dataset:
 
 
 def _handlers(world: World) -> Mapping[Any, Handler]:
-    return {evt.EVT_C_FIND: Schedule(world.bridge, world.peers, world.settings.zone).on_find}
+    return {
+        evt.EVT_C_FIND: Schedule(world.bridge, world.peers, world.settings.zone, world.images.index).on_find
+    }
 
 
 SERVICE = Service([SOP_CLASS], _handlers)

@@ -281,6 +281,16 @@ class Queue:
             )
 
     # -- what the rest of the platform learns
+    def importing(self, study: str) -> tuple[tuple[str, ...], bool]:
+        """The instances that imports of a study have on their lists, and whether one of them is not over."""
+        rows = self._all(
+            "SELECT i.instance, t.state FROM transfer t LEFT JOIN item i ON i.transfer = t.n "
+            "WHERE t.study = ? AND t.kind = 'import' AND t.state <> 'cancelled' ORDER BY t.n, i.n",
+            (study,),
+        )
+        listed = dict.fromkeys(str(instance) for instance, _state in rows if instance)
+        return tuple(listed), any(state == "waiting" for _instance, state in rows)
+
     def receipt(self, id: str) -> str:
         found = self._all("SELECT receipt FROM transfer WHERE id = ?", (id,))
         return str(found[0][0]) if found else ""

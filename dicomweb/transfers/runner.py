@@ -126,6 +126,8 @@ class Runner:
                 peer = await peer_of(self.parts.fhir, transfer.order.peer)
                 name = peer.name if peer else transfer.order.peer
                 await self._write(trace.provenance(transfer, name, receipt, self.parts.sign))
+            if transfer.order.kind == "import":
+                await self.parts.exams.refresh(transfer.order.study)
             await asyncio.to_thread(queue.record, transfer.id)
 
     async def grant(self) -> None:

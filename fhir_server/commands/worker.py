@@ -7,6 +7,7 @@ from functools import partial
 
 import click
 
+from dicomweb.acquisition import Listed
 from dicomweb.images import open_images
 from dicomweb.transfers.runner import Parts, Runner
 from dicomweb.worker import Worker
@@ -29,7 +30,11 @@ def command() -> None:
             images = open_images(settings, store)
             signing = await Keys(store).load()
             sign = partial(signing.sign, algorithm=STATEMENT_ALGORITHM, type="transfer-receipt+jwt")
-            exams = Worker(images.index, store, fhir, settings)
+
+            def listed(study: str) -> Listed:
+                return Listed(*images.queue.importing(study))
+
+            exams = Worker(images.index, store, fhir, settings, listed=listed)
             transfers = Runner(Parts(settings, store, fhir, images, exams, sign))
             try:
                 await asyncio.gather(exams.run(stop), transfers.run(stop))

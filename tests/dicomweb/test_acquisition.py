@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +241,19 @@ async def test_a_study_put_out_of_sight_does_not_come_back_by_its_modalitys_word
     told.begun()
     await worker.step()
     assert (await fhir.read("ImagingStudy", STUDY))["status"] == "entered-in-error"
+
+
+async def test_an_imports_list_is_a_total_too(
+    worker: Worker, fhir: Fhir, take: Take, clock: Clock, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    listed = {STUDY: Listed(("2.25.1.1", "2.25.1.2"), open=True)}
+    worker = replace(worker, listed=lambda study: listed.get(study, Listed()))
+    take(image(tmp_path, 1), received=clock())
+    clock.at += 3_000_000
+    await worker.step()
+    assert stage(await fhir.read("ImagingStudy", STUDY)) == ("transferring", 1, 2, [])
+    listed[STUDY] = Listed(("2.25.1.1", "2.25.1.2"))
+    clock.at += PATIENCE
+    await worker.refresh(STUDY)
+    assert stage(await fhir.read("ImagingStudy", STUDY)) == ("incomplete", 1, 2, ["2.25.1.2"])
+    await worker.refresh("2.25.404")

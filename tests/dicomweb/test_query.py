@@ -30,7 +30,7 @@ from fhir_server.settings import Settings, SettingsError, load
 from fhir_server.store import open_store
 from fhir_server.store.contract import Put
 from fhir_server.store.files import Files
-from tests.dicomweb import making
+from tests.dicomweb import making, steps
 from tests.dicomweb.node import Node
 from tests.dicomweb.test_access import request, study
 from tests.dicomweb.test_dimse import eventually
@@ -365,8 +365,34 @@ def test_the_modality_worklist_tells_the_announced_exams(tmp_path: Path, free_po
         assert found(node, "CT1", WORKLIST, **keys) == []
         step.ScheduledProcedureStepStartDate = ""
         assert found(node, "OTHER", WORKLIST, **keys) == []
+        assert statuses_as_it_is_performed(node, keys, one.StudyInstanceUID) == [
+            ["SCHEDULED"], ["STARTED"], ["SCHEDULED"], ["STARTED"], [],
+        ]  # fmt: skip
     finally:
         node.stop(signal.SIGKILL)
+
+
+def statuses_as_it_is_performed(node: Node, keys: dict[str, Any], study: str) -> list[list[str]]:
+    """On the list before, during, after it was given up, during the next try, and once it is performed."""
+    keys["ScheduledProcedureStepSequence"][0].ScheduledProcedureStepStatus = ""
+    told = associate(node, "CT1", steps.SOP_CLASS)
+
+    def shown() -> list[str]:
+        rows = found(node, "CT1", WORKLIST, **keys)
+        return [row.ScheduledProcedureStepSequence[0].ScheduledProcedureStepStatus for row in rows]
+
+    statuses = [shown()]
+    for uid, end in (
+        ("2.25.71", steps.ended(state="DISCONTINUED")),
+        ("2.25.72", steps.ended(steps.series())),
+    ):
+        begun = steps.begun(ScheduledStepAttributesSequence=[steps.scheduled(StudyInstanceUID=study)])
+        assert told.send_n_create(begun, steps.SOP_CLASS, uid)[0].Status == 0x0000
+        statuses.append(shown())
+        assert told.send_n_set(end, steps.SOP_CLASS, uid)[0].Status == 0x0000
+        statuses.append(shown())
+    told.release()
+    return statuses
 
 
 async def _announced(settings: Settings, folder: Path) -> None:

@@ -33,7 +33,7 @@ from dicomweb.syntaxes import EXPLICIT_LITTLE
 from dicomweb.transfers.lane import Lane
 from dicomweb.transfers.moving import Importing, Relaying
 from dicomweb.transfers.queue import Queue, QueueMismatch
-from dicomweb.transfers.record import Order, Transfer
+from dicomweb.transfers.record import Item, Order, Transfer
 from tests.dicomweb import making
 from tests.dicomweb.pacs import Pacs, orthanc
 from tests.dicomweb.test_peers import ports
@@ -510,3 +510,22 @@ def test_progress_says_rate_and_time_left(queue: Queue) -> None:
     assert (found.done, found.total, found.bytes, found.bytes_total) == (4, 10, 400, 1000)
     assert found.rate == pytest.approx(200)
     assert found.left == pytest.approx(3.0)
+
+
+def test_the_list_of_a_studys_imports(queue: Queue) -> None:
+    """What an exam's track takes its total from: relays and cancelled imports do not count."""
+
+    def submitted(kind: str, peer: str, *instances: str) -> str:
+        made = queue.submit(Order(kind, peer, "2.25.100", 2), 1)  # type: ignore[arg-type]
+        queue.list_items(made.id, [Item("2.25.200", one) for one in instances], 2)
+        return made.id
+
+    assert queue.importing("2.25.100") == ((), False)
+    first = submitted("import", "a", "2.25.1", "2.25.2")
+    submitted("relay", "b", "2.25.9")
+    assert queue.importing("2.25.100") == (("2.25.1", "2.25.2"), True)
+    queue.finish(first, "partial", "some-failed", "", 3)
+    assert queue.importing("2.25.100") == (("2.25.1", "2.25.2"), False)
+    queue.cancel(submitted("import", "c", "2.25.7"), 4)
+    assert queue.importing("2.25.100") == (("2.25.1", "2.25.2"), False)
+    assert queue.importing("2.25.101") == ((), False)
