@@ -18,6 +18,7 @@ from profiles.outcomes import TeledossierError
 COMMANDS = {
     "serve": "the web tier: FHIR, DICOMweb, OAuth, portal",
     "dimse": "the DICOM node",
+    "gateway": "a site's gateway: exams from its modalities, delivered to the platform",
     "worker": "background jobs: exams into their télédossiers",
     "demo": "all of them, with the demonstration data",
     "load": "bulk load of NDJSON or Bundles",

@@ -19,6 +19,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX = "TELEDOSSIER_"
 _PEER = re.compile(r"[^\s=@,\\]{1,16}(@[A-Za-z0-9.-]{1,64})?=[A-Za-z0-9._-]+:[0-9]{1,5}")
+GATEWAY = PREFIX + "GATEWAY_"  # a site's gateway has settings of its own (dicomweb/gateway/settings.py)
+GATEWAY_TABLE = "gateway"
 NOT_SETTINGS = {"TELEDOSSIER_TEST_MONGODB_URI", "TELEDOSSIER_R4_EXAMPLES"}
 
 
@@ -105,12 +107,18 @@ def load(environ: Mapping[str, str] = os.environ, toml: Path = Path("teledossier
             table = tomllib.loads(toml.read_text("utf-8"))
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{toml} is not valid TOML: {error}") from error
-        raw.update({key.removeprefix(PREFIX).lower(): value for key, value in table.items()})
+        raw.update(
+            {
+                key.removeprefix(PREFIX).lower(): value
+                for key, value in table.items()
+                if not (key == GATEWAY_TABLE and isinstance(value, dict))
+            }
+        )
     raw.update(
         {
             name.removeprefix(PREFIX).lower(): value
             for name, value in environ.items()
-            if name.startswith(PREFIX) and name not in NOT_SETTINGS
+            if name.startswith(PREFIX) and name not in NOT_SETTINGS and not name.startswith(GATEWAY)
         }
     )
     values: dict[str, Any] = {}
@@ -125,6 +133,12 @@ def load(environ: Mapping[str, str] = os.environ, toml: Path = Path("teledossier
     settings = Settings(**values)
     _check(settings)
     return settings
+
+
+def is_known(name: str) -> bool:
+    """Whether a name in the environment means something to one of our programs."""
+    own = name.removeprefix(PREFIX).lower()
+    return name in NOT_SETTINGS or name.startswith(GATEWAY) or own in {one.name for one in fields(Settings)}
 
 
 def _check(settings: Settings) -> None:

@@ -1,0 +1,189 @@
+"""The gateway's sink: a received instance is checked, kept in the outbox, acknowledged.
+
+    spool file → read the header (as the platform will) → hashes → room → file into place (fsync, rename,
+    fsync) → row (commit) → 0x0000
+
+What comes again while it waits or after it was delivered is acknowledged and dropped. A changed duplicate is
+one more instance to deliver: the platform decides. PS3.4 §B.2.3 (A700: out of resources)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dicomweb import reasons
+from dicomweb.attributes import first
+from dicomweb.dataset import read_header
+from dicomweb.files import DicomFiles
+from dicomweb.gateway.bell import Bell
+from dicomweb.gateway.outbox import Outbox, Received
+from dicomweb.index.contract import Outcome
+from dicomweb.ingest import Arrival
+from dicomweb.reasons import Refused
+
+log = logging.getLogger(__name__)
+
+PRIORITY, REQUESTS = "00401003", "00400275"  # Requested Procedure Priority; Request Attributes Sequence
+BLOCK = 1 << 20
+
+
+@dataclass(slots=True)
+class Room:
+    """How much may be kept: `quota` bytes (0: no own limit) and `reserve` bytes left free on the disk. What
+    was delivered makes room for what comes, oldest first."""
+
+    outbox: Outbox
+    files: DicomFiles
+    quota: int
+    reserve: int
+    kept: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, size: int) -> None:
+        """Raises Refused."""
+        with self._lock:
+            while not self._fits(size):
+                if not self._make():
+                    raise Refused(reasons.OUT_OF_RESOURCES)
+            self.kept += size
+
+    def give(self, size: int) -> None:
+        with self._lock:
+            self.kept -= size
+
+    def _fits(self, size: int) -> bool:
+        # The file is on this disk already, in the spool.
+        if shutil.disk_usage(self.files.spool).free < self.reserve:
+            return False
+        return not self.quota or self.kept + size <= self.quota
+
+    def _make(self) -> bool:
+        """Drop some delivered files; False when there is none. The caller holds the lock."""
+        freed = drop(self.outbox, self.files, 1 << 62, limit=20)
+        self.kept -= freed
+        return freed > 0
+
+    def clean(self, before: int) -> int:
+        """Drop what was delivered before an instant; returns bytes."""
+        total = 0
+        while freed := drop(self.outbox, self.files, before, limit=200):
+            self.give(freed)
+            total += freed
+        return total
+
+
+def drop(outbox: Outbox, files: DicomFiles, before: int, *, limit: int) -> int:
+    """Remove delivered files; returns their bytes. The file goes first: a row without its file is known as
+    delivered, a file without its row would never go."""
+    found = outbox.removable(before, limit)
+    for _n, path, _size in found:
+        files.path(path).unlink(missing_ok=True)
+    if found:
+        outbox.removed([n for n, _path, _size in found])
+    return sum(size for _n, _path, size in found)
+
+
+@dataclass(slots=True)
+class Intake:
+    """`rules`: (what, value) that make an instance urgent."""
+
+    outbox: Outbox
+    files: DicomFiles
+    room: Room
+    bell: Bell
+    rules: Set[tuple[str, str]]
+    _busy: set[tuple[str, str]] = field(default_factory=set)
+    _free: threading.Condition = field(default_factory=threading.Condition)
+
+    def __call__(self, spooled: Path, arrival: Arrival) -> Outcome:
+        """`Sink`. Raises Refused."""
+        try:
+            return self._take(spooled, arrival)
+        finally:
+            spooled.unlink(missing_ok=True)
+
+    def _take(self, spooled: Path, arrival: Arrival) -> Outcome:
+        header = read_header(spooled)
+        if (arrival.sop_instance and arrival.sop_instance != header.instance) or (
+            arrival.sop_class and arrival.sop_class != header.sop_class
+        ):
+            raise Refused(reasons.WRONG_INSTANCE)
+        whole, dataset = digests(spooled)
+        urgent = is_urgent(self.rules, arrival.calling_ae, header.attributes)
+        size = spooled.stat().st_size
+        with self._alone((header.instance, dataset)):
+            if self.outbox.known(header.instance, dataset):
+                self.bell.ring()
+                return "duplicate"
+            self.room.take(size)
+            try:
+                path = self.files.place(spooled, whole)
+                self.outbox.add(
+                    Received(
+                        header.instance, header.study, header.series, header.sop_class, whole, dataset, size,
+                        path, arrival.calling_ae, arrival.received, urgent,
+                    )
+                )  # fmt: skip
+            except BaseException:
+                self.room.give(size)
+                raise
+        self.bell.ring()
+        return "stored"
+
+    @contextmanager
+    def _alone(self, key: tuple[str, str]) -> Iterator[None]:
+        """The same content on two associations at once is taken once."""
+        with self._free:
+            self._free.wait_for(lambda: key not in self._busy)
+            self._busy.add(key)
+        try:
+            yield
+        finally:
+            with self._free:
+                self._busy.discard(key)
+                self._free.notify_all()
+
+
+def digests(path: Path) -> tuple[str, str]:
+    """SHA-256 of the file, and of its dataset as the platform's receipts have it (`dataset.data_part`), in
+    one reading."""
+    whole, dataset = hashlib.sha256(), hashlib.sha256()
+    with path.open("rb") as file:
+        head = file.read(144)
+        length = int.from_bytes(head[140:144], "little") if head[132:136] == b"\x02\x00\x00\x00" else 0
+        start = 144 + length if length else 0
+        file.seek(0)
+        at = 0
+        while chunk := file.read(BLOCK):
+            whole.update(chunk)
+            if at + len(chunk) > start:
+                dataset.update(memoryview(chunk)[max(0, start - at) :])
+            at += len(chunk)
+    return whole.hexdigest(), dataset.hexdigest()
+
+
+def is_urgent(rules: Set[tuple[str, str]], calling_ae: str, attributes: Mapping[str, Any]) -> bool:
+    """By who sends it, its modality, or the priority that its request has."""
+    priorities = [first(attributes, PRIORITY)]
+    priorities += [first(item, PRIORITY) for item in attributes.get(REQUESTS, {}).get("Value", ())]
+    found = {("ae", calling_ae.upper()), ("modality", first(attributes, "00080060").upper())}
+    return not rules.isdisjoint(found | {("priority", one.upper()) for one in priorities})
+
+
+def sweep(files: DicomFiles, outbox: Outbox) -> int:
+    """At the start: what a killed gateway left in the spool, and files whose row was never written. Neither
+    was acknowledged. Returns how many."""
+    removed, needed = files.sweep(), outbox.paths()
+    for path in (files.root / "dicom").glob("*/*"):
+        if path.relative_to(files.root).as_posix() not in needed:
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed

@@ -1,0 +1,318 @@
+"""What the gateway has promised to deliver: one row an instance, beside the files, until the platform has it.
+
+    waiting ──(platform: stored)──▶ delivered ──(keep time over)──▶ forgotten
+       │  ▲                                        its file goes first, its row some months later
+       │  └──(`teledossier gateway retry`, or the modality sends it again)──┐
+       └──(platform: refused)──▶ apart ─────────────────────────────────────┘
+
+A method that returns is durable (WAL, synchronous FULL): whatever is killed, a row is as it was told. A file
+whose row was never written was never acknowledged; `open` removes it. One process at a time, any thread.
+Times are UTC microseconds, sizes bytes. https://sqlite.org/wal.html
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+VERSION = 1
+TABLES = """
+CREATE TABLE instance(n INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL, study TEXT NOT NULL,
+  series TEXT NOT NULL, sop_class TEXT NOT NULL, sha256 TEXT NOT NULL, dataset TEXT NOT NULL,
+  size INTEGER NOT NULL, path TEXT NOT NULL, ae_title TEXT NOT NULL, received INTEGER NOT NULL,
+  urgent INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'waiting', attempts INTEGER NOT NULL DEFAULT 0,
+  reason TEXT NOT NULL DEFAULT '', not_before INTEGER NOT NULL DEFAULT 0,
+  settled INTEGER NOT NULL DEFAULT 0, kept INTEGER NOT NULL DEFAULT 1, UNIQUE(uid, dataset));
+CREATE INDEX instance_waiting ON instance(urgent, n) WHERE state = 'waiting';
+CREATE INDEX instance_apart ON instance(settled) WHERE state = 'apart';
+CREATE INDEX instance_delivered ON instance(kept, settled) WHERE state = 'delivered';
+CREATE TABLE mark(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_ENTRY = "n, uid, study, series, sop_class, sha256, dataset, size, path, ae_title, received, attempts, urgent"
+
+
+class OutboxMismatch(Exception):
+    """The outbox on disk has another version than this program; the text names both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An instance whose file is in place (`path`, relative). `sha256` is the file's, `dataset` that of what
+    comes after the file meta information."""
+
+    uid: str
+    study: str
+    series: str
+    sop_class: str
+    sha256: str
+    dataset: str
+    size: int
+    path: str
+    ae_title: str
+    received: int
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An instance that waits."""
+
+    n: int
+    uid: str
+    study: str
+    series: str
+    sop_class: str
+    sha256: str
+    dataset: str
+    size: int
+    path: str
+    ae_title: str
+    received: int
+    attempts: int
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """What the platform would not take, and why."""
+
+    uid: str
+    study: str
+    ae_title: str
+    received: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """`oldest` and `delivered` are instants, 0 when there is none."""
+
+    waiting: int
+    waiting_bytes: int
+    urgent: int
+    oldest: int
+    apart: int
+    delivered: int
+    delivered_count: int
+    kept_bytes: int
+
+
+class Outbox:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    # -- life --------------------------------------------------------------------------------------
+    def open(self) -> None:
+        """Raises OutboxMismatch."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        made = sqlite3.connect(self._path, timeout=20, isolation_level=None, check_same_thread=False)
+        made.execute("PRAGMA journal_mode=WAL")
+        made.execute("PRAGMA synchronous=FULL")
+        made.execute("BEGIN IMMEDIATE")
+        found = made.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, VERSION):
+            made.close()
+            raise OutboxMismatch(f"{self._path} has outbox version {found}, this program has {VERSION}")
+        if found == 0:
+            for statement in TABLES.split(";"):
+                made.execute(statement)
+            made.execute(f"PRAGMA user_version={VERSION}")
+        made.execute("COMMIT")
+        self._connection = made
+
+    def begin(self) -> None:
+        """A gateway starts on it: every wait begins anew, as a wrong clock must hold nothing back."""
+        with self._changing() as connection:
+            connection.execute(
+                "UPDATE instance SET not_before = 0 WHERE state = 'waiting' AND not_before > 0"
+            )
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._connection is None:
+                raise RuntimeError("the outbox is not open")
+            yield self._connection
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        with self._using() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    # -- reception ---------------------------------------------------------------------------------
+    def known(self, uid: str, dataset: str) -> bool:
+        """Whether this very content waits or was delivered. What stood apart waits again: whoever sends it
+        again wants it delivered."""
+        with self._using() as connection:
+            row = connection.execute(
+                "SELECT n, state FROM instance WHERE uid = ? AND dataset = ?", (uid, dataset)
+            ).fetchone()
+            if row and row[1] == "apart":
+                connection.execute(
+                    "UPDATE instance SET state = 'waiting', attempts = 0, not_before = 0, settled = 0 "
+                    "WHERE n = ?",
+                    (row[0],),
+                )
+        return row is not None
+
+    def add(self, one: Received) -> bool:
+        """False when it was there already."""
+        values = (
+            one.uid, one.study, one.series, one.sop_class, one.sha256, one.dataset, one.size, one.path,
+            one.ae_title, one.received, int(one.urgent),
+        )  # fmt: skip
+        with self._changing() as connection:
+            made = connection.execute(
+                "INSERT INTO instance(uid, study, series, sop_class, sha256, dataset, size, path, ae_title, "
+                "received, urgent) VALUES(?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+                values,
+            )
+            return made.rowcount == 1
+
+    def paths(self) -> set[str]:
+        """Of every file that a row needs."""
+        with self._using() as connection:
+            return {row[0] for row in connection.execute("SELECT path FROM instance WHERE kept = 1")}
+
+    # -- forwarding --------------------------------------------------------------------------------
+    def next(self, *, urgent: bool, now: int, most: tuple[int, int]) -> list[Entry]:
+        """What goes together into one request, oldest first: at most `most` (instances, bytes), at least one.
+        Never twice the same SOP Instance UID, since an answer names instances by it."""
+        count, size = most
+        with self._using() as connection:
+            rows = connection.execute(
+                f"SELECT {_ENTRY} FROM instance WHERE state = 'waiting' AND urgent = ? "  # noqa: S608
+                "AND not_before <= ? ORDER BY n LIMIT ?",
+                (int(urgent), now, count),
+            ).fetchall()
+        chosen: list[Entry] = []
+        seen: set[str] = set()
+        for row in rows:
+            entry = Entry(*row)
+            size -= entry.size
+            if entry.uid in seen or (chosen and size < 0):
+                break
+            chosen.append(entry)
+            seen.add(entry.uid)
+        return chosen
+
+    def wake_at(self, *, urgent: bool) -> int | None:
+        """When the first that waits may be tried; None when nothing waits."""
+        with self._using() as connection:
+            row = connection.execute(
+                "SELECT min(not_before) FROM instance WHERE state = 'waiting' AND urgent = ?", (int(urgent),)
+            ).fetchone()
+        return None if row[0] is None else int(row[0])
+
+    def settle(self, delivered: Sequence[tuple[int, str]], apart: Sequence[tuple[int, str]], at: int) -> None:
+        """One request's results: (number, note or reason)."""
+        with self._changing() as connection:
+            for state, rows in (("delivered", delivered), ("apart", apart)):
+                connection.executemany(
+                    f"UPDATE instance SET state = '{state}', reason = ?, settled = ? WHERE n = ?",  # noqa: S608
+                    [(reason, at, n) for n, reason in rows],
+                )
+            if delivered:
+                self._count(connection, len(delivered), at)
+
+    @staticmethod
+    def _count(connection: sqlite3.Connection, more: int, at: int) -> None:
+        for name, value, how in (
+            ("delivered", more, "value + excluded.value"),
+            ("last", at, "max(value, excluded.value)"),
+        ):
+            connection.execute(
+                f"INSERT INTO mark VALUES(?, ?) ON CONFLICT DO UPDATE SET value = {how}",
+                (name, value),
+            )
+
+    def later(self, entries: Sequence[tuple[int, int]], reason: str) -> None:
+        """(number, not before): tried again then."""
+        with self._changing() as connection:
+            connection.executemany(
+                "UPDATE instance SET attempts = attempts + 1, reason = ?, not_before = ? WHERE n = ?",
+                [(reason, not_before, n) for n, not_before in entries],
+            )
+
+    def retry(self) -> int:
+        """What stood apart waits again; returns how many."""
+        with self._changing() as connection:
+            return connection.execute(
+                "UPDATE instance SET state = 'waiting', attempts = 0, not_before = 0, settled = 0 "
+                "WHERE state = 'apart'"
+            ).rowcount
+
+    # -- keeping -----------------------------------------------------------------------------------
+    def removable(self, before: int, limit: int = 200) -> list[tuple[int, str, int]]:
+        """(number, path, size) of delivered files settled before an instant, oldest first."""
+        with self._using() as connection:
+            return connection.execute(
+                "SELECT n, path, size FROM instance WHERE state = 'delivered' AND kept = 1 AND settled < ? "
+                "ORDER BY settled LIMIT ?",
+                (before, limit),
+            ).fetchall()
+
+    def removed(self, numbers: Sequence[int]) -> None:
+        with self._changing() as connection:
+            connection.executemany("UPDATE instance SET kept = 0 WHERE n = ?", [(n,) for n in numbers])
+
+    def forget(self, before: int) -> int:
+        """Rows of what was delivered before, and whose file is gone."""
+        with self._changing() as connection:
+            return connection.execute(
+                "DELETE FROM instance WHERE state = 'delivered' AND kept = 0 AND settled < ?", (before,)
+            ).rowcount
+
+    # -- telling -----------------------------------------------------------------------------------
+    def states(self, uids: Sequence[str]) -> dict[str, str]:
+        """UID → the state of its newest row."""
+        found: dict[str, str] = {}
+        with self._using() as connection:
+            for uid in uids:
+                row = connection.execute(
+                    "SELECT state FROM instance WHERE uid = ? ORDER BY n DESC LIMIT 1", (uid,)
+                ).fetchone()
+                if row:
+                    found[uid] = row[0]
+        return found
+
+    def apart(self, limit: int = 100) -> list[Apart]:
+        with self._using() as connection:
+            rows = connection.execute(
+                "SELECT uid, study, ae_title, received, reason FROM instance WHERE state = 'apart' "
+                "ORDER BY settled LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [Apart(*row) for row in rows]
+
+    def summary(self) -> Summary:
+        with self._using() as connection:
+            waiting = connection.execute(
+                "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(urgent), 0), "
+                "coalesce(min(received), 0) FROM instance WHERE state = 'waiting'"
+            ).fetchone()
+            apart = connection.execute("SELECT count(*) FROM instance WHERE state = 'apart'").fetchone()[0]
+            marks = dict(connection.execute("SELECT name, value FROM mark").fetchall())
+            kept = connection.execute("SELECT coalesce(sum(size), 0) FROM instance WHERE kept = 1").fetchone()
+        count, size, urgent, oldest = waiting
+        last, total = marks.get("last", 0), marks.get("delivered", 0)
+        return Summary(count, size, urgent, oldest, apart, last, total, kept[0])

@@ -1,0 +1,74 @@
+"""The gateway: its DICOM node and its loops in one process, until it is told to stop.
+
+Each loop is a function `(parts, stop)` in a thread of its own; one that fails is logged and begun again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dicomweb.dimse import scp
+from dicomweb.gateway import forwarding, health
+from dicomweb.gateway.intake import Intake
+from dicomweb.gateway.parts import Parts, opened
+from dicomweb.gateway.settings import GatewaySettings
+
+log = logging.getLogger(__name__)
+
+PAUSE = 5.0  # seconds before a loop that failed is begun again
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    name: str
+    run: Callable[[Parts, threading.Event], None]
+
+
+LOOPS = (
+    Loop("urgent", forwarding.urgent),
+    Loop("routine", forwarding.routine),
+    Loop("health", health.run),
+    Loop("cleaning", health.clean),
+)
+
+
+async def serve(
+    settings: GatewaySettings, stop: asyncio.Event, *, ready: Callable[[int], None] | None = None
+) -> None:
+    """`ready` is told the DICOM port once it listens. Raises Conflict (another runs on the folder)."""
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    with opened(settings) as parts, scp.spooling(parts.files.spool.absolute()):
+        stopped = threading.Event()
+        intake = Intake(parts.outbox, parts.files, parts.room, parts.bell, settings.rules)
+        server = scp.listen(scp.Receiver(intake), settings.host, settings.port, settings.ae_title)
+        server.ae.require_calling_aet = settings.calling
+        node = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
+        threads = [
+            threading.Thread(target=_keep, args=(loop, parts, stopped), name=loop.name, daemon=True)
+            for loop in LOOPS
+        ]
+        for thread in (node, *threads):
+            thread.start()
+        if ready:
+            ready(int(server.server_address[1]))
+        log.info("gateway %s on %s:%s", settings.ae_title, settings.host, server.server_address[1])
+        await stop.wait()
+        stopped.set()
+        parts.bell.ring()
+        await asyncio.to_thread(server.stop)
+        for thread in threads:
+            await asyncio.to_thread(thread.join, 5.0)
+
+
+def _keep(loop: Loop, parts: Parts, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            loop.run(parts, stop)
+        except Exception:
+            log.exception("%s failed and is begun again", loop.name)
+            parts.state.note(loop.name, "failed")
+            stop.wait(PAUSE)

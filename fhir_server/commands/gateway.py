@@ -1,0 +1,98 @@
+"""`teledossier gateway`: a site's gateway, and what its operator asks of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from pathlib import Path
+
+import click
+
+from dicomweb.gateway import health
+from dicomweb.gateway import settings as config
+from dicomweb.gateway.outbox import Outbox, OutboxMismatch
+from dicomweb.gateway.parts import is_running, outbox_path
+from dicomweb.gateway.settings import GatewaySettings
+from fhir_server.commands.lasting import run_until_stopped
+from fhir_server.logs import log_to_stderr
+from fhir_server.settings import Settings
+from profiles.outcomes import Conflict, NotFound
+
+
+@click.group("gateway", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Receive exams from a site's modalities and deliver them to the platform (TELEDOSSIER_GATEWAY_…)."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = config.load()
+    log_to_stderr(Settings(log_level=settings.log_level))
+    from dicomweb.gateway import running
+
+    async def run(stop: asyncio.Event) -> None:
+        await running.serve(settings, stop, ready=lambda port: click.echo(f"listening {port}"))
+
+    try:
+        run_until_stopped(run)
+    except OutboxMismatch as error:
+        raise Conflict("outbox-version", str(error)) from error
+
+
+@command.command("status")
+def status() -> None:
+    """What waits, was delivered, or was not taken by the platform; exit 1 when something needs a person."""
+    settings = config.load()
+    outbox = _outbox(settings)
+    try:
+        summary, apart = outbox.summary(), outbox.apart()
+    finally:
+        outbox.close()
+    runs = is_running(settings)
+    click.echo(f"gateway    {'runs' if runs else 'does not run'}, for {settings.url}")
+    state = health.read_state(settings) if runs else {}
+    for line in health.lines(summary, state, shutil.disk_usage(settings.root).free):
+        click.echo(line)
+    for one in apart:
+        click.echo(f"  {one.uid} from {one.ae_title}: {one.reason}")
+    if apart or not runs or state.get("problems"):
+        raise click.exceptions.Exit(1)
+
+
+@command.command("retry")
+def retry() -> None:
+    """Deliver again what the platform would not take."""
+    outbox = _outbox(config.load())
+    try:
+        click.echo(f"{outbox.retry()} instances wait again")
+    finally:
+        outbox.close()
+
+
+@command.command("key")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def key(file: Path) -> None:
+    """Make the gateway's key: private into FILE, public printed, for `teledossier client add --jwks`."""
+    from joserfc.jwk import ECKey
+
+    made = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384"}, private=True, auto_kid=True)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise Conflict("file-exists", f"{file} exists already; a key is never written over") from error
+    with os.fdopen(descriptor, "w") as written:
+        json.dump(made.as_dict(private=True), written)
+    click.echo(json.dumps({"keys": [made.as_dict(private=False)]}))
+
+
+def _outbox(settings: GatewaySettings) -> Outbox:
+    path = outbox_path(settings)
+    if not path.exists():
+        raise NotFound("no-outbox", f"no gateway ever ran on {settings.root}")
+    found = Outbox(path)
+    try:
+        found.open()
+    except OutboxMismatch as error:
+        raise Conflict("outbox-version", str(error)) from error
+    return found

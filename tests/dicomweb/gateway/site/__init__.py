@@ -1,0 +1,1 @@
+"""The gateway and the platform as processes of their own."""
