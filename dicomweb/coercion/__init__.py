@@ -1,0 +1,1 @@
+"""The recipient's identity written into what is relayed; see README.md."""
