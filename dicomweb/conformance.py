@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pydicom.uid import UID
 
 from dicomweb import capabilities, keys, reasons
-from dicomweb.dimse import known, scp
+from dicomweb.dimse import known, server
 from dicomweb.dimse.services import offered
 from dicomweb.dimse.sockets import MAXIMUM_PDU
 from dicomweb.encodings import ENCODINGS, FREE, RATIO
@@ -60,9 +60,9 @@ def _named(uid: str) -> str:
 def _network() -> str:
     rows = [
         ("maximum length of a PDU", f"{MAXIMUM_PDU} bytes"),
-        ("associations at once", str(scp.MAXIMUM_ASSOCIATIONS)),
-        ("idle association closed after", f"{scp.IDLE_SECONDS:g} s"),
-        ("answer awaited", f"{scp.ANSWER_SECONDS:g} s"),
+        ("associations at once", str(server.MAXIMUM_ASSOCIATIONS)),
+        ("idle association closed after", f"{server.IDLE_SECONDS:g} s"),
+        ("answer awaited", f"{server.ANSWER_SECONDS:g} s"),
         ("asynchronous operations", "no"),
         ("extended negotiation of queries", "no: relational queries are always answered"),
         ("SCP/SCU role selection", "yes: storage classes for C-GET, Storage Commitment"),

@@ -1,6 +1,6 @@
 """Image files on disk, named by content: spool → fsync → rename → fsync of the folder. Synchronous.
 
-<files>/spool/…            being received; swept at start
+<files>/spool/…            being received
 <files>/dicom/ab/<sha256>  in place, never changed
 """
 
@@ -30,16 +30,6 @@ class DicomFiles:
     def open(self) -> None:
         self.spool.mkdir(parents=True, exist_ok=True)
         (self.root / "dicom").mkdir(exist_ok=True)
-
-    def sweep(self) -> int:
-        """Remove what a killed node left. Only when no other node runs on this folder; what the web tier
-        receives at this moment stays."""
-        left = [
-            path for path in self.spool.iterdir() if path.is_file() and not path.name.startswith(SLOW_SPOOL)
-        ]
-        for path in left:
-            path.unlink(missing_ok=True)
-        return len(left)
 
     def room(self) -> None:
         """Raises Refused when the disk is nearly full."""

@@ -41,6 +41,11 @@ class Settings:
     dimse_port: int = 11112
     ae_title: str = "TELEDOSSIER"
     dimse_peers: str = ""
+    dimse_processes: int = 1
+    dimse_tls_port: int = 2762
+    dimse_certificate: str = ""
+    dimse_key: str = ""
+    dimse_authority: str = ""
     smtp_url: str = ""
     sms_url: str = ""
     timezone: str = "Europe/Paris"
@@ -158,9 +163,18 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"{PREFIX}LOG_LEVEL={settings.log_level!r}: debug, info, warning or error")
     if settings.mode not in ("auto", "production", "demonstration"):
         raise SettingsError(f"{PREFIX}MODE={settings.mode!r}: auto, production or demonstration")
-    for name in ("port", "dimse_port"):
+    for name in ("port", "dimse_port", "dimse_tls_port"):
         if not 0 < getattr(settings, name) < 65536:
             raise SettingsError(f"{PREFIX}{name.upper()}={getattr(settings, name)}: not a port number")
+    if not 0 < settings.dimse_processes <= 64:
+        raise SettingsError(f"{PREFIX}DIMSE_PROCESSES={settings.dimse_processes}: 1 to 64")
+    files = ("dimse_certificate", "dimse_key", "dimse_authority")
+    if missing := [name for name in files if not getattr(settings, name)]:
+        if len(missing) < len(files):
+            raise SettingsError(
+                f"{PREFIX}{missing[0].upper()} is not set: TLS for DICOM needs a certificate, its key and the "
+                "authority of the peers' certificates"
+            )
     if not 0 < len(settings.ae_title) <= 16:
         raise SettingsError(f"{PREFIX}AE_TITLE={settings.ae_title!r}: an AE title has 1 to 16 characters")
     for peer in filter(None, (one.strip() for one in settings.dimse_peers.split(","))):

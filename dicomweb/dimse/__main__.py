@@ -1,5 +1,5 @@
 """`python -m dicomweb.dimse`: the node alone, with the settings of the environment; Ctrl-C or SIGTERM stops
-it."""
+it. `--inherit FD`, for each of a supervisor's sockets, makes it one of several processes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ import asyncio
 import signal
 import sys
 
-from dicomweb.dimse.scp import serve
+from dicomweb.dimse.lines import Lines
+from dicomweb.dimse.processes import Plan, run
 from fhir_server.settings import load
 
 
-async def main() -> None:
+def _listening(lines: Lines) -> None:
+    print(f"listening {lines.port}", file=sys.stdout, flush=True)
+
+
+async def main(arguments: list[str]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await serve(load(), stop, ready=lambda port: print(f"listening {port}", file=sys.stdout, flush=True))
+    settings = load()
+    inherit = tuple(int(one) for one in arguments[1::2])
+    plan = Plan((sys.executable, "-m", "dicomweb.dimse"), settings.dimse_processes, inherit)
+    await run(settings, plan, stop, _listening)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
+import threading
+from collections.abc import Sequence
 
-from pynetdicom.transport import AssociationSocket, RequestHandler
+from pynetdicom.transport import AssociationSocket
 
 MAXIMUM_PDU = 262_144  # bytes; what we offer to receive
 STALLED_SECONDS = 30.0  # within a PDU: a peer that stops there is hung up on
+MOST_PIECES = 512  # of one system call
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -28,6 +32,12 @@ def hasten(connection: socket.socket) -> None:
 class QuickSocket(AssociationSocket):  # type: ignore[misc]
     """pynetdicom's socket with reads straight into one buffer of the announced size."""
 
+    _turn: threading.Lock | None = None  # TLS: one reads or writes at a time
+
+    def take_turns(self) -> None:
+        """Several threads will use this socket."""
+        self._turn = threading.Lock()
+
     def recv(self, nr_bytes: int) -> bytearray:
         """Exactly `nr_bytes`, or fewer when the peer closed. Raises OSError for a PDU beyond what we
         offered."""
@@ -36,6 +46,11 @@ class QuickSocket(AssociationSocket):  # type: ignore[misc]
         connection = self.socket
         if connection is None:
             return bytearray()
+        tls = isinstance(connection, ssl.SSLSocket)
+        with self._turn if tls and self._turn else contextlib.nullcontext():
+            return self._read(connection, nr_bytes)
+
+    def _read(self, connection: socket.socket, nr_bytes: int) -> bytearray:
         buffer = bytearray(nr_bytes)
         view, read = memoryview(buffer), 0
         while read < nr_bytes:
@@ -48,6 +63,25 @@ class QuickSocket(AssociationSocket):  # type: ignore[misc]
         view.release()
         return buffer if read == nr_bytes else buffer[:read]
 
+    def send(self, bytestream: bytes) -> None:
+        """The whole of it, without copies; a peer that takes none of it for long is given up."""
+        try:
+            self.write([bytestream])
+        except (OSError, ValueError):
+            self.event_queue.put("Evt17")  # transport connection closed
+
+    def write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Several pieces in one go. Raises OSError."""
+        connection = self.socket
+        if connection is None:
+            raise OSError("the connection is closed")
+        with self._turn or contextlib.nullcontext():
+            if isinstance(connection, ssl.SSLSocket):
+                for piece in pieces:
+                    send_all(connection, piece)
+            else:
+                send_pieces(connection, pieces)
+
     def _shutdown_socket(self) -> None:
         """Close even when the peer is gone already, where shutdown fails."""
         connection = self.socket
@@ -57,13 +91,21 @@ class QuickSocket(AssociationSocket):  # type: ignore[misc]
             connection.close()
 
 
-class QuickHandler(RequestHandler):  # type: ignore[misc]
-    """Gives each new association a quick socket."""
+def send_all(connection: socket.socket, piece: bytes | memoryview) -> None:
+    """The socket's timeout holds for each part that the peer takes, not for the whole."""
+    left = memoryview(piece)
+    while left:
+        left = left[connection.send(left) :]
 
-    def _create_association(self) -> object:
-        hasten(self.request)
-        self.request.settimeout(STALLED_SECONDS)
-        association = super()._create_association()
-        quick = association.dul.socket
-        quick.__class__ = QuickSocket
-        return association
+
+def send_pieces(connection: socket.socket, pieces: Sequence[bytes | memoryview]) -> None:
+    """One system call for as many as fit. Not for TLS."""
+    for start in range(0, len(pieces), MOST_PIECES):
+        some = pieces[start : start + MOST_PIECES]
+        sent = connection.sendmsg(some)
+        for piece in some:
+            if sent >= len(piece):
+                sent -= len(piece)
+                continue
+            send_all(connection, memoryview(piece)[sent:])
+            sent = 0

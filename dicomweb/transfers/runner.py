@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dicomweb.dimse.scp import spooling
+from dicomweb.dimse.spool import spooling
 from dicomweb.images import Images
 from dicomweb.index.contract import Index
 from dicomweb.peers.dimse import Ours

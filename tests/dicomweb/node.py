@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dicomweb.dimse.spool import HELD
 from dicomweb.files import DicomFiles
 from dicomweb.index.sqlite import SqliteIndex, open_index
 from fhir_server.settings import Settings
@@ -67,7 +68,10 @@ class Node:
         return opened
 
     def spooled(self) -> list[str]:
-        return sorted(path.name for path in self.files.spool.iterdir())
+        """What is left of datasets on their way in, whichever process received them."""
+        return sorted(
+            path.name for path in self.files.spool.rglob("*") if path.is_file() and path.name != HELD
+        )
 
     def peak_memory(self) -> int:
         """Bytes of resident memory at its highest."""

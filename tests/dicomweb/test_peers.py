@@ -14,7 +14,7 @@ from pydicom import dcmread
 from pydicom.uid import JPEGLSLossless, RLELossless
 
 from dicomweb.dataset import data_part
-from dicomweb.dimse.scp import spooling
+from dicomweb.dimse.spool import spooling
 from dicomweb.peers.dimse import DimseSession, Ours
 from dicomweb.peers.opening import open_session
 from dicomweb.peers.peer import DIMSE, EXTENSION, WEB, Credentials, Peer, Window, of_endpoint

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pynetdicom import AE, evt
 
-from dicomweb.dimse.scp import spooling
+from dicomweb.dimse.spool import spooling
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome
 from dicomweb.peers.dimse import Ours

@@ -1,0 +1,268 @@
+"""pynetdicom's association without its polling, and with bounds on what a peer can make us hold.
+
+pynetdicom looks at every association a thousand times a second, in two threads: twenty idle ones take most of
+a core, and each message waits for the next look. Here both threads sleep until something comes: the provider
+on its socket and a wake-up line, the association on its queue of messages. And a peer that sends faster than
+we store, a command without end or an identifier of gigabytes is held back or aborted. PS3.8 §9.2 (state
+machine), PS3.7 §6.3
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import select
+import shutil
+import socket
+import tempfile
+import threading
+from typing import Any
+
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import C_GET, C_MOVE
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.pdu import A_ABORT_RQ
+from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE, P_DATA
+
+from dicomweb.dimse.sockets import QuickSocket
+from dicomweb.files import RESERVE
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0  # timers are looked at so often; everything else wakes us
+HELD_BACK_SECONDS = 0.005
+MOST_WAITING = 4  # messages received and not yet answered: above, the peer is not read from
+MOST_QUEUED = 8  # P-DATA on their way out
+MOST_COMMAND = 65_536  # bytes of a command set
+MOST_IDENTIFIER = 16_000_000  # bytes of a dataset that is not stored
+BETWEEN_LOOKS = 64_000_000  # bytes spooled between two looks at the disk
+INVALID_PDU = "Evt19"
+
+
+class Wake:
+    """A line by which other threads wake a sleeping one; ringing it after `close` does nothing."""
+
+    def __init__(self) -> None:
+        self._near, self._far = socket.socketpair()
+        self._near.setblocking(False)
+        self._far.setblocking(False)
+        self._lock = threading.Lock()
+
+    def fileno(self) -> int:
+        return self._near.fileno()
+
+    def ring(self) -> None:
+        with self._lock, contextlib.suppress(OSError):  # full: it rings already
+            self._far.send(b"!")
+
+    def quiet(self) -> None:
+        with contextlib.suppress(OSError):
+            self._near.recv(4096)
+
+    def close(self) -> None:
+        with self._lock:
+            self._near.close()
+            self._far.close()
+
+
+class Telling(queue.Queue[Any]):
+    """The provider's queue to the association: an end of the association also rings there."""
+
+    def __init__(self, association: Association) -> None:
+        super().__init__()
+        self._association = association
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        super().put(item, block, timeout)
+        if isinstance(item, A_RELEASE | A_ABORT | A_P_ABORT):
+            self._association.dimse.msg_queue.put((None, None))
+
+
+class QuickProvider(DULServiceProvider):  # type: ignore[misc]
+    """The upper layer's thread."""
+
+    def __init__(self, association: Association) -> None:
+        super().__init__(association)
+        self.daemon = True
+        self.to_user_queue = Telling(association)
+        self._wake = Wake()
+
+    # -- called from other threads
+    def send_pdu(self, primitive: Any) -> None:
+        """P-DATA waits while too many are on their way, so that a long message is never in memory whole."""
+        while isinstance(primitive, P_DATA) and self.to_provider_queue.qsize() >= MOST_QUEUED:
+            if not self.is_alive():
+                return
+            threading.Event().wait(HELD_BACK_SECONDS)
+        super().send_pdu(primitive)
+        self._wake.ring()
+
+    def kill_dul(self) -> None:
+        super().kill_dul()
+        self._wake.ring()
+
+    def stop_dul(self) -> bool:
+        if self.state_machine.current_state == "Sta1":
+            self.kill_dul()
+            self.join()
+            return True
+        self._wake.ring()
+        return False
+
+    # -- the thread
+    def run_reactor(self) -> None:
+        """Until the association is over. PS3.8 §9.2"""
+        self._idle_timer.start()
+        try:
+            while not self._kill_thread:
+                self.assoc._dul_ready.set()
+                if self.artim_timer.expired:
+                    self.event_queue.put("Evt18")
+                try:
+                    if not self._step():
+                        self._sleep()
+                except Exception:
+                    log.warning("an association is aborted: the peer sent what the upper layer cannot take")
+                    self._break_off()
+        finally:
+            self._wake.close()
+
+    def _step(self) -> bool:
+        """One thing, if there is one to do."""
+        if not self._process_recv_primitive() and not self._held_back() and self._is_transport_event():
+            self._idle_timer.restart()
+        try:
+            event = self.event_queue.get_nowait()
+        except queue.Empty:
+            return False
+        self.state_machine.do_action(event)
+        return True
+
+    def _held_back(self) -> bool:
+        return bool(self.assoc.dimse.msg_queue.qsize() >= MOST_WAITING)
+
+    def _sleep(self) -> None:
+        held_back, line = self._held_back(), self.socket and self.socket.socket
+        waiting = select.poll()
+        waiting.register(self._wake.fileno(), select.POLLIN)
+        if line is not None and not held_back and line.fileno() >= 0:
+            waiting.register(line.fileno(), select.POLLIN)
+        waiting.poll((HELD_BACK_SECONDS if held_back or line is None else LOOK_SECONDS) * 1000)
+        self._wake.quiet()
+
+    def _break_off(self) -> None:
+        """What pynetdicom does not expect ends here: A-ABORT by the provider, and both threads stop."""
+        abort = A_ABORT_RQ()
+        abort.source, abort.reason_diagnostic = 0x02, 0x00
+        with contextlib.suppress(Exception):
+            self.socket.send(abort.encode())
+        with contextlib.suppress(Exception):
+            self.socket.close()
+        evt.trigger(self.assoc, evt.EVT_CONN_CLOSE, {"address": self.assoc.requestor.address_info.as_tuple})
+        self.assoc.is_aborted, self.assoc.is_established = True, False
+        self.assoc._kill = self._kill_thread = True
+        self.assoc.dimse.msg_queue.put((None, None))
+
+
+class BoundedMessages(DIMSEServiceProvider):  # type: ignore[misc]
+    """DIMSE messages as they come together from fragments, each part bounded."""
+
+    _spooled = 0
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        size = sum(len(data) for _context, data in primitive.presentation_data_value_list)
+        if any(len(data) < 1 for _context, data in primitive.presentation_data_value_list):
+            raise ValueError("a fragment without its control header")
+        super().receive_primitive(primitive)
+        message = self.message
+        if message is None:
+            self._spooled = 0
+        elif message._data_set_file is not None:
+            self._spooled += size
+            if self._spooled >= BETWEEN_LOOKS:
+                self._spooled = 0
+                if shutil.disk_usage(tempfile.gettempdir()).free < RESERVE:
+                    raise OSError("no room left to receive")
+        elif message.encoded_command_set.tell() > MOST_COMMAND or message.data_set.tell() > MOST_IDENTIFIER:
+            raise ValueError("a message beyond its bounds")
+
+
+class QuickAssociation(Association):  # type: ignore[misc]
+    """The association's thread. `quicken` makes one of pynetdicom's own, before it starts."""
+
+    def _run_reactor(self) -> None:
+        while not self._kill:
+            self._is_paused = True
+            self._reactor_checkpoint.wait()
+            self._is_paused = False
+            try:
+                context_id, message = self.dimse.msg_queue.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                context_id, message = None, None
+            if message:
+                self._serve_request(message, context_id)
+            if self._over():
+                return
+
+    def _over(self) -> bool:
+        """Whether the peer has ended the association, or nothing has come for too long."""
+        if self.is_established and self.acse.is_release_requested():
+            self.acse.send_release(is_response=True)
+            self.is_released, self.is_established = True, False
+            evt.trigger(self, evt.EVT_RELEASED, {})
+            self.kill()
+            return True
+        if self.acse.is_aborted():
+            self.dul.receive_pdu(wait=False)
+            self.is_aborted, self.is_established = True, False
+            evt.trigger(self, evt.EVT_ABORTED, {})
+            self.kill()
+            return True
+        if not self.dul.is_alive():
+            self.kill()
+            return True
+        if self.dul.idle_timer_expired():
+            self.abort()
+            self.kill()
+            return True
+        return False
+
+    def _serve_request(self, message: Any, context_id: int) -> None:
+        """C-MOVE and C-GET are answered by their handlers alone; the rest as pynetdicom does."""
+        retrieve = {C_MOVE: evt.EVT_C_MOVE, C_GET: evt.EVT_C_GET}.get(type(message))
+        context = self._accepted_cx.get(context_id)
+        if retrieve is None or context is None or not message.is_valid_request:
+            super()._serve_request(message, context_id)
+            return
+        handler = self.get_handlers(retrieve)[0]
+        self.dimse.cancel_req = {}
+        self._is_paused = True
+        try:
+            handler(evt.Event(self, retrieve, {"request": message, "context": context.as_tuple}))
+        except Exception:
+            log.exception("a retrieve failed")
+            self.abort()
+        finally:
+            self._is_paused = False
+            self.dimse.cancel_req = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being received or answered."""
+        return bool(self._is_paused or self.dimse.message is not None or self.dimse.msg_queue.qsize())
+
+
+def quicken(association: Association) -> None:
+    """Before it starts: sleep instead of polling, quick socket, bounds."""
+    line = association.dul.socket
+    association.__class__ = QuickAssociation
+    association.dul = QuickProvider(association)
+    association.dimse = BoundedMessages(association)
+    association.dul.socket = line
+    line.__class__ = QuickSocket
+    line.event_queue.put("Evt5")  # transport connection indication
+    association.acse_timeout = association.acse_timeout  # the timers are the provider's
+    association.network_timeout = association.network_timeout

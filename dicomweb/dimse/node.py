@@ -1,0 +1,96 @@
+"""The DICOM node's process: opens what is stored, listens, until it is told to stop.
+
+C-ECHO and C-STORE for everyone (or for known peers alone, by setting); C-FIND, C-MOVE, C-GET, storage
+commitment and the modality worklist for the peers that the directory names. pynetdicom works with threads, so
+it stays out of the web tier. PS3.4, PS3.7, PS3.8
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from dicomweb.dimse import peers, tls
+from dicomweb.dimse.bridge import Bridge
+from dicomweb.dimse.known import SERVICES
+from dicomweb.dimse.lines import Lines, lines
+from dicomweb.dimse.scp import Receiver
+from dicomweb.dimse.server import Listening, Server, listen
+from dicomweb.dimse.services import World, handlers, offered
+from dicomweb.dimse.sink import Archive
+from dicomweb.dimse.spool import drop_abandoned, own, spooling
+from dicomweb.images import open_images
+from fhir_server.settings import Settings
+from fhir_server.store import open_store
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 60.0
+
+
+async def serve(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    on: Lines | None = None,
+    ready: Callable[[Lines], None] = lambda _lines: None,
+) -> None:
+    """Run the node until `stop`, on sockets of our own unless some are given. `ready` is told when it
+    answers."""
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    context = tls.of(settings)
+    taken = on or lines(settings)
+    store, stopped = open_store(settings), threading.Event()
+    images = open_images(settings, store)
+    try:
+        await store.open()
+        bridge = Bridge(asyncio.get_running_loop(), store)
+        world = World(settings, images, bridge, peers.of(settings), stopped)
+        with own(images.files.spool) as spool, spooling(spool):
+            servers = _servers(world, taken, context)
+            with _serving(servers):
+                ready(taken)
+                await _until(stop, images.files.spool)
+                stopped.set()
+                await asyncio.gather(*(asyncio.to_thread(server.stop) for server in servers))
+    finally:
+        taken.close()
+        images.close()
+        await store.close()
+
+
+def _servers(world: World, taken: Lines, context: ssl.SSLContext | None) -> list[Server]:
+    receiver = Receiver(Archive(world.images.files, world.images.index))
+    answering = [*receiver.handlers, *handlers(SERVICES, world)]
+    made = []
+    for line, secure in ((taken.plain, None), (taken.tls, context)):
+        if line is not None:
+            at = Listening(line, world.settings.ae_title, secure, shared=taken.shared)
+            made.append(listen(at, offered(SERVICES), answering))
+            log.info("DICOM node %s on %s:%s", at.ae_title, *line.getsockname()[:2])
+    return made
+
+
+@contextlib.contextmanager
+def _serving(servers: Sequence[Server]) -> Iterator[None]:
+    threads = [
+        threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
+        for one in servers
+    ]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join(2.0)
+
+
+async def _until(stop: asyncio.Event, spool: Path) -> None:
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), SWEEP_SECONDS)
+        await asyncio.to_thread(drop_abandoned, spool)
