@@ -169,12 +169,12 @@ def _check(settings: Settings) -> None:
     if not 0 < settings.dimse_processes <= 64:
         raise SettingsError(f"{PREFIX}DIMSE_PROCESSES={settings.dimse_processes}: 1 to 64")
     files = ("dimse_certificate", "dimse_key", "dimse_authority")
-    if missing := [name for name in files if not getattr(settings, name)]:
-        if len(missing) < len(files):
-            raise SettingsError(
-                f"{PREFIX}{missing[0].upper()} is not set: TLS for DICOM needs a certificate, its key and the "
-                "authority of the peers' certificates"
-            )
+    missing = [name for name in files if not getattr(settings, name)]
+    if 0 < len(missing) < len(files):
+        raise SettingsError(
+            f"{PREFIX}{missing[0].upper()} is not set: TLS for DICOM needs a certificate, its key, and the "
+            "authority of the peers' certificates"
+        )
     if not 0 < len(settings.ae_title) <= 16:
         raise SettingsError(f"{PREFIX}AE_TITLE={settings.ae_title!r}: an AE title has 1 to 16 characters")
     for peer in filter(None, (one.strip() for one in settings.dimse_peers.split(","))):

@@ -193,6 +193,8 @@ class BoundedMessages(DIMSEServiceProvider):  # type: ignore[misc]
 class QuickAssociation(Association):  # type: ignore[misc]
     """The association's thread. `quicken` makes one of pynetdicom's own, before it starts."""
 
+    is_established: bool
+
     def _run_reactor(self) -> None:
         while not self._kill:
             self._is_paused = True

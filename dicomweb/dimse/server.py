@@ -90,9 +90,10 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]
 
     def server_bind(self) -> None:
         """The socket is bound and listens already: take it in place of the one made for us."""
-        self.socket.close()
+        unused: socket.socket = self.socket  # type: ignore[has-type,unused-ignore]
+        unused.close()
         self.socket = self.at.line
-        self.server_address = self.socket.getsockname()
+        self.server_address = self.at.line.getsockname()
 
     def server_activate(self) -> None:
         pass

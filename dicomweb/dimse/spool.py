@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import os
 import tempfile
 import time
@@ -29,17 +28,20 @@ SLOW_SECONDS = 6 * 3600.0  # the same for what the web tier spools
 @contextlib.contextmanager
 def own(spool: Path) -> Iterator[Path]:
     """A folder under `spool` that is this process's alone, empty."""
-    for number in itertools.count():
-        folder = spool / f"{FOLDER}{number}"
-        held = _hold(folder)
-        if held is not None:
-            break
+    folder, held = _first_free(spool)
     try:
         _empty(folder)
         _sweep_others(spool, folder)
         yield folder.absolute()
     finally:
         os.close(held)
+
+
+def _first_free(spool: Path) -> tuple[Path, int]:
+    number = 0
+    while (held := _hold(spool / f"{FOLDER}{number}")) is None:
+        number += 1
+    return spool / f"{FOLDER}{number}", held
 
 
 def _hold(folder: Path) -> int | None:

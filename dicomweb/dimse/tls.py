@@ -1,8 +1,8 @@
 """TLS for the node's own side: who we are, and whose certificates we take.
 
-Mutual: a peer without a certificate of our authority gets no association. TLS 1.3, and 1.2 with forward secrecy
-and authenticated encryption alone. PS3.15 §B.12 (BCP 195 RFC 8996, 9325 TLS Secure Transport Connection
-Profile), RFC 9325 §4.2
+Mutual: a peer without a certificate of our authority gets no association. TLS 1.3, and 1.2 with forward
+secrecy and authenticated encryption alone. PS3.15 §B.12 (BCP 195 RFC 8996, 9325 TLS Secure Transport
+Connection Profile), RFC 9325 §4.2
 """
 
 from __future__ import annotations
