@@ -151,9 +151,8 @@ def _statuses() -> str:
     )
     rows = [(f"0x{one.status:04X}", one.comment) for one in found]
     return (
-        "## Statuses\nOf C-STORE, and Failure Reason of STOW-RS (0x0111 there only: a C-STORE of a "
-        "changed duplicate succeeds, and "
-        "is kept for a\nperson):\n\n" + _table(("status", "meaning"), rows)
+        "## Statuses\nOf C-STORE, and Failure Reason of STOW-RS. A changed duplicate is 0x0111 there, and "
+        "the warning 0xB000 by\nC-STORE; it is kept for a person:\n\n" + _table(("status", "meaning"), rows)
     )  # fmt: skip
 
 
@@ -164,8 +163,8 @@ is limited to the
 studies that the reader may see, before counts and limits. Query and retrieve by DIMSE are for the AE titles
 of
 `TELEDOSSIER_DIMSE_PEERS` that call from their own host. TLS is terminated in front of the program for HTTP;
-DIMSE has no TLS of its own
-yet. Instances are never changed or removed: deletion puts them out of sight with a trace.
+DIMSE has a port of its own for TLS 1.2 and 1.3 (PS3.15 §B.12, BCP 195), with certificates on both sides.
+Instances are never changed or removed: deletion puts them out of sight with a trace.
 
 ## Character sets
 All of PS3.5 §6.1 as pydicom reads them; answers are in UTF-8 (`ISO_IR 192`)."""

@@ -22,7 +22,6 @@ from typing import Any
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE, P_DATA
@@ -231,25 +230,6 @@ class QuickAssociation(Association):  # type: ignore[misc]
             self.kill()
             return True
         return False
-
-    def _serve_request(self, message: Any, context_id: int) -> None:
-        """C-MOVE and C-GET are answered by their handlers alone; the rest as pynetdicom does."""
-        retrieve = {C_MOVE: evt.EVT_C_MOVE, C_GET: evt.EVT_C_GET}.get(type(message))
-        context = self._accepted_cx.get(context_id)
-        if retrieve is None or context is None or not message.is_valid_request:
-            super()._serve_request(message, context_id)
-            return
-        handler = self.get_handlers(retrieve)[0]
-        self.dimse.cancel_req = {}
-        self._is_paused = True
-        try:
-            handler(evt.Event(self, retrieve, {"request": message, "context": context.as_tuple}))
-        except Exception:
-            log.exception("a retrieve failed")
-            self.abort()
-        finally:
-            self._is_paused = False
-            self.dimse.cancel_req = {}
 
     @property
     def busy(self) -> bool:

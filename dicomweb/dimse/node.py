@@ -66,12 +66,13 @@ async def serve(
 
 def _servers(world: World, taken: Lines, context: ssl.SSLContext | None) -> list[Server]:
     receiver = Receiver(Archive(world.images.files, world.images.index))
-    answering = [*receiver.handlers, *handlers(SERVICES, world)]
+    services = SERVICES if world.peers else ()
+    answering = [*receiver.handlers, *handlers(services, world)]
     made = []
     for line, secure in ((taken.plain, None), (taken.tls, context)):
         if line is not None:
             at = Listening(line, world.settings.ae_title, secure, shared=taken.shared)
-            made.append(listen(at, offered(SERVICES), answering))
+            made.append(listen(at, offered(services), answering))
             log.info("DICOM node %s on %s:%s", at.ae_title, *line.getsockname()[:2])
     return made
 

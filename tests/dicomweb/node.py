@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from dicomweb.dimse.spool import HELD
 from dicomweb.files import DicomFiles
@@ -19,13 +21,14 @@ ROOT = Path(__file__).parents[2]
 class Node:
     """Start, kill and restart; `index` reads what it keeps."""
 
-    def __init__(self, folder: Path, port: int, peers: str = "") -> None:
+    def __init__(self, folder: Path, port: int, peers: str = "", **more: Any) -> None:
         self.port = port
         self.settings = Settings(
             store=f"sqlite:///{folder / 'store.db'}",
             files=str(folder / "files"),
             dimse_port=port,
             dimse_peers=peers,
+            **more,
         )
         self.files = DicomFiles(self.settings.files_path)
         self.folder = folder
@@ -34,9 +37,8 @@ class Node:
     def start(self) -> None:
         environment = {
             **os.environ, "PYTHONPATH": str(ROOT),
-            "TELEDOSSIER_STORE": self.settings.store,
-            "TELEDOSSIER_FILES": self.settings.files, "TELEDOSSIER_DIMSE_PORT": str(self.port),
-            "TELEDOSSIER_DIMSE_PEERS": self.settings.dimse_peers,
+            **{f"TELEDOSSIER_{name.upper()}": str(value) for name, value in asdict(self.settings).items()
+               if value != getattr(Settings(), name)},
         }  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "node.log").open("a") as log:
@@ -72,6 +74,12 @@ class Node:
         return sorted(
             path.name for path in self.files.spool.rglob("*") if path.is_file() and path.name != HELD
         )
+
+    def children(self) -> list[int]:
+        """The processes that a supervisor keeps."""
+        assert self.process is not None
+        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(one) for one in found.split()]
 
     def peak_memory(self) -> int:
         """Bytes of resident memory at its highest."""

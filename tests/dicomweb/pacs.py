@@ -33,6 +33,11 @@ class Pacs:
         found = httpx.get(f"{self.http}/instances?expand", timeout=20).json()
         return sorted(one["MainDicomTags"]["SOPInstanceUID"] for one in found)
 
+    def give(self, to: str) -> None:
+        """C-STORE of all it has to one of its modalities."""
+        found = httpx.get(f"{self.http}/instances", timeout=20).json()
+        httpx.post(f"{self.http}/modalities/{to}/store", json=found, timeout=60).raise_for_status()
+
     def load(self, paths: list[Path]) -> None:
         with httpx.Client(base_url=self.http, timeout=20) as client:
             for path in paths:
