@@ -31,6 +31,16 @@ class DicomFiles:
         self.spool.mkdir(parents=True, exist_ok=True)
         (self.root / "dicom").mkdir(exist_ok=True)
 
+    def sweep(self) -> int:
+        """Remove what a killed process left, but what the web tier receives. Only when nobody else spools in
+        this folder."""
+        left = [
+            path for path in self.spool.iterdir() if path.is_file() and not path.name.startswith(SLOW_SPOOL)
+        ]
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
+
     def room(self) -> None:
         """Raises Refused when the disk is nearly full."""
         if shutil.disk_usage(self.spool).free < RESERVE:

@@ -11,7 +11,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dicomweb.dimse import scp
+from dicomweb.dimse.lines import listening_on
+from dicomweb.dimse.scp import Receiver
+from dicomweb.dimse.server import Listening, listen
+from dicomweb.dimse.spool import own, spooling
 from dicomweb.gateway import forwarding, health
 from dicomweb.gateway.intake import Intake
 from dicomweb.gateway.parts import Parts, opened
@@ -41,10 +44,11 @@ async def serve(
 ) -> None:
     """`ready` is told the DICOM port once it listens. Raises Conflict (another runs on the folder)."""
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-    with opened(settings) as parts, scp.spooling(parts.files.spool.absolute()):
+    with opened(settings) as parts, own(parts.files.spool) as spool, spooling(spool):
         stopped = threading.Event()
         intake = Intake(parts.outbox, parts.files, parts.room, parts.bell, settings.rules)
-        server = scp.listen(scp.Receiver(intake), settings.host, settings.port, settings.ae_title)
+        at = Listening(listening_on(settings.host, settings.port), settings.ae_title)
+        server = listen(at, [], Receiver(intake).handlers)
         server.ae.require_calling_aet = settings.calling
         node = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
         threads = [
@@ -54,8 +58,8 @@ async def serve(
         for thread in (node, *threads):
             thread.start()
         if ready:
-            ready(int(server.server_address[1]))
-        log.info("gateway %s on %s:%s", settings.ae_title, settings.host, server.server_address[1])
+            ready(at.port)
+        log.info("gateway %s on %s:%s", settings.ae_title, settings.host, at.port)
         await stop.wait()
         stopped.set()
         parts.bell.ring()
