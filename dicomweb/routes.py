@@ -32,6 +32,7 @@ from dicomweb import (
 from dicomweb.dataset import is_uid
 from dicomweb.dicom_xml import XML
 from dicomweb.encodings import coding_of, decoded
+from dicomweb.gateway.registry import sender
 from dicomweb.images import Images
 from dicomweb.index.contract import Level
 from dicomweb.ingest import Arrival
@@ -165,7 +166,9 @@ def _store(images: Images) -> Endpoint:
             raise Invalid("bad-uid", "the address names no Study Instance UID")
         media_type = dataset_type(request)
         client = access.subject.rpartition("/")[2]
-        arrival = Arrival(utc_microseconds(), source=client.lower(), study=study, gateway=client)
+        gateway = await sender(images.store, access)
+        source = gateway.organization.rpartition("/")[2] if gateway else client.lower()
+        arrival = Arrival(utc_microseconds(), source=source, study=study, gateway=client)
         header = request.headers.get("content-type", "")
         body = decoded(request.stream(), coding_of(request.headers.get("content-encoding", "")))
         receipts = await stow.store(images, body, header, arrival)

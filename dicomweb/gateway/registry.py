@@ -60,10 +60,18 @@ async def gateways(store: Store) -> list[Gateway]:
 
 async def gateway_of(store: Store, access: Access) -> Gateway:
     """The gateway that asks. Raises Forbidden for anybody else, and for one that is switched off."""
+    found = await sender(store, access)
+    if found is None:
+        raise Forbidden("not-a-gateway", "this client is not the gateway of a site")
+    return found
+
+
+async def sender(store: Store, access: Access) -> Gateway | None:
+    """The gateway that stores; None for any other system. Raises Forbidden for one that is switched off."""
     kind, _, client = access.subject.partition("/")
     found = [one for one in await gateways(store) if one.client == client] if kind == "Client" else []
     if access.audience is not None or len(found) != 1:
-        raise Forbidden("not-a-gateway", "this client is not the gateway of a site")
+        return None
     if not found[0].active:
         raise Forbidden("gateway-switched-off", "the gateway is switched off in the directory")
     return found[0]
