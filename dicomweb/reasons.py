@@ -54,9 +54,9 @@ _ALL = (
 )  # fmt: skip
 
 
-def by_status(status: int) -> Reason:
-    """The reason that another part of the platform told by its number; FAILED for a number that is none."""
-    return next((one for one in _ALL if one.status == status), FAILED)
+def by_slug(slug: str) -> Reason:
+    """The reason that another program of ours told; FAILED for what is none."""
+    return next((one for one in _ALL if one.slug == slug), FAILED)
 
 
 MALFORMED = frozenset({UNREADABLE, CUT})  # the request is at fault, not a clash with what is here

@@ -3,7 +3,7 @@
     find   {level, keys, most}        → {"rows": [DICOM JSON, …]} as often as needed
     fetch  {wanted: [[study, series, instance, class], …]}
                                       → for each {"instance", "source"}, once the platform has it, or
-                                        {"instance", "missing": slug}, {"instance", "refused": status}
+                                        {"instance", "missing": slug}, {"instance", "refused": slug}
     digest {wanted}                   → the same, read back and hashed, nothing brought
     send   {instance, sop_class, transfer_syntax, size, sha256}; its file is had by itself
                                       → {"syntax": what the peer stored it in}
@@ -121,14 +121,11 @@ def _settled(value: Mapping[str, Any]) -> dict[str, Any]:
     instance, source = value.get("instance"), value.get("source", "")
     if not isinstance(instance, str) or not is_uid(instance):
         raise _wrong("instance is a UID")
-    if "missing" in value:
-        if not isinstance(value["missing"], str) or not _SLUG.fullmatch(value["missing"]):
-            raise _wrong("missing is a slug")
-        return {"instance": instance, "missing": value["missing"]}
-    if "refused" in value:
-        if type(value["refused"]) is not int or not 0 < value["refused"] <= 0xFFFF:
-            raise _wrong("refused is a Failure Reason")
-        return {"instance": instance, "refused": value["refused"]}
+    for name in ("missing", "refused"):
+        if name in value:
+            if not isinstance(value[name], str) or not _SLUG.fullmatch(value[name]):
+                raise _wrong(f"{name} is a slug")
+            return {"instance": instance, name: value[name]}
     if not isinstance(source, str) or not _SHA256.fullmatch(source):
         raise _wrong("source is a SHA-256")
     return {"instance": instance, "source": source}

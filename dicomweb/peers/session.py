@@ -82,6 +82,9 @@ class Fetched:
 class Session(Protocol):
     """An open way to one peer; `close` when done."""
 
+    def echo(self) -> None:
+        """Whether it answers us. Raises PeerError."""
+
     def find(self, level: Level, keys: Mapping[str, str], most: int) -> list[Attributes]:
         """DICOM JSON of each match. `keys` by keyword. Raises PeerError."""
 

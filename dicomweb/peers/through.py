@@ -28,7 +28,7 @@ from dicomweb.peers.session import (
     Unreachable,
     Wanted,
 )
-from dicomweb.reasons import Refused, by_status
+from dicomweb.reasons import Refused, by_slug
 
 SILENT = 40.0  # seconds without a sign of life: a poll waits 25 s at most
 UNTAKEN = 10.0  # seconds within which a gateway that is there takes an errand
@@ -150,5 +150,5 @@ def _rows(wanted: Sequence[Wanted]) -> list[list[str]]:
 def _fetched(answer: Mapping[str, Any]) -> Fetched:
     instance = str(answer["instance"])
     if "refused" in answer:
-        return Fetched(instance, Refused(by_status(answer["refused"])))
+        return Fetched(instance, Refused(by_slug(answer["refused"])))
     return Fetched(instance, missing=answer.get("missing", ""), source=answer.get("source", ""))

@@ -58,6 +58,11 @@ class WebSession:
     def close(self) -> None:
         self._http.close()
 
+    def echo(self) -> None:
+        """Whether a search of studies is answered. Raises PeerError."""
+        with _told():
+            self.client.search_for_studies(limit=1)
+
     def find(self, level: Level, keys: Mapping[str, str], most: int) -> list[Attributes]:
         """QIDO-RS, page by page. PS3.18 §10.6"""
         places = {"StudyInstanceUID": "study_instance_uid", "SeriesInstanceUID": "series_instance_uid"}

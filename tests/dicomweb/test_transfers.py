@@ -106,6 +106,9 @@ class Fake:
     tries: int = 0
     on_send: Callable[[str], None] = lambda _uid: None
 
+    def echo(self) -> None:
+        pass
+
     def find(self, level: Level, keys: Mapping[str, str], most: int) -> list[Attributes]:
         return [{"00080018": {"vr": "UI", "Value": [uid]}} for uid in self.there]
 

@@ -94,7 +94,7 @@ async def test_fetched_instances_are_settled_one_by_one(session: GatewaySession,
     errand["start"] = 1
     await site.tell(
         errand, {"instance": "2.25.3.1", "missing": "not-given"},
-        {"instance": "2.25.3.2", "refused": CUT.status},
+        {"instance": "2.25.3.2", "refused": CUT.slug},
         {"instance": "2.25.9.9", "source": HASH}, over={"ok": True},
     )  # fmt: skip
     left = await asyncio.to_thread(lambda: list(fetching))
