@@ -51,7 +51,7 @@ def _decoded(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
     if (
         vr not in _INTERNATIONAL
         or len(encodings) != 1
-        or encodings[0] not in ("utf8", "utf-8", "iso8859", "latin_1")
+        or encodings[0].lower() not in ("utf8", "utf-8", "iso8859", "latin_1")
     ):
         return None
     try:

@@ -6,6 +6,7 @@ When `ingest` returns, the instance is durable and may be acknowledged; when it 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,35 +48,60 @@ class Receipt:
     warning: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A file in place, durable, of which the index does not know yet; `instance` None: it knew its content
+    before."""
+
+    header: Header
+    instance: Instance | None
+
+    def receipt(self, outcome: Outcome) -> Receipt:
+        """A changed duplicate is kept, and told as a failure: what is stored under that UID is not what was
+        sent."""
+        header = self.header
+        return Receipt(
+            header.sop_class,
+            header.instance,
+            header.study,
+            header.series,
+            reasons.DUPLICATE if outcome == "conflict" else None,
+            reasons.WARN_CLASS_DIFFERS if header.named not in ("", header.sop_class) else 0,
+        )
+
+
 def ingest(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> Outcome:
     """Raises Refused; the spooled file is gone in every case."""
     try:
-        return _take(spooled, arrival, files, index)[1]
+        filed = _file(spooled, arrival, files, index)
     finally:
         spooled.unlink(missing_ok=True)
+    return index.add([filed.instance])[0] if filed.instance else "duplicate"
 
 
 def receive(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> Receipt:
-    """The same, with a receipt instead of an exception. A changed duplicate is kept, and told as a failure:
-    what is stored under that UID is not what was sent."""
+    """The same, with a receipt instead of an exception."""
+    filed = accept(spooled, arrival, files, index)
+    return filed if isinstance(filed, Receipt) else settle([filed], index)[0]
+
+
+def accept(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> Receipt | Filed:
+    """The first half of it, for those who commit several at once (`settle`)."""
     try:
-        header, outcome = _take(spooled, arrival, files, index)
+        return _file(spooled, arrival, files, index)
     except Refused as refused:
         return Receipt(*identify(spooled), reason=refused.reason)
     finally:
         spooled.unlink(missing_ok=True)
-    differs = header.named not in ("", header.sop_class)
-    return Receipt(
-        header.sop_class,
-        header.instance,
-        header.study,
-        header.series,
-        reasons.DUPLICATE if outcome == "conflict" else None,
-        reasons.WARN_CLASS_DIFFERS if differs else 0,
-    )
 
 
-def _take(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> tuple[Header, Outcome]:
+def settle(group: Sequence[Filed], index: Index) -> list[Receipt]:
+    """The second half: one commit for all, in their order. When it returns they may be acknowledged."""
+    outcomes = iter(index.add([filed.instance for filed in group if filed.instance]))
+    return [filed.receipt(next(outcomes) if filed.instance else "duplicate") for filed in group]
+
+
+def _file(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> Filed:
     files.room()
     digest = arrival.sha256 or sha256_of(spooled)
     if arrival.said.sha256 not in ("", digest):
@@ -93,7 +119,7 @@ def _take(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> t
     ):
         if origin:
             index.note_origin(origin)
-        return header, "duplicate"
+        return Filed(header, None)
     path = files.place(spooled, digest)
     instance = Instance(
         header.study,
@@ -111,7 +137,7 @@ def _take(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> t
         arrival.source,
         origin,
     )
-    return header, index.add([instance])[0]
+    return Filed(header, instance)
 
 
 def _origin(header: Header, arrival: Arrival) -> Origin | None:

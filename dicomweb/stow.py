@@ -1,7 +1,8 @@
 """STOW-RS: a body of instances, streamed to the spool, each through the same `ingest` as a C-STORE.
 
-    chunks → multipart.Reader → spool file (hashed on the way) → receive, in a worker thread → receipts →
-    answer
+    chunks → multipart.Reader → spool file (hashed on the way) → accept, in a worker thread
+    → settle, several in one commit → receipts → answer
+
 
 At most IN_FLIGHT files are being taken while the next is received, so memory is flat whatever the body.
 PS3.18 §10.5 (Store Transaction), §I.2 (response module)
@@ -12,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,7 +29,7 @@ from dicomweb.compose import Bulk, compose
 from dicomweb.dicom_xml import XML
 from dicomweb.files import SLOW_SPOOL
 from dicomweb.images import Images
-from dicomweb.ingest import Arrival, Receipt, receive
+from dicomweb.ingest import Arrival, Filed, Receipt, accept, settle
 from dicomweb.media import DICOM, JSON, MULTIPART
 from dicomweb.multipart import Data, End, Head, Reader, boundary_of, content_type
 from dicomweb.origin import said
@@ -39,6 +41,7 @@ log = logging.getLogger(__name__)
 
 IN_FLIGHT = 8
 BLOCK = 1 << 20  # bytes gathered before they are written and hashed
+TOGETHER = 16  # instances in one commit of the index
 MAX_METADATA = 64_000_000  # bytes of one metadata part
 METADATA = (JSON, "application/json", XML, "application/xml")
 
@@ -84,6 +87,8 @@ class Intake:
     receipts: list[asyncio.Future[Receipt]] = field(default_factory=list)
     metadata: list[Mapping[str, Any]] = field(default_factory=list)
     bulk: dict[str, list[Bulk]] = field(default_factory=dict)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _filed: list[tuple[Filed, asyncio.Future[Receipt]]] = field(default_factory=list)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
 
     def open(self) -> Spooled:
@@ -91,17 +96,40 @@ class Intake:
 
     async def take(self, spooled: Spooled, head: Mapping[str, str]) -> None:
         """A complete instance: filed in the background, a slot at a time."""
-        await self._slots.acquire()
         told = said(head)
         arrival = replace(self.arrival, said=told, calling_ae=told.ae or self.arrival.calling_ae)
 
-        def work() -> Receipt:
+        def work() -> Receipt | Filed:
             digest = spooled.close()
             return _receive(self.images, spooled.path, replace(arrival, sha256=digest))
 
-        task = asyncio.ensure_future(asyncio.to_thread(work))
-        task.add_done_callback(lambda _done: self._slots.release())
-        self.receipts.append(task)
+        await self._begin(work)
+
+    async def _begin(self, work: Callable[[], Receipt | Filed]) -> None:
+        await self._slots.acquire()
+        receipt = asyncio.get_running_loop().create_future()
+        self.receipts.append(receipt)
+        self._tasks.append(asyncio.ensure_future(self._run(work, receipt)))
+
+    async def _run(self, work: Callable[[], Receipt | Filed], receipt: asyncio.Future[Receipt]) -> None:
+        try:
+            made = await asyncio.to_thread(work)
+        finally:
+            self._slots.release()
+        if isinstance(made, Receipt):
+            receipt.set_result(made)
+            return
+        self._filed.append((made, receipt))
+        if len(self._filed) >= TOGETHER:
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """One commit for what was filed since the last: nothing is acknowledged before the body has ended."""
+        group, self._filed = self._filed, []
+        if group:
+            made = await asyncio.to_thread(_settle, self.images, [filed for filed, _receipt in group])
+            for (_filed, receipt), told in zip(group, made, strict=True):
+                receipt.set_result(told)
 
     async def keep(self, spooled: Spooled, head: Mapping[str, str]) -> None:
         """A metadata or bulk data part."""
@@ -120,12 +148,9 @@ class Intake:
     async def compose(self) -> None:
         """The instances whose metadata and bulk data came apart."""
         for attributes in self.metadata:
-            await self._slots.acquire()
-            task = asyncio.ensure_future(asyncio.to_thread(self._composed, attributes))
-            task.add_done_callback(lambda _done: self._slots.release())
-            self.receipts.append(task)
+            await self._begin(partial(self._composed, attributes))
 
-    def _composed(self, attributes: Mapping[str, Any]) -> Receipt:
+    def _composed(self, attributes: Mapping[str, Any]) -> Receipt | Filed:
         target = self.images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
         try:
             compose(attributes, self.bulk, target)
@@ -137,19 +162,36 @@ class Intake:
     async def close(self) -> list[Receipt]:
         """Every receipt, in the order of the parts; bulk data parts are gone."""
         try:
-            return list(await asyncio.gather(*self.receipts))
+            await asyncio.gather(*self._tasks)
+            await self._settle()
+            return [receipt.result() for receipt in self.receipts]
         finally:
             for parts in self.bulk.values():
                 for part in parts:
                     part.path.unlink(missing_ok=True)
 
 
-def _receive(images: Images, path: Path, arrival: Arrival) -> Receipt:
+def _receive(images: Images, path: Path, arrival: Arrival) -> Receipt | Filed:
     try:
-        return receive(path, arrival, images.files, images.index)
+        return accept(path, arrival, images.files, images.index)
     except Exception:
         log.exception("STOW-RS: an instance could not be stored")
         return Receipt(reason=reasons.FAILED)
+
+
+def _settle(images: Images, group: Sequence[Filed]) -> list[Receipt]:
+    """All in one commit; when that fails each in its own, so that one cannot spoil the others."""
+    try:
+        return settle(group, images.index)
+    except Exception:
+        log.exception("STOW-RS: instances could not be stored")
+        if len(group) == 1:
+            return [Receipt(*_named(group[0]), reason=reasons.FAILED)]
+        return [receipt for filed in group for receipt in _settle(images, [filed])]
+
+
+def _named(filed: Filed) -> tuple[str, str]:
+    return filed.header.sop_class, filed.header.instance
 
 
 def _uids(attributes: Mapping[str, Any]) -> tuple[str, str]:
