@@ -83,14 +83,7 @@ class Platform:
             # A refusal of the token may be lost when the body is still on its way: take a new one next time.
             self.forget(token)
             raise
-        if answer.status == 401:
-            self.forget(token)
-            raise Unreachable("token-refused", "the platform refused the token; a new one is asked for")
-        if answer.status == 403:
-            raise Denied("not-allowed", "the platform does not let this gateway do that")
-        if answer.status >= 500 or answer.status in (408, 425, 429):
-            raise Failing(answer)
-        return answer
+        return self._judged(answer, token)
 
     def _send(
         self,
@@ -112,6 +105,32 @@ class Platform:
                 if len(body) > MOST_ANSWER:
                     raise Unreachable("bad-answer", "the answer is too long")
             return Answer(answer.status_code, bytes(body), answer.headers)
+
+    def download(self, path: str, target: Path) -> Answer:
+        """What is at a path, added to what `target` has of it already; the body of the answer is empty.
+        Raises PeerError; what came until then is kept. RFC 9110 §14.2"""
+        start = target.stat().st_size if target.exists() else 0
+        token = self.token()
+        headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        with _told(), self._http.stream("GET", self._settings.url + path, headers=headers) as answer:
+            found = self._judged(Answer(answer.status_code, b"", answer.headers), token)
+            if found.status in (200, 206):
+                with target.open("ab" if found.status == 206 else "wb") as file:
+                    for chunk in answer.iter_raw():
+                        file.write(chunk)
+        return found
+
+    def _judged(self, answer: Answer, token: str) -> Answer:
+        if answer.status == 401:
+            self.forget(token)
+            raise Unreachable("token-refused", "the platform refused the token; a new one is asked for")
+        if answer.status == 403:
+            raise Denied("not-allowed", "the platform does not let this gateway do that")
+        if answer.status >= 500 or answer.status in (408, 425, 429):
+            raise Failing(answer)
+        return answer
 
     # -- the token ---------------------------------------------------------------------------------
     def token(self) -> str:

@@ -15,7 +15,7 @@ from dicomweb.dimse.lines import listening_on
 from dicomweb.dimse.scp import Receiver
 from dicomweb.dimse.server import Listening, listen
 from dicomweb.dimse.spool import own, spooling
-from dicomweb.gateway import forwarding, health
+from dicomweb.gateway import errands, forwarding, health
 from dicomweb.gateway.intake import Intake
 from dicomweb.gateway.parts import Parts, opened
 from dicomweb.gateway.settings import GatewaySettings
@@ -34,6 +34,7 @@ class Loop:
 LOOPS = (
     Loop("urgent", forwarding.urgent),
     Loop("routine", forwarding.routine),
+    Loop("errands", errands.run),
     Loop("health", health.run),
     Loop("cleaning", health.clean),
 )

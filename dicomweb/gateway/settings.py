@@ -26,6 +26,7 @@ PREFIX = platform.PREFIX + "GATEWAY_"
 COMPRESSIONS = ("zstd", "gzip", "none")
 _TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
 _RULE = re.compile(r"(ae|modality|priority):([^\s:,]{1,16})")
+_PEER = re.compile(r"[^\s=@,\\/]{1,16}=[A-Za-z0-9._-]+:[0-9]{1,5}|https?://[^\s,?#@]+")
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -44,6 +45,7 @@ class GatewaySettings:
     port: int = 11112
     ae_title: str = "PASSERELLE"
     callers: str = ""
+    peers: str = ""
     urgent: str = "priority:STAT"
     quota: int = 0
     reserve: int = 1_000_000_000
@@ -72,6 +74,12 @@ class GatewaySettings:
     def calling(self) -> list[str]:
         """The AE titles that may send; none listed: all."""
         return [one for one in (part.strip() for part in self.callers.split(",")) if one]
+
+    @property
+    def called(self) -> frozenset[str]:
+        """The site's systems that the platform may have called, as `associations.called` writes them. None
+        listed: none."""
+        return frozenset(one.rstrip("/") for one in (part.strip() for part in self.peers.split(",")) if one)
 
     @property
     def rules(self) -> frozenset[tuple[str, str]]:
@@ -167,6 +175,9 @@ def _check_reception(settings: GatewaySettings) -> None:
         if not _TITLE.fullmatch(title):
             name = "ae_title" if title is settings.ae_title else "callers"
             raise _wrong(settings, name, "an AE title has 1 to 16 characters, no backslash")
+    for peer in settings.called:
+        if not _PEER.fullmatch(peer):
+            raise _wrong(settings, "peers", "AETITLE=host:port or the address of a DICOMweb service")
     if not 0 <= settings.port < 65536:
         raise _wrong(settings, "port", "not a port number")
     if not settings.host:

@@ -76,10 +76,10 @@ class Platform:
             cwd=self.folder, env=self.environment, check=True, capture_output=True, text=True, timeout=60,
         ).stdout  # fmt: skip
 
-    def start(self) -> None:
+    def start(self, workers: int = 1) -> None:
         with (self.folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fhir_server", "serve"],
+                [sys.executable, "-m", "fhir_server", "serve", "--workers", str(workers)],
                 cwd=self.folder, env=self.environment, stdout=log, stderr=log,
             )  # fmt: skip
 

@@ -1,0 +1,102 @@
+"""Sessions with the site's systems, kept for a moment between the errands of one line; and which systems may
+be called at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dicomweb.gateway.errand import Errand
+from dicomweb.gateway.parts import Parts
+from dicomweb.peers.dimse import Ours
+from dicomweb.peers.opening import open_session
+from dicomweb.peers.peer import Credentials, Peer
+from dicomweb.peers.session import Denied, PeerError, Session
+
+IDLE = 5.0  # seconds that an association is kept for the next errand
+
+
+@dataclass(slots=True)
+class _Kept:
+    session: Session
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+    closing: threading.Timer | None = None
+
+
+@dataclass(slots=True)
+class Associations:
+    """One for each line; any thread."""
+
+    parts: Parts
+    _kept: dict[tuple[str, str], _Kept] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def session(self, errand: Errand) -> Iterator[Session]:
+        """Raises Denied for a peer that this site's settings do not list."""
+        if not self._is_allowed(errand.peer):
+            raise Denied("peer-not-allowed", "the gateway's settings do not list this peer")
+        key = (errand.line, errand.peer.id)
+        kept = self._entered(key, errand.peer)
+        try:
+            with kept.busy:
+                try:
+                    yield kept.session
+                except PeerError:
+                    kept.session.close()
+                    raise
+        finally:
+            self._left(key, kept)
+
+    def _entered(self, key: tuple[str, str], peer: Peer) -> _Kept:
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is None:
+                kept = self._kept[key] = _Kept(self._open(peer))
+            if kept.closing:
+                kept.closing.cancel()
+            kept.users += 1
+            return kept
+
+    def _left(self, key: tuple[str, str], kept: _Kept) -> None:
+        with self._lock:
+            kept.users -= 1
+            kept.closing = threading.Timer(IDLE, self._idle, args=(key, kept))
+            kept.closing.daemon = True
+            kept.closing.start()
+
+    def close(self) -> None:
+        with self._lock:
+            all_kept, self._kept = list(self._kept.values()), {}
+        for one in all_kept:
+            if one.closing:
+                one.closing.cancel()
+            one.session.close()
+
+    def _idle(self, key: tuple[str, str], kept: _Kept) -> None:
+        with self._lock:
+            if kept.users or self._kept.get(key) is not kept:
+                return
+            del self._kept[key]
+        kept.session.close()
+
+    def _open(self, peer: Peer) -> Session:
+        settings = self.parts.settings
+        ours = Ours(settings.ae_title, Credentials(Path(settings.peer_keys)), self._is_stored)
+        return open_session(peer, ours, self.parts.files.spool)
+
+    def _is_stored(self, uid: str) -> bool:
+        """By C-MOVE an instance comes to this gateway's own node, and is in its outbox then."""
+        return uid in self.parts.outbox.states([uid])
+
+    def _is_allowed(self, peer: Peer) -> bool:
+        return called(peer) in self.parts.settings.called
+
+
+def called(peer: Peer) -> str:
+    """A peer as the settings list it: `AETITLE=host:port`, or the address of its DICOMweb service."""
+    return peer.url if peer.kind == "web" else f"{peer.ae_title}={peer.host}:{peer.port}"

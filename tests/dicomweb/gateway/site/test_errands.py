@@ -1,0 +1,213 @@
+"""A PACS that only its site's gateway reaches: searched, imported from, relayed to, by real processes.
+
+`serve` with two web processes, `worker`, `gateway` and Orthanc, each as in operation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from dicomweb.images import Images, open_images
+from dicomweb.ingest import Arrival, ingest
+from dicomweb.peers.peer import EXTENSION
+from dicomweb.transfers.record import Order, Transfer
+from fhir_server import main
+from tests.dicomweb import making
+from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, eventually, port
+from tests.dicomweb.gateway.test_registry import PAYLOAD, resource
+from tests.dicomweb.pacs import Pacs, orthanc
+from tests.dicomweb.test_peers import endpoint
+
+pytestmark = [
+    pytest.mark.peer("orthanc"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+COUNT = 300
+
+
+@dataclass
+class Region:
+    """The processes, and the platform's own queue and index as a person's click would reach them."""
+
+    platform: Platform
+    pacs: Pacs
+    site: Site
+    images: Images
+    operator: str
+
+    def client(self, **more: Any) -> httpx.Client:
+        form = {"grant_type": "client_credentials", "scope": "system/*.cruds"}
+        url = f"http://127.0.0.1:{self.platform.port}"
+        answer = httpx.post(f"{url}/oauth/token", auth=("operator", self.operator), data=form)
+        headers = {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}
+        return httpx.Client(base_url=url, headers=headers, timeout=60, **more)
+
+    def transfer(self, kind: Any, study: str) -> str:
+        return self.images.queue.submit(Order(kind, "pacs-auch", study, 1), time.time_ns() // 1000).id
+
+    def standing(self, id: str) -> Transfer:
+        found = self.images.queue.get(id)
+        assert found is not None
+        return found
+
+    def ended(self, id: str, seconds: float = 60) -> Transfer:
+        assert eventually(lambda: self.standing(id).state != "waiting", seconds), self.standing(id)
+        return self.standing(id)
+
+
+def behind(pacs: Pacs, id: str = "pacs-auch", gateway: str = "gw-auch", **parts: str) -> dict[str, Any]:
+    via = [{"url": "via", "valueReference": {"reference": f"Endpoint/{gateway}"}}]
+    via += [{"url": name, "valueCode": value} for name, value in parts.items()]
+    address = f"dicom://127.0.0.1:{pacs.peer.port}/ORTHANC"
+    extension = [{"url": EXTENSION, "extension": [*via, {"url": "use", "valueCode": "query"}]}]
+    return endpoint(id=id, address=address, payloadType=PAYLOAD, extension=extension)
+
+
+async def _directory(platform: Platform, pacs: Pacs) -> None:
+    async with main.opened(platform.settings) as opened:
+        await opened.fhir.update({"resourceType": "Organization", "id": "ch-auch", "name": "CH Auch"})
+        await opened.fhir.update(resource("gw-auch", CLIENT))
+        await opened.fhir.update(resource("gw-castres", "passerelle-castres"))
+        await opened.fhir.update(behind(pacs))
+        await opened.fhir.update(behind(pacs, "pacs-verified", verify="content"))
+        await opened.fhir.update(behind(pacs, "pacs-castres", "gw-castres"))
+
+
+def _secret(platform: Platform, *client: str) -> str:
+    return platform.run("client", "add", *client).split("secret ")[1].strip()
+
+
+@pytest.fixture(scope="module")
+def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
+    folder = tmp_path_factory.mktemp("region")
+    platform = Platform(folder / "platform")
+    secret = _secret(platform, CLIENT, "--scope", "system/ImagingStudy.c")
+    _secret(platform, "passerelle-castres", "--scope", "system/ImagingStudy.c")
+    operator = _secret(platform, "operator", "--scope", "system/*.cruds")
+    dimse, http = port(), port()
+    with orthanc(folder / "pacs", dimse, http) as pacs:
+        pacs.load(making.files(folder / "given", COUNT))
+        asyncio.run(_directory(platform, pacs))
+        platform.start(workers=2)
+        with (folder / "worker.log").open("wb") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "fhir_server", "worker"],
+                cwd=platform.folder, env=platform.environment, stdout=log, stderr=log,
+            )  # fmt: skip
+        url = f"http://127.0.0.1:{platform.port}"
+        site = Site(folder / "site", url, secret, peers=f"ORTHANC=127.0.0.1:{dimse}")
+        site.start()
+        images = open_images(platform.settings, None)  # type: ignore[arg-type]
+        try:
+            yield Region(platform, pacs, site, images, operator)
+        finally:
+            images.close()
+            for process in (site, platform):
+                process.stop()
+            worker.send_signal(signal.SIGTERM)
+            worker.wait(40)
+        assert "Traceback" not in site.log.read_text()
+        assert "Traceback" not in (folder / "worker.log").read_text()
+
+
+def search(region: Region, peer: str = "pacs-auch", **keys: str) -> httpx.Response:
+    with region.client() as client:
+        return client.post(f"/dicom-web/peers/{peer}/search", json={"keys": keys})
+
+
+def test_the_pacs_is_searched_through_its_gateway(region: Region) -> None:
+    """Sixteen questions at once, over two web processes: each gets its own answer."""
+    answer = search(region, PatientName="LABORDE*")
+    assert answer.status_code == 200, answer.text
+    assert [one["0020000D"]["Value"] for one in answer.json()] == [[making.STUDY]]
+    assert search(region, PatientName="NOBODY*").json() == []
+
+    async def ask() -> list[httpx.Response]:
+        with region.client() as client:
+            headers = dict(client.headers)
+        async with httpx.AsyncClient(base_url=str(client.base_url), headers=headers, timeout=60) as http:
+            names = ["LABORDE*", "NOBODY*"] * 8
+            asked = [
+                http.post("/dicom-web/peers/pacs-auch/search", json={"keys": {"PatientName": one}})
+                for one in names
+            ]
+            return list(await asyncio.gather(*asked))
+
+    assert [len(one.json()) for one in asyncio.run(ask())] == [1, 0] * 8
+
+
+def test_an_exam_is_fetched_whole_with_its_gateway_killed_on_the_way(region: Region) -> None:
+    id = region.transfer("import", making.STUDY)
+    assert eventually(lambda: region.standing(id).done >= 40, 60)
+    region.site.stop(signal.SIGKILL)
+    done = region.standing(id).done
+    assert done < COUNT
+    region.site.start()
+    after = region.ended(id, 120)
+    assert (after.state, after.done, after.failed) == ("done", COUNT, 0)
+    expected = sorted(f"2.25.1.{n}" for n in range(1, COUNT + 1))
+    files = list(region.images.index.files(making.STUDY))
+    assert sorted(one.uid for one in files) == expected
+    assert all(region.images.index.conflicts(uid) == [] for uid in expected)
+    items = region.images.queue.items(id)
+    assert all(one.source and one.source == one.stored for one in items)
+    study = region.images.index.study(making.STUDY)
+    assert study is not None
+    assert study.source == "ch-auch"
+
+
+@pytest.mark.parametrize("peer", ["pacs-auch", "pacs-verified"])
+def test_an_exam_is_relayed_to_the_pacs_behind(peer: str, region: Region, tmp_path: Path) -> None:
+    study = f"2.25.77{len(peer)}"
+    uids = []
+    for n in range(1, 21):
+        uid = f"{study}.{n}"
+        change = {"StudyInstanceUID": study, "SeriesInstanceUID": study + "1", "SOPInstanceUID": uid}
+        ingest(making.write(tmp_path / f"{n}.dcm", making.dataset(**change)), Arrival(1),
+               region.images.files, region.images.index)  # fmt: skip
+        uids.append(uid)
+    order = Order("relay", peer, study, 1)
+    after = region.ended(region.images.queue.submit(order, time.time_ns() // 1000).id)
+    assert (after.state, after.done) == ("done", 20)
+    assert set(uids) <= set(region.pacs.instances())
+    if peer == "pacs-verified":
+        assert {one.stored == one.source for one in region.images.queue.items(after.id)} == {True}
+
+
+def test_what_the_site_does_not_list_is_never_called(region: Region) -> None:
+    """The gateway's own settings say which peers there are, whatever the platform asks."""
+    site = region.site
+    kept = site.environment["TELEDOSSIER_GATEWAY_PEERS"]
+    site.stop()
+    site.environment["TELEDOSSIER_GATEWAY_PEERS"] = "OTHER=127.0.0.1:104"
+    try:
+        site.start()
+        answer = search(region, PatientName="LABORDE*")
+        assert (answer.status_code, answer.json()["code"]) == (409, "peer-not-allowed")
+    finally:
+        site.stop()
+        site.environment["TELEDOSSIER_GATEWAY_PEERS"] = kept
+        site.start()
+
+
+def test_a_gateway_that_is_not_there(region: Region) -> None:
+    answer = search(region, "pacs-castres", PatientName="LABORDE*")
+    assert (answer.status_code, answer.json()["code"]) == (503, "gateway-silent")
+
+
+def test_the_gateway_ends_at_once(region: Region) -> None:
+    began = time.monotonic()
+    assert region.site.stop() == 0
+    assert time.monotonic() - began < 4
+    region.site.start()
