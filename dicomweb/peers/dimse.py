@@ -77,6 +77,7 @@ TAKEN = (
 MOST_CONTEXTS = 127  # one is left for the query's own
 BATCH = 20  # instances of one C-GET or C-MOVE
 CANCELLED = 0xFE00
+RECEIVED = "from the peer: "
 PENDING = (0xFF00, 0xFF01)
 
 
@@ -110,8 +111,11 @@ class DimseSession:
     # -- the association
     def _open(self, contexts: Sequence[PresentationContext], roles: Sequence[Any] = ()) -> Association:
         """The association that is open if it proposed all of these, else a new one."""
+        given = RECEIVED if roles else ""  # what the peer may send us is nothing that we may send it
         asked = frozenset(
-            (str(one.abstract_syntax), str(syntax)) for one in contexts for syntax in one.transfer_syntax
+            (given + str(one.abstract_syntax), str(syntax))
+            for one in contexts
+            for syntax in one.transfer_syntax
         )
         if self._association is not None:
             if self._association.is_established and asked <= self._proposed:
@@ -293,6 +297,7 @@ class DimseSession:
     def _takes(self, one: Sendable) -> bool:
         return self._association is not None and any(
             str(context.abstract_syntax) == one.sop_class
+            and context.as_scu
             and str(context.transfer_syntax[0]) == one.transfer_syntax
             for context in self._association.accepted_contexts
         )

@@ -3,7 +3,8 @@
     connectionType  dicom-dimse (ours)      address dicom://host:port/AETITLE, or dicoms:// for TLS
                     dicom-qido-rs (HL7's)   address https://host/dicom-web; QIDO, WADO and STOW below it
     managingOrganization                    the site whose people may query it
-    extension peer                          use, retrieve, calling-ae, rate, from, until, verify, via
+    extension peer                          use, retrieve, calling-ae, rate, from, until, verify, coerce,
+    issuer, via
 
 Keys and passwords are no part of a resource that everyone reads: `Credentials` finds them in a folder of the
 operator's. FHIR R4 endpoint.html; PS3.8 §9; R086
@@ -29,6 +30,7 @@ EXTENSION = f"{BASE}/StructureDefinition/peer"
 Use = Literal["query", "relay"]
 Retrieve = Literal["get", "move"]
 Verify = Literal["presence", "content"]
+Coerce = Literal["identity", "none"]
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(:[0-5]\d)?")
 
 
@@ -51,7 +53,9 @@ class Window:
 class Peer:
     """`kind` "dimse" uses host, port and AE title; "web" uses `url`, without a final slash. `rate` is bytes
     per second, 0 without limit. `retrieve`: C-GET, or C-MOVE to our own node. `verify`: after a relay, ask
-    the peer which instances it has, or read them back and compare. `active`: the site allows calls. `via`:
+    the peer which instances it has, or read them back and compare. `coerce`: what goes there bears the
+    site's own identity of the patient, or is as it came; `issuer`: what the site calls the issuer of its
+    patient numbers, "" = its FINESS number, else its id. `active`: the site allows calls. `via`:
     the id of the gateway's Endpoint through which alone it is reached, "" when we reach it ourselves."""
 
     id: str
@@ -67,6 +71,8 @@ class Peer:
     uses: frozenset[str] = frozenset()
     retrieve: Retrieve = "get"
     verify: Verify = "presence"
+    coerce: Coerce = "identity"
+    issuer: str = ""
     rate: int = 0
     window: Window | None = None
     active: bool = True
@@ -88,6 +94,8 @@ def of_endpoint(resource: Mapping[str, Any]) -> Peer | None:
         "uses": frozenset(map(str, parts.get("use", ("query",)))),
         "retrieve": _one_of(parts, "retrieve", ("get", "move")),
         "verify": _one_of(parts, "verify", ("presence", "content")),
+        "coerce": _one_of(parts, "coerce", ("identity", "none")),
+        "issuer": str(parts.get("issuer", [""])[0])[:64],
         "rate": int(parts.get("rate", [0])[0]) * 1000,
         "window": _window(parts),
         "active": resource.get("status") == "active",

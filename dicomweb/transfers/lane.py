@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import PeerError, Session
 from dicomweb.transfers.moving import Importing, Relaying
+from dicomweb.transfers.outgoing import WITHDRAWN, Withdrawn
 from dicomweb.transfers.queue import Queue, least_urgent
 from dicomweb.transfers.receipt import Sign, claims
 from dicomweb.transfers.record import VITAL, Item, State, Transfer
@@ -86,6 +87,8 @@ class Lane:
                 self._move(transfer, batch)
             else:
                 self._finish(transfer)
+        except Withdrawn:
+            self._end(transfer, WITHDRAWN, "none")
         except PeerError as error:
             self.session.close()
             self._broke(transfer, error.slug)

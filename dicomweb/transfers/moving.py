@@ -14,17 +14,21 @@ from uuid import uuid4
 import orjson
 
 from dicomweb.attributes import first
+from dicomweb.coercion.renewing import new_uid
 from dicomweb.dataset import identify, is_uid
 from dicomweb.decoding import Decoder
 from dicomweb.files import DicomFiles, sha256_of
 from dicomweb.index.contract import File, Index
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.peers.peer import Peer
-from dicomweb.peers.session import Denied, Digesting, Incapable, Sendable, Session, Wanted
+from dicomweb.peers.session import Denied, Digesting, Incapable, PeerError, Sendable, Session, Wanted
 from dicomweb.reasons import DUPLICATE, Refused
 from dicomweb.syntaxes import DECODED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicomweb.transfers.delivered import Delivered, Deliveries
+from dicomweb.transfers.outgoing import Outgoing, Withdrawn, uids_of
 from dicomweb.transfers.receipt import dataset_sha256
 from dicomweb.transfers.record import Item, ItemState, Order, Transfer
+from dicomweb.transfers.standing import Ask, Standing
 from dicomweb.transfers.usefulness import Described, described, early, in_order
 
 MOST, MOST_SERIES = 50_000, 5000
@@ -146,12 +150,15 @@ class Importing:
 
 @dataclass(frozen=True, slots=True)
 class Relaying:
-    """From here to the peer."""
+    """From here to the peer, under the identity by which its site knows the patient."""
 
     peer: Peer
     files: DicomFiles
     index: Index
     decoder: Decoder
+    deliveries: Deliveries
+    now: Callable[[], int]
+    ask: Ask = lambda _order: Standing()
 
     def listed(self, _session: Session, transfer: Transfer) -> list[Item]:
         """What we have of the study or the chosen series, the most useful series first."""
@@ -159,10 +166,11 @@ class Relaying:
         known = [
             described(one.attributes, one.uid, one.instance_count)
             for one in self.index.series_of(order.study)
+            if not order.series or one.uid in order.series
         ]
         return [
-            Item(file.series, file.uid, size=file.size)
-            for series in in_order(one for one in known if not order.series or one.uid in order.series)
+            Item(file.series, file.uid, file.sop_class, size=file.size)
+            for series in in_order(known)
             for file in self.index.files(order.study, series)
         ]
 
@@ -170,12 +178,28 @@ class Relaying:
         have = {one.instance for one in known}
         return [one for one in self.listed(session, transfer) if one.instance not in have]
 
-    def moved(self, session: Session, _transfer: Transfer, batch: Sequence[Item]) -> Moving:
-        """Raises PeerError when it breaks."""
+    def moved(self, session: Session, transfer: Transfer, batch: Sequence[Item]) -> Moving:
+        """Raises PeerError when it breaks, Withdrawn."""
+        out = self._outgoing(transfer, batch)
         for item in batch:
-            yield self._sent(session, item)
+            yield self._sent(session, item, out)
 
-    def _sent(self, session: Session, item: Item) -> Item:
+    def _outgoing(self, transfer: Transfer, batch: Sequence[Item]) -> Outgoing:
+        """What the peer is about to get of these is on record before it gets it. Raises Withdrawn."""
+        order = transfer.order
+        stands = self.ask(order)
+        if not stands.goes:
+            raise Withdrawn
+        wanted = [
+            Delivered(one.instance, order.study, one.series, one.sop_class, order.request, stands.patient)
+            for one in batch
+        ]
+        rows = self.deliveries.note(self.peer.id, wanted, stands.identity, self.now())
+        renewed = any(row.salt for row in rows.values())
+        uids = uids_of(self.index, order.study) if renewed else frozenset[str]()
+        return Outgoing(self.files, self.index, order.study, stands.identity, rows, uids)
+
+    def _sent(self, session: Session, item: Item, out: Outgoing) -> Item:
         file = self.index.file(item.instance)
         if file is None:
             return replace(item, state="failed", reason="withdrawn", attempts=99)
@@ -183,73 +207,127 @@ class Relaying:
         if not path.exists() or sha256_of(path) != file.sha256:
             return replace(item, state="failed", reason="damaged-here", attempts=99)
         sop_class = identify(path)[0]
+        uid = out.uid(file.uid, out.rows[item.instance])
         try:
-            try:
-                session.send(Sendable(file.uid, sop_class, file.transfer_syntax, path))
-                note = ""
-            except Incapable as error:
-                if error.slug != "transfer-syntax-not-supported":
-                    raise
-                self._converted(session, file, sop_class)
-                note = CONVERTED
+            with out.made(item.instance, path) as made:
+                try:
+                    session.send(Sendable(uid, sop_class, file.transfer_syntax, made))
+                    sent, note = dataset_sha256(made), ""
+                except Incapable as error:
+                    if error.slug != "transfer-syntax-not-supported":
+                        raise
+                    sent, note = self._converted(session, file, sop_class, out), CONVERTED
         except Incapable as error:
             return replace(item, state="failed", reason=error.slug)
         source = dataset_sha256(path)
-        return replace(item, state="done", reason=note, size=file.size, source=source, sent=source)
+        return replace(item, state="done", reason=note, size=file.size, source=source, sent=sent)
 
-    def _converted(self, session: Session, file: File, sop_class: str) -> None:
-        """Raises Incapable when no uncompressed form helps either."""
+    def _converted(self, session: Session, file: File, sop_class: str, out: Outgoing) -> str:
+        """The hash of what was sent. Raises Incapable when no uncompressed form helps either."""
         if file.transfer_syntax not in DECODED:
             raise Incapable("transfer-syntax-not-supported", "cannot be decompressed here")
         body = next(iter(self.index.metadata(file.study, file.series, file.uid)))
         attributes: Mapping[str, object] = orjson.loads(body.json)
+        uid = out.uid(file.uid, out.rows[file.uid])
         for syntax in (EXPLICIT_LITTLE, IMPLICIT_LITTLE):
             if syntax == file.transfer_syntax:
                 continue
-            made = self.files.spool / f"peer-{uuid4().hex}"
+            plain = self.files.spool / f"peer-{uuid4().hex}"
             try:
-                self.decoder.transcode(self.files.path(file.path), file.layout, attributes, syntax, made)
-                session.send(Sendable(file.uid, sop_class, syntax, made))
-                return
+                self.decoder.transcode(self.files.path(file.path), file.layout, attributes, syntax, plain)
+                with out.made(file.uid, plain) as made:
+                    session.send(Sendable(uid, sop_class, syntax, made))
+                    return dataset_sha256(made)
             except Incapable as error:
                 if error.slug != "transfer-syntax-not-supported":
                     raise
+            except PeerError:
+                raise
             except Exception as error:
                 raise Incapable("cannot-convert", "the pixels cannot be converted here") from error
             finally:
-                made.unlink(missing_ok=True)
+                plain.unlink(missing_ok=True)
         raise Incapable("transfer-syntax-not-supported", "the peer takes none that can be made here")
 
     def verified(self, session: Session, transfer: Transfer, done: Sequence[Item]) -> tuple[str, list[Item]]:
-        """The receiver's own list names what it has; where the site asks for it, everything is read back."""
+        """The receiver's own list names what it has; where the site asks for it, everything is read back.
+        What
+        went under an identity that is not the present one any more goes again first. Raises Withdrawn."""
+        known = Known.of(self.deliveries, self.peer.id, transfer.order.study)
+        if stale := self._stale(transfer, done, known):
+            return "none", stale
         try:
             there = set()
-            for series in dict.fromkeys(one.series for one in done):
-                keys = {"StudyInstanceUID": transfer.order.study, "SeriesInstanceUID": series}
+            for series in dict.fromkeys((known.study(one), known.series(one)) for one in done):
+                keys = {"StudyInstanceUID": series[0], "SeriesInstanceUID": series[1]}
                 there |= {first(row, "00080018") for row in session.find("instance", keys, MOST)}
         except Denied:
             return "none", []
-        lost = [replace(one, state="failed", reason="lost") for one in done if one.instance not in there]
+        present = [one for one in done if known.instance(one) in there]
+        lost = [
+            replace(one, state="failed", reason="lost") for one in done if known.instance(one) not in there
+        ]
         if self.peer.verify != "content":
-            listed = [replace(one, proof="presence") for one in done if one.instance in there]
-            return "presence", [*lost, *listed]
-        present = [one for one in done if one.instance in there]
-        return "content", [*lost, *self._compared(session, transfer, present)]
+            return "presence", [*lost, *(replace(one, proof="presence") for one in present)]
+        return "content", [*lost, *self._compared(session, present, known)]
 
-    def _compared(self, session: Session, transfer: Transfer, done: Sequence[Item]) -> list[Item]:
-        wanted = [
-            Wanted(transfer.order.study, one.series, one.instance, identify(self.files.path(file.path))[0])
+    def _stale(self, transfer: Transfer, done: Sequence[Item], known: Known) -> list[Item]:
+        stands = self.ask(transfer.order)
+        if not stands.goes:
+            raise Withdrawn
+        digest = stands.identity.digest
+        return [
+            replace(one, state="waiting", attempts=0)
             for one in done
-            if (file := self.index.file(one.instance))
+            if (row := known.rows.get(one.instance)) is None or row.rejected or row.identity != digest
+        ]
+
+    def _compared(self, session: Session, done: Sequence[Item], known: Known) -> list[Item]:
+        wanted = [
+            Wanted(known.study(one), known.series(one), known.instance(one), self._class_of(one))
+            for one in done
         ]
         hashes = session.digests(wanted) if isinstance(session, Digesting) else _read_back(session, wanted)
-        compared = []
-        for one in done:
-            stored = hashes.get(one.instance, "")
-            fault = "lost" if not stored else "altered" if stored != one.sent and not one.reason else ""
-            made = replace(one, reason=fault or one.reason, stored=stored, proof="content" if stored else "")
-            compared.append(replace(made, state="failed") if fault else made)
-        return compared
+        return [_judged(one, hashes.get(known.instance(one), "")) for one in done]
+
+    def _class_of(self, item: Item) -> str:
+        file = self.index.file(item.instance)
+        return identify(self.files.path(file.path))[0] if file else item.sop_class
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """By which UIDs the peer knows what it was sent."""
+
+    rows: Mapping[str, Delivered]
+
+    @classmethod
+    def of(cls, deliveries: Deliveries, peer: str, study: str) -> Known:
+        return cls({row.instance: row for row in deliveries.of(peer, study)})
+
+    def instance(self, item: Item) -> str:
+        return self._new(item.instance, item)
+
+    def series(self, item: Item) -> str:
+        return self._new(item.series, item)
+
+    def study(self, item: Item) -> str:
+        row = self.rows.get(item.instance)
+        return self._new(row.study, item) if row else ""
+
+    def _new(self, uid: str, item: Item) -> str:
+        row = self.rows.get(item.instance)
+        return new_uid(uid, row.salt) if row else uid
+
+
+def _judged(item: Item, stored: str) -> Item:
+    """What came back against what was sent. `kept-other`: the peer kept what it had under this UID, as it
+    came from the modality, and not what we sent under the site's identity."""
+    made = replace(item, stored=stored, proof="content" if stored else "")
+    if stored and (stored == item.sent or item.reason == CONVERTED):
+        return made
+    fault = "lost" if not stored else "kept-other" if stored == item.source else "altered"
+    return replace(made, state="failed", reason=fault)
 
 
 def _read_back(session: Session, wanted: Sequence[Wanted]) -> dict[str, str]:

@@ -20,7 +20,7 @@ import orjson
 from dicomweb.transfers.record import VITAL, Item, Order, State, Transfer
 from fhir_server.settings import Settings
 
-VERSION = 2
+VERSION = 3
 TABLES = """
 CREATE TABLE transfer(
   n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, peer TEXT NOT NULL, study TEXT NOT NULL,
@@ -49,12 +49,28 @@ CREATE TABLE wish(study TEXT NOT NULL, request TEXT NOT NULL, asker TEXT NOT NUL
   granted INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(study, request)) WITHOUT ROWID;
 CREATE INDEX wish_open ON wish(at) WHERE granted = 0;
 """
+DELIVERED = """
+CREATE TABLE delivered(
+  peer TEXT NOT NULL, instance TEXT NOT NULL, study TEXT NOT NULL, series TEXT NOT NULL,
+  sop_class TEXT NOT NULL, request TEXT NOT NULL, patient TEXT NOT NULL, identity TEXT NOT NULL, at INTEGER
+  NOT NULL,
+  corrected INTEGER NOT NULL DEFAULT 0, salt TEXT NOT NULL DEFAULT '', rejected TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY(peer, instance)) WITHOUT ROWID;
+CREATE INDEX delivered_study ON delivered(study, peer);
+CREATE INDEX delivered_patient ON delivered(patient, study);
+CREATE TABLE identity(digest TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE rejection(
+  note TEXT PRIMARY KEY, peer TEXT NOT NULL, study TEXT NOT NULL, salt TEXT NOT NULL, identity TEXT NOT NULL,
+  at INTEGER NOT NULL, title TEXT NOT NULL, instances TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX rejection_study ON rejection(peer, study);
+"""
 STANDING = tuple(one.name for one in fields(Transfer) if one.name not in ("id", "order"))
 COLUMNS = "id, kind, peer, study, urgency, request, asker, series, " + ", ".join(STANDING)
 ITEM = "series, instance, sop_class, state, reason, size, source, stored, attempts, sent, proof"
 UPGRADES = {
     2: ("ALTER TABLE item ADD COLUMN sent TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE item ADD COLUMN proof TEXT NOT NULL DEFAULT ''"),
+    3: tuple(DELIVERED.split(";")),
 }  # fmt: skip
 SMOOTH = 0.2  # weight of the newest instance in the average rate
 
@@ -79,7 +95,7 @@ class Queue:
         connection.execute("BEGIN IMMEDIATE")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found == 0:
-            for statement in TABLES.split(";"):
+            for statement in (TABLES + DELIVERED).split(";"):
                 connection.execute(statement)
         for version, statements in UPGRADES.items() if 0 < found < VERSION else ():
             for statement in statements if found < version else ():
@@ -99,7 +115,7 @@ class Queue:
                 self._connection = None
 
     @contextmanager
-    def _write(self, durable: str = "FULL") -> Iterator[sqlite3.Connection]:
+    def writing(self, durable: str = "FULL") -> Iterator[sqlite3.Connection]:
         with self._lock:
             connection = self._open()
             connection.execute(f"PRAGMA synchronous={durable}")
@@ -117,27 +133,18 @@ class Queue:
             raise RuntimeError("the queue of transfers is not open")
         return self._connection
 
-    def _all(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
         with self._lock:
             return self._open().execute(sql, values).fetchall()
 
     def _transfers(self, where: str, values: Sequence[object]) -> list[Transfer]:
-        return [_transfer(row) for row in self._all(f"SELECT {COLUMNS} FROM transfer WHERE {where}", values)]  # noqa: S608
+        return [_transfer(row) for row in self.rows(f"SELECT {COLUMNS} FROM transfer WHERE {where}", values)]  # noqa: S608
 
     # -- orders
     def submit(self, order: Order, now: int) -> Transfer:
         """The transfer of this order: a new one, or the one still waiting, made more urgent if this is."""
-        made = (
-            secrets.token_urlsafe(15), order.kind, order.peer, order.study, order.urgency, order.request,
-            order.asker, orjson.dumps(order.series).decode(), order.key, now,
-        )  # fmt: skip
-        with self._write() as connection:
-            connection.execute(
-                "INSERT INTO transfer(id, kind, peer, study, urgency, request, asker, series, key, created) "
-                "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) WHERE state = 'waiting' DO UPDATE SET "
-                "urgency = min(urgency, excluded.urgency), not_before = 0",
-                made,
-            )
+        with self.writing() as connection:
+            submit(connection, order, now)
         return self._transfers("key = ? AND state = 'waiting'", (order.key,))[0]
 
     def ever(self, key: str) -> Transfer | None:
@@ -155,7 +162,7 @@ class Queue:
 
     def cancel(self, id: str, now: int) -> bool:
         """Whether it was still waiting; its lane stops at the next instance."""
-        with self._write() as connection:
+        with self.writing() as connection:
             return bool(
                 connection.execute(
                     "UPDATE transfer SET state = 'cancelled', ended = ? WHERE id = ? AND state = 'waiting'",
@@ -166,7 +173,7 @@ class Queue:
     # -- lanes
     def peers(self, now: int) -> list[str]:
         """Those with something to do."""
-        rows = self._all(
+        rows = self.rows(
             "SELECT DISTINCT peer FROM transfer WHERE state = 'waiting' AND not_before <= ?", (now,)
         )
         return [str(row[0]) for row in rows]
@@ -182,7 +189,7 @@ class Queue:
     def list_items(self, id: str, items: Iterable[Item], now: int) -> int:
         """What is to be transferred, in that order; what is listed already stays as it is. Returns how many
         are new."""
-        with self._write() as connection:
+        with self.writing() as connection:
             (number,) = connection.execute("SELECT n FROM transfer WHERE id = ?", (id,)).fetchone()
             (known,) = connection.execute(
                 "SELECT count(*) FROM item WHERE transfer = ?", (number,)
@@ -206,7 +213,7 @@ class Queue:
 
     def waiting(self, id: str, most: int) -> list[Item]:
         """Those tried least first, then in the order of the list."""
-        rows = self._all(
+        rows = self.rows(
             f"SELECT {ITEM} FROM item WHERE transfer = (SELECT n FROM transfer WHERE id = ?) "  # noqa: S608
             "AND state = 'waiting' ORDER BY attempts, item.n LIMIT ?",
             (id, most),
@@ -214,7 +221,7 @@ class Queue:
         return [Item(*row) for row in rows]  # type: ignore[arg-type]
 
     def items(self, id: str) -> list[Item]:
-        rows = self._all(
+        rows = self.rows(
             f"SELECT {ITEM} FROM item WHERE transfer = (SELECT n FROM transfer WHERE id = ?) ORDER BY n",  # noqa: S608
             (id,),
         )
@@ -222,7 +229,7 @@ class Queue:
 
     def settle(self, id: str, items: Sequence[Item], seconds: float = 0.0) -> None:
         """What became of instances; `seconds` is how long they took. A success forgives earlier failures."""
-        with self._write("NORMAL") as connection:
+        with self.writing("NORMAL") as connection:
             (number,) = connection.execute("SELECT n FROM transfer WHERE id = ?", (id,)).fetchone()
             for one in items:
                 connection.execute(
@@ -264,7 +271,7 @@ class Queue:
 
     def postpone(self, id: str, reason: str, not_before: int) -> None:
         """It broke; it is tried again from `not_before` on."""
-        with self._write() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "UPDATE transfer SET reason = ?, not_before = ?, attempts = attempts + 1, rate = 0 "
                 "WHERE id = ? AND state = 'waiting'",
@@ -273,7 +280,7 @@ class Queue:
 
     def finish(self, id: str, state: State, reason: str, receipt: str, now: int) -> None:
         """Over; nothing of one that was cancelled meanwhile."""
-        with self._write() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "UPDATE transfer SET state = ?, reason = ?, receipt = ?, ended = ? "
                 "WHERE id = ? AND state = 'waiting'",
@@ -283,7 +290,7 @@ class Queue:
     # -- what the rest of the platform learns
     def importing(self, study: str) -> tuple[tuple[str, ...], bool]:
         """The instances that imports of a study have on their lists, and whether one of them is not over."""
-        rows = self._all(
+        rows = self.rows(
             "SELECT i.instance, t.state FROM transfer t LEFT JOIN item i ON i.transfer = t.n "
             "WHERE t.study = ? AND t.kind = 'import' AND t.state <> 'cancelled' ORDER BY t.n, i.n",
             (study,),
@@ -292,7 +299,7 @@ class Queue:
         return tuple(listed), any(state == "waiting" for _instance, state in rows)
 
     def receipt(self, id: str) -> str:
-        found = self._all("SELECT receipt FROM transfer WHERE id = ?", (id,))
+        found = self.rows("SELECT receipt FROM transfer WHERE id = ?", (id,))
         return str(found[0][0]) if found else ""
 
     def unrecorded(self, most: int = 20) -> list[Transfer]:
@@ -300,12 +307,12 @@ class Queue:
         return self._transfers("state <> 'waiting' AND recorded = 0 ORDER BY n LIMIT ?", (most,))
 
     def record(self, id: str) -> None:
-        with self._write() as connection:
+        with self.writing() as connection:
             connection.execute("UPDATE transfer SET recorded = 1 WHERE id = ?", (id,))
 
     def wish(self, study: str, request: str, asker: str, now: int) -> None:
         """A person wants this study in that télédossier."""
-        with self._write() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "INSERT INTO wish(study, request, asker, at) VALUES(?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
                 "granted = 0, at = excluded.at",
@@ -314,28 +321,42 @@ class Queue:
 
     def open_wishes(self, most: int = 50) -> list[tuple[str, str]]:
         """(study, request) of those not answered yet, newest first: a study that never comes stops nobody."""
-        rows = self._all(
+        rows = self.rows(
             "SELECT study, request FROM wish WHERE granted = 0 ORDER BY at DESC LIMIT ?", (most,)
         )
         return [(str(study), str(request)) for study, request in rows]
 
     def grant(self, study: str, request: str, now: int) -> None:
         """It is attached, or proposed to a person."""
-        with self._write() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "UPDATE wish SET granted = ? WHERE study = ? AND request = ?", (now, study, request)
             )
 
     def get_mark(self, name: str) -> int:
-        found = self._all("SELECT value FROM mark WHERE name = ?", (name,))
+        found = self.rows("SELECT value FROM mark WHERE name = ?", (name,))
         return int(str(found[0][0])) if found else 0
 
     def set_mark(self, name: str, value: int) -> None:
-        with self._write() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "INSERT INTO mark VALUES(?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
                 (name, value),
             )
+
+
+def submit(connection: sqlite3.Connection, order: Order, now: int) -> None:
+    """Inside the caller's transaction."""
+    made = (
+        secrets.token_urlsafe(15), order.kind, order.peer, order.study, order.urgency, order.request,
+        order.asker, orjson.dumps(order.series).decode(), order.key, now,
+    )  # fmt: skip
+    connection.execute(
+        "INSERT INTO transfer(id, kind, peer, study, urgency, request, asker, series, key, created) "
+        "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) WHERE state = 'waiting' DO UPDATE SET "
+        "urgency = min(urgency, excluded.urgency), not_before = 0",
+        made,
+    )
 
 
 def least_urgent(*, vital_only: bool) -> int:

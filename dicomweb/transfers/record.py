@@ -1,4 +1,5 @@
-"""What a transfer is: one study (or some of its series) from a peer to here, or from here to a peer.
+"""What a transfer is: one study (or some of its series) from a peer to here, or from here to a peer; or a
+note by which a peer learns that what it got is to be withdrawn ("reject", whose `series` is the note's UID).
 
     waiting ── item by item ──▶ done       every instance is there and was verified
        │  ▲                  ├▶ partial    some instances are named that are not
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["import", "relay"]
+Kind = Literal["import", "relay", "reject"]
 State = Literal["waiting", "done", "partial", "failed", "cancelled"]
 ItemState = Literal["waiting", "done", "failed"]
 Proof = Literal["", "presence", "content", "committed"]

@@ -23,11 +23,14 @@ from dicomweb.peers.dimse import Ours
 from dicomweb.peers.opening import open_session
 from dicomweb.peers.peer import Credentials, Peer, of_endpoint
 from dicomweb.transfers import trace
+from dicomweb.transfers.delivered import Deliveries
 from dicomweb.transfers.lane import SECOND, Lane, utc_microseconds
 from dicomweb.transfers.moving import Importing, Relaying
 from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.receipt import Sign
+from dicomweb.transfers.record import Order
 from dicomweb.transfers.relaying import Relays
+from dicomweb.transfers.standing import Ask, Standing, standing
 from dicomweb.worker import Fhir, Worker
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
@@ -36,6 +39,7 @@ from profiles.outcomes import Gone, Invalid, NotFound
 log = logging.getLogger(__name__)
 
 LOOK = 0.3  # seconds between two looks at the queue
+ANSWER_SECONDS = 30.0  # until the store must have said how an exam stands
 UNKNOWN_WAIT = 60.0  # seconds until a peer that the directory does not have is looked up again
 
 
@@ -103,13 +107,34 @@ class Runner:
             peer,
             parts.queue,
             open_session(peer, ours, files.spool),
-            (Importing(peer, files, index, self.now), Relaying(peer, files, index, parts.images.decoder)),
+            (
+                Importing(peer, files, index, self.now),
+                Relaying(
+                    peer,
+                    files,
+                    index,
+                    parts.images.decoder,
+                    Deliveries(parts.queue),
+                    self.now,
+                    self._ask(peer),
+                ),
+            ),
             parts.sign,
             parts.settings.zone,
             files.root / "locks",
             self.now,
             self._stop,
         )
+
+    def _ask(self, peer: Peer) -> Ask:
+        """For the lane's thread: how an exam stands, asked on the runner's event loop."""
+        loop = asyncio.get_running_loop()
+
+        def ask(order: Order) -> Standing:
+            asked = asyncio.run_coroutine_threadsafe(standing(self.parts.fhir, peer, order), loop)
+            return asked.result(ANSWER_SECONDS)
+
+        return ask
 
     def _unknown(self, id: str) -> None:
         transfer = self.parts.queue.next(id, self.now(), least=9)

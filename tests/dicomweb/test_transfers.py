@@ -30,10 +30,12 @@ from dicomweb.peers.session import (
     Wanted,
 )
 from dicomweb.syntaxes import EXPLICIT_LITTLE
+from dicomweb.transfers.delivered import Deliveries
 from dicomweb.transfers.lane import Lane
 from dicomweb.transfers.moving import Importing, Relaying
 from dicomweb.transfers.queue import Queue, QueueMismatch
 from dicomweb.transfers.record import Item, Order, Transfer
+from dicomweb.transfers.standing import Ask, Standing
 from tests.dicomweb import making
 from tests.dicomweb.pacs import Pacs, orthanc
 from tests.dicomweb.test_peers import ports
@@ -60,6 +62,11 @@ class Desk:
     root: Path
     receipts: list[Mapping[str, Any]] = field(default_factory=list)
     clock: Callable[[], int] = lambda: time.time_ns() // 1000
+    ask: Ask = lambda _order: Standing()
+
+    @property
+    def deliveries(self) -> Deliveries:
+        return Deliveries(self.queue)
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         self.receipts.append(claims)
@@ -70,7 +77,8 @@ class Desk:
         ours = Ours("TELEDOSSIER", Credentials(self.root / "keys"), lambda uid: index.file(uid) is not None)
         return Lane(
             peer, self.queue, session or open_session(peer, ours, files.spool),
-            (Importing(peer, files, index, self.clock), Relaying(peer, files, index, self.images.decoder)),
+            (Importing(peer, files, index, self.clock),
+             Relaying(peer, files, index, self.images.decoder, self.deliveries, self.clock, self.ask)),
             self.sign, ZoneInfo("Europe/Paris"), self.root / "locks", self.clock,
         )  # fmt: skip
 
@@ -491,6 +499,8 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> No
     connection = sqlite3.connect(path)
     for column in ("sent", "proof"):
         connection.execute(f"ALTER TABLE item DROP COLUMN {column}")
+    for table in ("delivered", "identity", "rejection"):
+        connection.execute(f"DROP TABLE {table}")
     connection.execute("PRAGMA user_version=1")
     connection.close()
     made = Queue(path)
