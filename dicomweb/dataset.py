@@ -15,7 +15,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -27,7 +27,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import dcmread, read_dataset, read_file_meta_info
 from pydicom.uid import UID
 
-from dicomweb import reasons
+from dicomweb import headers, reasons
 from dicomweb.attributes import first, integer
 from dicomweb.elements import fast
 from dicomweb.layout import BrokenPixels, Layout, SyntaxFlags, locate
@@ -47,6 +47,9 @@ BULK = "bulkdata:"  # before the path of a bulk value in the JSON; `wado` puts t
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+PUBLIC = frozenset(map(str, uid.AllTransferSyntaxes))
+BLOCK = 65_536  # bytes of a file that are read first: most headers end within
+BOUNDS = headers.Bounds(BULK, INLINE_LIMIT, _PIXELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +70,14 @@ def read_header(path: Path) -> Header:
     """Read up to the pixels. Raises Refused (unreadable, cut, missing or malformed UIDs)."""
     try:
         with path.open("rb") as file:
-            read = _read(file)
-            dataset, syntax, pixels = read.dataset, read.syntax, read.pixels
-            attributes = {**to_json(dataset), **read.large}
-            flags = syntax_flags(syntax)
+            size = os.fstat(file.fileno()).st_size
+            read = _plain(os.pread(file.fileno(), BLOCK, 0), size) or _read(file)
+            attributes, flags = read.attributes, syntax_flags(read.syntax)
             layout = Layout("deflated" if flags.deflated else "none")
-            if not flags.deflated and pixels:
-                layout = locate(
-                    file.fileno(), file.tell(), os.fstat(file.fileno()).st_size, attributes, flags
-                )
-            if pixels:
-                attributes.update(_pixel_element(attributes, pixels, flags))
-            meta = getattr(dataset, "file_meta", {})
-            named = str(meta.get("MediaStorageSOPClassUID", ""))
+            if not flags.deflated and read.pixels:
+                layout = locate(file.fileno(), read.at, size, attributes, flags)
+            if read.pixels:
+                attributes.update(_pixel_element(attributes, read.pixels, flags))
     except Refused:
         raise
     except BrokenPixels as error:
@@ -93,7 +91,7 @@ def read_header(path: Path) -> Header:
         raise Refused(reasons.BAD_UIDS)
     if not is_stored(found[3]):
         raise Refused(reasons.UNSUPPORTED_CLASS)
-    return Header(found[0], found[1], found[2], found[3], syntax, attributes, layout, named)
+    return Header(found[0], found[1], found[2], found[3], read.syntax, attributes, layout, read.named)
 
 
 def identify(path: Path) -> tuple[str, str]:
@@ -129,13 +127,29 @@ def _pixel_element(attributes: dict[str, Any], tag: int, flags: SyntaxFlags) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """The dataset before the pixels, the transfer syntax, the tag of the pixel data (0: there is none), and
-    references to the values too large to load."""
+    """The DICOM JSON before the pixels, the transfer syntax, the tag of the pixel data (0: there is none) and
+    where it stands, the SOP Class as the file head names it."""
 
-    dataset: Dataset
+    attributes: dict[str, Any]
     syntax: str
     pixels: int
-    large: dict[str, Any] = field(default_factory=dict)
+    at: int
+    named: str
+
+
+def _plain(head: bytes, size: int) -> _Read | None:
+    """Without pydicom; None when that cannot be."""
+    found = headers.meta(head)
+    if found is None or found[0] not in PUBLIC or not is_uid(found[1]):
+        return None
+    syntax, named, start = found
+    flags = syntax_flags(syntax)
+    if flags.deflated or not flags.little_endian:
+        return None
+    read = headers.attributes(head, start, implicit=flags.implicit, bounds=BOUNDS)
+    if read is None or (read[2] == 0 and len(head) != size):
+        return None
+    return _Read(read[0], syntax, read[2], read[1], named)
 
 
 def _read(file: BinaryIO) -> _Read:
@@ -144,16 +158,18 @@ def _read(file: BinaryIO) -> _Read:
         raise Refused(reasons.UNREADABLE)
     file.seek(0)
     if DEFLATED.encode() in head:
-        syntax = str(read_file_meta_info(file.name).get("TransferSyntaxUID", ""))
-        if syntax == DEFLATED:
+        meta = read_file_meta_info(file.name)
+        if str(meta.get("TransferSyntaxUID", "")) == DEFLATED:
             dataset, pixels = _inflate(file, head)
-            return _Read(dataset, syntax, pixels)
+            return _Read(to_json(dataset), DEFLATED, pixels, 0, "")
     dataset = dcmread(file, stop_before_pixels=True, defer_size=HEADER_LIMIT)
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     if not is_uid(syntax):
         raise Refused(reasons.UNREADABLE)
     large = _check_lengths(dataset, os.fstat(file.fileno()).st_size)
-    return _Read(dataset, syntax, _pixel_tag(file, syntax_flags(syntax).little_endian), large)
+    pixels, at = _pixel_tag(file, syntax_flags(syntax).little_endian), file.tell()
+    named = str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+    return _Read({**to_json(dataset), **large}, syntax, pixels, at, named)
 
 
 def _inflate(file: BinaryIO, head: bytes) -> tuple[Dataset, int]:

@@ -15,6 +15,7 @@ from pydicom import datadict
 
 _TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "SH", "TM", "UI", "UC"})
 _WHOLE = frozenset({"LT", "ST", "UT"})  # a backslash is a character, spaces before the text are kept
+_PARSED = frozenset({"PN", "IS", "DS"})
 _INTERNATIONAL = frozenset({"LO", "SH", "PN", "LT", "ST", "UT", "UC"})
 _NUMBERS: Mapping[str, str] = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d"}
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
@@ -24,23 +25,27 @@ LONGEST = 1024  # bytes
 def fast(raw: Any, encodings: Sequence[str]) -> dict[str, Any] | None:
     """The JSON of a pydicom RawDataElement; None: ask pydicom. `encodings`: Python's, of the dataset."""
     value, vr = raw.value, raw.VR
-    if type(value) is not bytes or len(value) > LONGEST:
+    if type(value) is not bytes:
         return None
     if vr is None:
         try:
             vr = datadict.dictionary_VR(raw.tag)
         except KeyError:
             return None
-    if not value:
-        return (
-            {"vr": vr} if vr in _TEXT or vr in _WHOLE or vr in _NUMBERS or vr in ("PN", "IS", "DS") else None
-        )
-    if vr in _NUMBERS:
-        return _numbers(value, vr, raw.is_little_endian)
-    if vr in _TEXT or vr in _WHOLE or vr in ("PN", "IS", "DS"):
+    return plain(value, vr, encodings, "<" if raw.is_little_endian else ">")
+
+
+def plain(value: bytes, vr: str, encodings: Sequence[str], order: str = "<") -> dict[str, Any] | None:
+    """The JSON of one value; None: ask pydicom. `order`: of its bytes, as `struct` writes it."""
+    if len(value) > LONGEST:
+        return None
+    if vr in _TEXT or vr in _WHOLE or vr in _PARSED:
+        if not value:
+            return {"vr": vr}
         text = _decoded(value, vr, encodings)
-        if text is not None:
-            return _texts(text, vr)
+        return None if text is None else _texts(text, vr)
+    if vr in _NUMBERS:
+        return _numbers(value, vr, order) if value else {"vr": vr}
     return None
 
 
@@ -91,12 +96,12 @@ def _decimals(text: str, vr: str) -> dict[str, Any] | None:
     return {"vr": vr, "Value": found}
 
 
-def _numbers(value: bytes, vr: str, little: bool) -> dict[str, Any] | None:
+def _numbers(value: bytes, vr: str, order: str) -> dict[str, Any] | None:
     form = _NUMBERS[vr]
     size = struct.calcsize("<" + form)
     if len(value) % size:
         return None
-    found = list(struct.unpack(f"{'<' if little else '>'}{len(value) // size}{form}", value))
+    found = list(struct.unpack(f"{order}{len(value) // size}{form}", value))
     if vr in ("FL", "FD") and any(one != one or abs(one) == float("inf") for one in found):
         return None
     return {"vr": vr, "Value": found}

@@ -22,7 +22,9 @@ MAX_FRAGMENTS = 200_000
 MAX_FRAMES = 1_000_000
 _ITEM, _END = 0xFFFEE000, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
-_LONG_LENGTH = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN", b"UC", b"UR", b"UT", b"SQ", b"SV", b"UV")
+LONG_LENGTH = frozenset(
+    (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN", b"UC", b"UR", b"UT", b"SQ", b"SV", b"UV")
+)
 
 
 class BrokenPixels(ValueError):
@@ -111,7 +113,7 @@ def _element(fd: int, at: int, syntax: SyntaxFlags) -> tuple[int, int]:
         raise BrokenPixels("no room for an element")
     if syntax.implicit:
         return at + 8, struct.unpack_from(endian + "L", head, 4)[0]
-    if head[4:6] in _LONG_LENGTH:
+    if head[4:6] in LONG_LENGTH:
         if len(head) < 12:
             raise BrokenPixels("no room for an element")
         return at + 12, struct.unpack_from(endian + "L", head, 8)[0]

@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import pixel_array
 
-from dicomweb import layout, reasons
+from dicomweb import dataset, layout, reasons
 from dicomweb.dataset import DEFLATED, _encodings, read_header
 from dicomweb.elements import fast
 from dicomweb.images import Images
@@ -202,3 +203,35 @@ def test_plain_elements_are_read_as_pydicom_reads_them() -> None:
             compare(pydicom.dcmread(path, force=True, stop_before_pixels=True))
     assert compared[1] > 5_000
     assert compared[1] / compared[0] > 0.9
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"])
+def test_a_header_is_the_same_without_pydicom(tmp_path: Path, syntax: str) -> None:
+    """`headers` against pydicom on damaged copies: what it reads at all, it reads as pydicom does."""
+    code = Dataset()
+    code.CodeValue, code.CodeMeaning = "x", "é"
+    made = making.dataset(RequestAttributesSequence=[code, Dataset()], ReferringPhysicianName="A^B=C")
+    made.SmallestImagePixelValue = 3
+    path = making.write(tmp_path / "a.dcm", made, syntax)
+    data, chance, same = path.read_bytes(), Random(5), 0
+    for _round in range(600):
+        damaged = bytearray(data)
+        for _byte in range(chance.choice((0, 1, 1, 4))):
+            damaged[chance.randrange(140, len(damaged) - 520)] = chance.randrange(256)
+        path.write_bytes(damaged)
+        quick = dataset._plain(bytes(damaged), len(damaged))
+        with contextlib.suppress(Refused, NotImplementedError), path.open("rb") as file:
+            if quick is not None:
+                assert quick == dataset._read(file)
+                same += 1
+    assert same > 100
+
+
+def test_bundled_headers_are_the_same_without_pydicom() -> None:
+    same = 0
+    for path in (Path(str(pydicom.__file__)).parent / "data").rglob("*.dcm"):
+        if quick := dataset._plain(path.read_bytes()[: dataset.BLOCK], path.stat().st_size):
+            with path.open("rb") as file:
+                assert quick == dataset._read(file), path.name
+            same += 1
+    assert same >= 40
