@@ -6,7 +6,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("profiles", "fhirpath", "store", "load", "rest", "served", "dicom", "qido", "platform")
+BENCHMARKS = (
+    "profiles", "fhirpath", "store", "load", "rest", "served", "dicom", "gateway", "qido",
+    "platform",
+)  # fmt: skip
 
 
 def main() -> int:
