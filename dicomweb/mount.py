@@ -32,7 +32,9 @@ class DicomWeb(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         path = scope.get("path", "")
-        here = scope["type"] == "http" and any(path == base or path.startswith(base + "/") for base in BASES)
+        here = scope["type"] in ("http", "websocket") and any(
+            path == base or path.startswith(base + "/") for base in BASES
+        )
         return (Match.FULL if here else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,7 +14,7 @@ import anyio.to_thread
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from dicomweb import (
     bulk,
@@ -26,6 +26,7 @@ from dicomweb import (
     retrieval,
     showing,
     stow,
+    subscriptions,
     uri,
     worklist,
 )
@@ -100,6 +101,7 @@ def routes(images: Images) -> list[BaseRoute]:
         made.append(Route(path, answered(delete.delete(images)), methods=["DELETE"]))
     made.append(Route(BASE + "/wado", answered(uri.retrieve(images)), methods=["GET"]))
     items, item = BASE + "/workitems", BASE + "/workitems/{workitem}"
+    subscriber = item + "/subscribers/{subscriber}"
     made += [
         Route(items, answered(worklist.search(images)), methods=["GET"]),
         Route(items, answered(worklist.create(images)), methods=["POST"]),
@@ -107,6 +109,10 @@ def routes(images: Images) -> list[BaseRoute]:
         Route(item, answered(worklist.update(images)), methods=["POST"]),
         Route(item + "/state", answered(worklist.change_state(images)), methods=["PUT"]),
         Route(item + "/cancelrequest", answered(worklist.cancel(images)), methods=["POST"]),
+        Route(subscriber, answered(subscriptions.subscribe(images)), methods=["POST"]),
+        Route(subscriber, answered(subscriptions.unsubscribe(images)), methods=["DELETE"]),
+        Route(subscriber + "/suspend", answered(subscriptions.suspend(images)), methods=["POST"]),
+        WebSocketRoute(BASE + "/subscribers/{subscriber}", subscriptions.open_channel(images)),
     ]
     made += capabilities.routes(images, tuple(made))
     return made

@@ -110,8 +110,8 @@ def _in_state(item: WorkItem, state: str) -> WorkItem:
 
 
 def cancel(item: WorkItem, reason: Attributes) -> tuple[WorkItem | None, str]:
-    """What a request to cancel makes of it: CANCELED while nobody has begun, None (nothing) once somebody
-    holds it: he alone ends it. And a warning. Raises Conflict. PS3.4 §CC.2.2"""
+    """What a request to cancel makes of it: CANCELED while nobody has begun, None (nothing) when it is
+    canceled already. And a warning. Raises Conflict. PS3.4 §CC.2.2"""
     if item.state == "COMPLETED":
         raise Conflict("wrong-state", "the workitem is COMPLETED")
     if item.state == "CANCELED":

@@ -21,6 +21,7 @@ from dicomweb.index.contract import WorkItem
 from dicomweb.matching import matches
 from dicomweb.media import JSON, Part
 from dicomweb.multipart import content_type
+from dicomweb.ups_events import cancel_requested
 from dicomweb.visibility import visible
 from dicomweb.web import (
     DATASET_TYPES,
@@ -68,7 +69,7 @@ async def _body(request: Request) -> Mapping[str, Any]:
     return found
 
 
-def _allowed(request: Request, letter: str) -> Access:
+def allowed(request: Request, letter: str) -> Access:
     """Raises Forbidden. Writing is a system's business: people work through the télédossier."""
     access = access_of(request)
     if not access.allows("Task", letter) or (letter not in "rs" and access.audience is not None):
@@ -76,18 +77,18 @@ def _allowed(request: Request, letter: str) -> Access:
     return access
 
 
-async def _seen(images: Images, access: Access, items: list[WorkItem]) -> list[WorkItem]:
+async def seen(images: Images, access: Access, items: list[WorkItem]) -> list[WorkItem]:
     if access.audience is None:
         return items
     wanted = {study for item in items for study in item.studies}
     return ups.visible(items, await visible(images.store, access, wanted))
 
 
-async def _item(images: Images, request: Request, access: Access) -> WorkItem:
+async def item_of(images: Images, request: Request, access: Access) -> WorkItem:
     """The one of the address, if the reader may see it. Raises NotFound."""
     uid = str(request.path_params["workitem"])
     found = await anyio.to_thread.run_sync(images.index.workitem, uid) if is_uid(uid) else None
-    if found is None or not await _seen(images, access, [found]):
+    if found is None or not await seen(images, access, [found]):
         raise _absent()
     return found
 
@@ -101,7 +102,7 @@ def create(images: Images) -> Endpoint:
     """POST /workitems[?UID] and /workitems/{uid} where the body has no state yet. 201 with Location."""
 
     async def create(request: Request) -> Response:
-        _allowed(request, "c")
+        allowed(request, "c")
         body = await _body(request)
         if not body:
             raise Invalid("bad-workitem", "the request has no workitem")
@@ -118,9 +119,9 @@ def retrieve(images: Images) -> Endpoint:
     """GET /workitems/{uid}"""
 
     async def retrieve(request: Request) -> Response:
-        access = _allowed(request, "r")
+        access = allowed(request, "r")
         media_type = media.choose(accept_of(request), DATASET_TYPES)
-        item = await _item(images, request, access)
+        item = await item_of(images, request, access)
         shown = ups.shown(item)
         if media_type.endswith("xml"):
             return dataset_answer(shown, media_type, 200)
@@ -133,8 +134,8 @@ def update(images: Images) -> Endpoint:
     """POST /workitems/{uid}[?transaction]"""
 
     async def update(request: Request) -> Response:
-        access = _allowed(request, "u")
-        item = await _item(images, request, access)
+        access = allowed(request, "u")
+        item = await item_of(images, request, access)
         params = request.query_params
         transaction = (
             params.get("transaction-uid")
@@ -151,8 +152,8 @@ def change_state(images: Images) -> Endpoint:
     """PUT /workitems/{uid}/state"""
 
     async def change_state(request: Request) -> Response:
-        access = _allowed(request, "u")
-        item = await _item(images, request, access)
+        access = allowed(request, "u")
+        item = await item_of(images, request, access)
         body = await _body(request)
         changed, warning = ups.change_state(item, first(body, ups.STATE), first(body, ups.TRANSACTION))
         if not warning:
@@ -166,9 +167,18 @@ def cancel(images: Images) -> Endpoint:
     """POST /workitems/{uid}/cancelrequest"""
 
     async def cancel(request: Request) -> Response:
-        access = _allowed(request, "u")
-        item = await _item(images, request, access)
-        changed, warning = ups.cancel(item, await _body(request))
+        access = allowed(request, "u")
+        item = await item_of(images, request, access)
+        reason = await _body(request)
+        if item.state == "IN PROGRESS":
+            event = cancel_requested(item, reason, access.subject.rpartition("/")[2])
+            told = images.index.subscriptions.request_cancel
+            if not await anyio.to_thread.run_sync(told, item, event):
+                raise Conflict(
+                    "performer-not-reached", "the performer holds the workitem and cannot be contacted"
+                )
+            return Response(None, 202)
+        changed, warning = ups.cancel(item, reason)
         if changed:
             await _put(images, changed)
         return Response(None, 202, _warned(images, warning))
@@ -184,7 +194,7 @@ def search(images: Images) -> Endpoint:
     """GET /workitems?…: any attribute, as in QIDO-RS. 204 when there is none."""
 
     async def search(request: Request) -> Response:
-        access = _allowed(request, "s")
+        access = allowed(request, "s")
         media_type = media.choose(accept_of(request), DATASET_TYPES)
         limit, offset = (
             _count(request, name, default) for name, default in (("limit", MAXIMUM), ("offset", 0))
@@ -194,7 +204,7 @@ def search(images: Images) -> Endpoint:
             path = None if name.lower() in _UNIVERSAL else keys.path_of(name)
             if path is not None:
                 wanted += keys.plain_matches(name, *path, value)
-        every = await _seen(images, access, await anyio.to_thread.run_sync(images.index.workitems))
+        every = await seen(images, access, await anyio.to_thread.run_sync(images.index.workitems))
         found = [item for item in every if all(matches(item.attributes, match) for match in wanted)]
         page = [ups.shown(item) for item in found[offset : offset + min(limit, MAXIMUM)]]
         left = len(found) - offset - len(page)

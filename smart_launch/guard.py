@@ -94,7 +94,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers, path = Headers(scope=scope), scope["path"]
-        method = scope.get("method", "GET")
+        method = scope.get("method", "CONNECT")  # a WebSocket: a page from elsewhere must not open one
         allowed = await self._cors(path, headers)
         if cors.is_preflight(method, headers) and cors.for_any(path):
             await cors.preflight(allowed, headers)(scope, receive, send)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from dicomweb.ups_events import Event
 
 Level = Literal["study", "series", "instance"]
 Outcome = Literal["stored", "duplicate", "conflict"]
@@ -244,6 +247,10 @@ class Index(Protocol):
     def put_workitem(self, item: WorkItem) -> bool:
         """Write it if what is stored still has the revision before (none: 0); returns whether it did."""
 
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Who is told of changes to work items."""
+
     def performed(self, uid: str) -> PerformedStep | None:
         """A performed procedure step by its SOP Instance UID."""
 
@@ -335,6 +342,49 @@ class PerformedStep:
     attributes: Mapping[str, Any]
     changed: int
     revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """An AE title that is told of work items, and the subject of the Access that speaks for it."""
+
+    ae_title: str
+    owner: str
+
+
+class Subscriptions(Protocol):
+    """Who is told of which work items, and the events that wait to be told. Events come from `put_workitem`,
+    in its transaction, in whichever process."""
+
+    def subscribe(self, who: Subscriber, items: Sequence[WorkItem], lock: bool) -> bool:
+        """To these; a new subscription begins with the state. False: the AE title is another's."""
+
+    def subscribe_every(
+        self, who: Subscriber, wanted: Sequence[Match], items: Sequence[WorkItem], lock: bool
+    ) -> bool:
+        """To these, and to those to come that fit `wanted`. False as above."""
+
+    def unsubscribe(self, who: Subscriber, workitem: str) -> bool:
+        """From one, or "" for all, those to come too. False as above."""
+
+    def suspend(self, who: Subscriber) -> bool:
+        """Not to those to come; False when that was not subscribed to."""
+
+    def request_cancel(self, item: WorkItem, event: Event) -> bool:
+        """Tell `event` to its subscribers; False when there is none."""
+
+    def claim(self, who: Subscriber, channel: str) -> bool:
+        """That channel tells from now on. False: no such subscriber of that owner."""
+
+    def holds(self, ae_title: str, channel: str) -> bool: ...
+
+    def waiting(self, ae_title: str, most: int = 100) -> list[tuple[int, Event]]:
+        """What was not told yet with its number, oldest first."""
+
+    def delivered(self, ae_title: str, until: int) -> None: ...
+
+    def latest(self) -> int:
+        """The number of the newest event of all."""
 
 
 class SearchTooLong(Exception):

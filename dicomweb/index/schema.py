@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from dicomweb.index.contract import Level
 
-VERSION = 6
+VERSION = 7
 
 TABLES = """
 CREATE TABLE study(
@@ -85,6 +85,14 @@ CREATE INDEX performed_due ON performed(due) WHERE due IS NOT NULL;
 CREATE TABLE performed_study(study TEXT NOT NULL, step TEXT NOT NULL, place INTEGER NOT NULL,
   PRIMARY KEY(study, step)) WITHOUT ROWID;
 CREATE INDEX performed_study_step ON performed_study(step, place);
+CREATE TABLE subscriber(ae_title TEXT PRIMARY KEY, owner TEXT NOT NULL, channel TEXT NOT NULL DEFAULT '',
+  every TEXT, every_lock INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE subscription(workitem TEXT NOT NULL, ae_title TEXT NOT NULL, lock INTEGER NOT NULL,
+  PRIMARY KEY(workitem, ae_title)) WITHOUT ROWID;
+CREATE INDEX subscription_subscriber ON subscription(ae_title);
+CREATE TABLE event(n INTEGER PRIMARY KEY AUTOINCREMENT, ae_title TEXT NOT NULL, workitem TEXT NOT NULL,
+  kind INTEGER NOT NULL, attributes BLOB NOT NULL);
+CREATE INDEX event_subscriber ON event(ae_title, n);
 CREATE TABLE usage(source TEXT PRIMARY KEY, instances INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE damage(path TEXT PRIMARY KEY, uid TEXT NOT NULL, what TEXT NOT NULL, at INTEGER NOT NULL)
   WITHOUT ROWID;

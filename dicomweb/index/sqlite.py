@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import orjson
 
 from dicomweb.index import masking, performed, rows
+from dicomweb.index import subscriptions as told
 from dicomweb.index.contract import (
     Body,
     Brief,
@@ -108,6 +109,11 @@ def _keys(connection: sqlite3.Connection, query: Query) -> tuple[str, list[objec
     return spelled if spelled and None in named.values() else keys_sql(query, named)
 
 
+def _read_workitem(connection: sqlite3.Connection, uid: str) -> WorkItem | None:
+    found = connection.execute(f"SELECT {WORKITEM} FROM workitem WHERE uid = ?", (uid,)).fetchone()
+    return _workitem(found) if found else None
+
+
 def _listed(found: list[tuple[int]]) -> str | None:
     return orjson.dumps([row[0] for row in found]).decode() if len(found) <= FEW else None
 
@@ -128,6 +134,7 @@ class SqliteIndex:
         self._waiting_lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        self.subscriptions = told.Subscriptions(self._reader, self._writing)
 
     # -- life --------------------------------------------------------------------------------------
     def open(self) -> None:
@@ -198,6 +205,11 @@ class SqliteIndex:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._write_lock, self._transaction() as connection:
+            yield connection
 
     # -- writing -----------------------------------------------------------------------------------
     def add(self, instances: Sequence[Instance]) -> list[Outcome]:
@@ -432,27 +444,29 @@ class SqliteIndex:
         return [_workitem(row) for row in self._all(f"SELECT {WORKITEM} FROM workitem ORDER BY n, uid")]
 
     def workitem(self, uid: str) -> WorkItem | None:
-        found = self._all(f"SELECT {WORKITEM} FROM workitem WHERE uid = ?", (uid,))
-        return _workitem(found[0]) if found else None
+        with self._reader() as connection:
+            return _read_workitem(connection, uid)
 
     def put_workitem(self, item: WorkItem) -> bool:
         values = (item.state, item.owner, orjson.dumps(item.studies).decode(), orjson.dumps(item.attributes))
-        with self._write_lock, self._transaction() as connection:
-            if item.revision == 0:
-                made = connection.execute(
+        with self._writing() as connection:
+            before = _read_workitem(connection, item.uid)
+            if item.revision != (before.revision if before else 0):
+                return False
+            if before is None:
+                connection.execute(
                     "INSERT INTO workitem(uid, n, state, owner, studies, attributes, changed) "
-                    "SELECT ?, coalesce(max(n), 0) + 1, ?, ?, ?, ?, 1 FROM workitem WHERE true "
-                    "ON CONFLICT DO NOTHING",
+                    "SELECT ?, coalesce(max(n), 0) + 1, ?, ?, ?, ?, 1 FROM workitem",
                     (item.uid, *values),
                 )
             else:
-                made = connection.execute(
-                    "UPDATE workitem SET state = ?, owner = ?, studies = ?, attributes = ?, changed "
-                    "= changed + 1 "
-                    "WHERE uid = ? AND changed = ?",
-                    (*values, item.uid, item.revision),
+                connection.execute(
+                    "UPDATE workitem SET state = ?, owner = ?, studies = ?, attributes = ?, "
+                    "changed = changed + 1 WHERE uid = ?",
+                    (*values, item.uid),
                 )
-            return made.rowcount == 1
+            told.note(connection, before, item)
+            return True
 
     # -- performed procedure steps -----------------------------------------------------------------
     def performed(self, uid: str) -> PerformedStep | None:

@@ -18,6 +18,7 @@ _SINCE = {  # version → the tables it began with
     4: ("origin",),
     5: ("performed", "performed_study"),
     6: ("spelling", "usage", "damage"),
+    7: ("subscriber", "subscription", "event"),
 }
 
 

@@ -231,6 +231,35 @@ async def test_a_cookie_needs_proof_of_origin(
         assert (await house.http.get(path, headers=headers)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "admitted"),
+    [
+        ({"Origin": HERE}, True), ({"Sec-Fetch-Site": "same-origin"}, True), ({}, False),
+        ({"Origin": "https://evil.example"}, False), ({"Origin": HERE, "Sec-Fetch-Site": "cross-site"},
+        False),
+    ],
+)  # fmt: skip
+async def test_a_cookie_opens_no_web_socket_for_a_page_from_elsewhere(
+    house: House, headers: dict[str, str], admitted: bool
+) -> None:
+    given = {"cookie": f"teledossier={await person(house)}", **headers}
+    met: list[Any] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        met.append(scope["access"].subject)
+
+    async def send(message: Any) -> None:
+        met.append(message.get("status"))
+
+    house.guard._app = app
+    scope = {
+        "type": "websocket", "path": "/dicom-web/subscribers/W", "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
+    }  # fmt: skip
+    await house.guard(scope, None, send)  # type: ignore[arg-type]
+    assert met == (["Practitioner/p08"] if admitted else [403, None])
+
+
 async def test_a_token_needs_no_proof_of_origin(house: House) -> None:
     headers = await machine(house)
     answer = await house.http.post("/fhir/Patient", headers={**headers, "Origin": "https://evil.example"})
