@@ -17,8 +17,10 @@ from dicomweb.dimse.services import offered
 from dicomweb.dimse.sockets import MAXIMUM_PDU
 from dicomweb.encodings import ENCODINGS, FREE, RATIO
 from dicomweb.index.schema import INSTANCE_TAGS, SERIES_TAGS, STUDY_TAGS
+from dicomweb.index.subscriptions import MOST
 from dicomweb.qido import MAXIMUM
 from dicomweb.reasons import Reason
+from dicomweb.subscriptions import EVERY, FILTERED, LONGEST_SECONDS
 from dicomweb.syntaxes import DECODED, FRAME_SYNTAXES, LOSSY, MADE, MADE_FRAMES
 
 _HEAD = """# DICOM conformance statement
@@ -40,6 +42,21 @@ orientation.
 | Modality Performed Procedure Step, and its retrieval | no | yes, for known peers |
 | STOW-RS, QIDO-RS, WADO-RS, WADO-URI, UPS-RS | no | yes |
 """
+
+
+_EVENTS = f"""
+
+### Events of work items
+Subscriptions are to one work item, to all (`{EVERY}`), or to those that fit a `filter` (`{FILTERED}`:
+`filter=attribute=value,…`, or the parameters of a search). A subscriber then opens the WebSocket
+`/dicom-web/subscribers/{{subscriber}}` and is told, as DICOM JSON in text frames with the command's
+attributes:
+UPS State Report (1; also once at the beginning of each subscription), UPS Cancel Requested (2), UPS Progress
+Report (3), UPS Assigned (5). Events wait for a subscriber who is away, the newest {MOST} of them. A channel
+is closed after {LONGEST_SECONDS:g} s, to be opened again; a newer one of the same subscriber ends the older.
+An AE
+title is whose subscribes by it first. Work items are never deleted, so a deletion lock is kept and changes
+nothing; SCP Status Change (4) is not sent."""
 
 
 def statement() -> str:
@@ -124,6 +141,7 @@ def _web() -> str:
         "## DICOMweb\nBelow `/dicom-web`. "
         + encodings
         + _table(("method", "address", "answers", "takes", "parameters"), rows)
+        + _EVENTS
     )
 
 

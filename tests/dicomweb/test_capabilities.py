@@ -31,7 +31,7 @@ async def test_every_route_and_no_other(client: Client, images: Images) -> None:
         for method in resource.iter(f"{SPACE}method")
     }
     assert found == expected
-    assert len(found) == 40
+    assert len(found) == 43
     as_json = (await client.get("", headers={"Accept": "application/json"})).json()
     assert {(one["path"], one["method"]) for one in as_json["resources"]} == expected
     assert all(one["answers"] for one in as_json["resources"] if one["method"] == "GET")
