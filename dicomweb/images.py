@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dicomweb.decoding import Decoder
 from dicomweb.files import DicomFiles
+from dicomweb.gateway.region.bell import Bell
 from dicomweb.gateway.region.board import Board, open_board
 from dicomweb.index.contract import Index
 from dicomweb.index.sqlite import open_index
@@ -28,6 +29,7 @@ class Images:
     windows: Windows
     queue: Queue
     board: Board
+    bell: Bell
     base: str = "/dicom-web"
     ae_title: str = "TELEDOSSIER"
     peer_keys: Path = Path("var/peer-keys")
@@ -53,4 +55,4 @@ def open_images(settings: Settings, store: Store) -> Images:
         index.close()
         raise
     base, ae_title, keys = settings.url + "/dicom-web", settings.ae_title, settings.peer_keys_path
-    return Images(index, files, store, Decoder(), Windows(), queue, board, base, ae_title, keys)
+    return Images(index, files, store, Decoder(), Windows(), queue, board, Bell(board), base, ae_title, keys)

@@ -34,6 +34,7 @@ from fhir_server.operations.registry import Operations
 from fhir_server.operations.standard import STANDARD
 from fhir_server.rest import middleware
 from fhir_server.rest import routes as fhir
+from fhir_server.rest.ending import on_stop
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from fhir_server.store.contract import Store
@@ -142,7 +143,8 @@ def build(settings: Settings) -> ASGIApp:
         warming = asyncio.create_task(dicomweb.warm())
         resuming = asyncio.create_task(reindex.submit(engine))
         try:
-            yield
+            with on_stop(images.bell.end):
+                yield
         finally:
             await asyncio.gather(warming, resuming)
             await runner.stop()

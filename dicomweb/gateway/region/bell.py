@@ -23,6 +23,14 @@ class Bell:
     _waiting: dict[str, set[asyncio.Event]] = field(default_factory=dict)
     _ringer: asyncio.Task[None] | None = None
     _came: bool = False
+    ended: bool = False
+
+    def end(self) -> None:
+        """The process is to stop: nobody waits any more."""
+        self.ended = True
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
 
     async def wait(self, gateway: str, seconds: float) -> None:
         """Until an errand may wait for that gateway, or the time is over."""
@@ -46,7 +54,7 @@ class Bell:
         connection = connect(self.board.path)
         try:
             last = -1
-            while self._waiting:
+            while self._waiting and not self.ended:
                 (version,) = connection.execute("PRAGMA data_version").fetchone()
                 if version != last or self._came:
                     last, self._came = version, False

@@ -197,11 +197,6 @@ class Board:
                     connection.execute("DELETE FROM answer WHERE errand = ?", (number,))
         return name
 
-    def with_work(self) -> frozenset[str]:
-        """The gateways for which an errand waits."""
-        rows = self.rows("SELECT DISTINCT gateway FROM errand WHERE state = 'waiting'")
-        return frozenset(str(row[0]) for row in rows)
-
     def take(self, gateway: str, poll: str, now: int) -> list[Errand] | None:
         """The most urgent errands, now in this gateway's hands; None when a newer poll has come."""
         with self.write() as connection:

@@ -25,7 +25,6 @@ from starlette.routing import BaseRoute, Route
 from dicomweb import media
 from dicomweb.gateway import report
 from dicomweb.gateway.errand import checked_answers, checked_outcome
-from dicomweb.gateway.region.bell import Bell
 from dicomweb.gateway.region.board import Told
 from dicomweb.gateway.region.health import note
 from dicomweb.gateway.registry import Gateway, gateway_of
@@ -42,10 +41,9 @@ MOST_REPORT = 20_000
 
 def routes(images: Images) -> list[BaseRoute]:
     """`request.scope["access"]` is there (smart_launch.guard)."""
-    bell = Bell(images.board)
     errand = BASE + "/errands/{errand}"
     return [
-        Route(BASE + "/errands", answered(_poll(images, bell)), methods=["GET"]),
+        Route(BASE + "/errands", answered(_poll(images)), methods=["GET"]),
         Route(errand + "/answers", answered(_answer(images)), methods=["POST"]),
         Route(errand + "/instances/{number}", answered(_instance(images)), methods=["GET"]),
         Route(BASE + "/health", answered(_health(images)), methods=["POST"]),
@@ -60,7 +58,7 @@ async def _gateway(images: Images, request: Request) -> Gateway:
     return await gateway_of(images.store, access_of(request))
 
 
-def _poll(images: Images, bell: Bell) -> Endpoint:
+def _poll(images: Images) -> Endpoint:
     async def poll(request: Request) -> Response:
         gateway, board = await _gateway(images, request), images.board
         until = asyncio.get_running_loop().time() + _wait(request.query_params.get("wait", "0"))
@@ -73,9 +71,9 @@ def _poll(images: Images, bell: Bell) -> Endpoint:
             if errands:
                 return _json({"errands": [one.as_json() for one in errands]})
             left = until - asyncio.get_running_loop().time()
-            if errands is None or left <= 0 or await request.is_disconnected():
+            if errands is None or left <= 0 or images.bell.ended or await request.is_disconnected():
                 return Response(None, 204)
-            await bell.wait(gateway.id, left)
+            await images.bell.wait(gateway.id, left)
 
     return poll
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from dicomweb.ingest import Arrival, ingest
 from dicomweb.peers.peer import EXTENSION
 from dicomweb.transfers.record import Order, Transfer
 from fhir_server import main
+from smart_launch.authorization import clients
 from tests.dicomweb import making
 from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, eventually, port
 from tests.dicomweb.gateway.test_registry import PAYLOAD, resource
@@ -74,7 +76,10 @@ def behind(pacs: Pacs, id: str = "pacs-auch", gateway: str = "gw-auch", **parts:
     return endpoint(id=id, address=address, payloadType=PAYLOAD, extension=extension)
 
 
-async def _directory(platform: Platform, pacs: Pacs) -> None:
+async def _directory(platform: Platform, pacs: Pacs) -> dict[str, str]:
+    """The site, its gateways and what is behind them; the clients' secrets."""
+    scopes = dict.fromkeys((CLIENT, "passerelle-castres"), "system/ImagingStudy.c")
+    scopes["operator"] = "system/*.cruds"
     async with main.opened(platform.settings) as opened:
         await opened.fhir.update({"resourceType": "Organization", "id": "ch-auch", "name": "CH Auch"})
         await opened.fhir.update(resource("gw-auch", CLIENT))
@@ -82,43 +87,47 @@ async def _directory(platform: Platform, pacs: Pacs) -> None:
         await opened.fhir.update(behind(pacs))
         await opened.fhir.update(behind(pacs, "pacs-verified", verify="content"))
         await opened.fhir.update(behind(pacs, "pacs-castres", "gw-castres"))
+        store = opened.engine.store
+        made = {id: await clients.add(store, id, scope=scope) for id, scope in scopes.items()}
+    return {id: secret or "" for id, (_client, secret) in made.items()}
 
 
-def _secret(platform: Platform, *client: str) -> str:
-    return platform.run("client", "add", *client).split("secret ")[1].strip()
+@contextmanager
+def working(platform: Platform) -> Iterator[None]:
+    """`teledossier worker`."""
+    path = platform.folder / "worker.log"
+    with path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fhir_server", "worker"],
+            cwd=platform.folder, env=platform.environment, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(40)
+    assert "Traceback" not in path.read_text()
 
 
 @pytest.fixture(scope="module")
 def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
     folder = tmp_path_factory.mktemp("region")
-    platform = Platform(folder / "platform")
-    secret = _secret(platform, CLIENT, "--scope", "system/ImagingStudy.c")
-    _secret(platform, "passerelle-castres", "--scope", "system/ImagingStudy.c")
-    operator = _secret(platform, "operator", "--scope", "system/*.cruds")
-    dimse, http = port(), port()
-    with orthanc(folder / "pacs", dimse, http) as pacs:
+    platform, dimse = Platform(folder / "platform"), port()
+    with ExitStack() as stack:
+        pacs = stack.enter_context(orthanc(folder / "pacs", dimse, port()))
         pacs.load(making.files(folder / "given", COUNT))
-        asyncio.run(_directory(platform, pacs))
+        secrets = asyncio.run(_directory(platform, pacs))
+        stack.callback(platform.stop)
         platform.start(workers=2)
-        with (folder / "worker.log").open("wb") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "fhir_server", "worker"],
-                cwd=platform.folder, env=platform.environment, stdout=log, stderr=log,
-            )  # fmt: skip
+        stack.enter_context(working(platform))
         url = f"http://127.0.0.1:{platform.port}"
-        site = Site(folder / "site", url, secret, peers=f"ORTHANC=127.0.0.1:{dimse}")
+        site = Site(folder / "site", url, secrets[CLIENT], peers=f"ORTHANC=127.0.0.1:{dimse}")
+        stack.callback(site.stop)
         site.start()
         images = open_images(platform.settings, None)  # type: ignore[arg-type]
-        try:
-            yield Region(platform, pacs, site, images, operator)
-        finally:
-            images.close()
-            for process in (site, platform):
-                process.stop()
-            worker.send_signal(signal.SIGTERM)
-            worker.wait(40)
-        assert "Traceback" not in site.log.read_text()
-        assert "Traceback" not in (folder / "worker.log").read_text()
+        stack.callback(images.close)
+        yield Region(platform, pacs, site, images, secrets["operator"])
+    assert "Traceback" not in site.log.read_text()
 
 
 def search(region: Region, peer: str = "pacs-auch", **keys: str) -> httpx.Response:
