@@ -189,7 +189,6 @@ def ours(folder: Path) -> Iterator[Server]:
         **os.environ, "PYTHONPATH": str(ROOT), "TELEDOSSIER_AUTH": "open", "TELEDOSSIER_LOG_LEVEL": "warning",
         "TELEDOSSIER_STORE": f"sqlite:///{folder / 'store.db'}", "TELEDOSSIER_FILES": str(folder / "files"),
         "TELEDOSSIER_PORT": str(web), "TELEDOSSIER_DIMSE_PORT": str(dicom),
-        "TELEDOSSIER_DIMSE_PEERS": "BENCH=127.0.0.1:1",
     }  # fmt: skip
     commands = [[sys.executable, "-m", "fhir_server", "serve"], [sys.executable, "-m", "dicomweb.dimse"]]
     processes = [

@@ -6,7 +6,8 @@
       WRONG_STUDY        0xA901   the dataset is not of the study that the address names
       DUPLICATE          0x0111   another content is stored under its SOP Instance UID; kept for a person (by
                                   STOW-RS; by C-STORE it is the warning KEPT_ASIDE, 0xB000)
-      UNSUPPORTED_CLASS  0x0122   its SOP Class is known and nothing that is stored
+      UNSUPPORTED_CLASS  0x0122   its SOP Class is nothing that is stored, or not taken from this peer
+      NOT_AUTHORISED     0x0124   this AE title may not store here
       MISSING_UIDS       0xC001   no SOP Class, SOP Instance, Study or Series UID
       BAD_UIDS           0xC002   such a UID, but malformed
       MISSING_BULK       0xC003   its metadata names bulk data that did not come
@@ -38,7 +39,8 @@ WRONG_INSTANCE = Reason(0xA900, "wrong-instance", "Dataset UIDs differ from the 
 WRONG_STUDY = Reason(0xA901, "wrong-study", "Not an instance of the study that the address names")
 DUPLICATE = Reason(0x0111, "duplicate", "Other content is stored under this UID; kept for a person")
 KEPT_ASIDE = Reason(0xB000, "kept-aside", "Other content has this UID already; kept aside for a person")
-UNSUPPORTED_CLASS = Reason(0x0122, "unsupported-sop-class", "This SOP Class is nothing that is stored")
+UNSUPPORTED_CLASS = Reason(0x0122, "unsupported-sop-class", "This SOP Class is not stored here")
+NOT_AUTHORISED = Reason(0x0124, "not-authorised", "This AE title may not store here")
 MISSING_BULK = Reason(0xC003, "missing-bulk-data", "The metadata names bulk data that did not come")
 MISSING_UIDS = Reason(0xC001, "missing-uids", "SOP Class, SOP Instance, Study or Series UID is missing")
 BAD_UIDS = Reason(0xC002, "bad-uids", "SOP Class, SOP Instance, Study or Series UID is malformed")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -18,7 +17,6 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX = "TELEDOSSIER_"
-_PEER = re.compile(r"[^\s=@,\\]{1,16}(@[A-Za-z0-9.-]{1,64})?=[A-Za-z0-9._-]+:[0-9]{1,5}")
 GATEWAY = PREFIX + "GATEWAY_"  # a site's gateway has settings of its own (dicomweb/gateway/settings.py)
 GATEWAY_TABLE = "gateway"
 NOT_SETTINGS = {"TELEDOSSIER_TEST_MONGODB_URI", "TELEDOSSIER_R4_EXAMPLES"}
@@ -40,7 +38,7 @@ class Settings:
     auth: str = "smart"
     dimse_port: int = 11112
     ae_title: str = "TELEDOSSIER"
-    dimse_peers: str = ""
+    dimse_unknown: str = "store"
     dimse_processes: int = 1
     dimse_tls_port: int = 2762
     dimse_certificate: str = ""
@@ -166,6 +164,8 @@ def _check(settings: Settings) -> None:
     for name in ("port", "dimse_port", "dimse_tls_port"):
         if not 0 < getattr(settings, name) < 65536:
             raise SettingsError(f"{PREFIX}{name.upper()}={getattr(settings, name)}: not a port number")
+    if settings.dimse_unknown not in ("store", "refuse"):
+        raise SettingsError(f"{PREFIX}DIMSE_UNKNOWN={settings.dimse_unknown!r}: store or refuse")
     if not 0 < settings.dimse_processes <= 64:
         raise SettingsError(f"{PREFIX}DIMSE_PROCESSES={settings.dimse_processes}: 1 to 64")
     files = ("dimse_certificate", "dimse_key", "dimse_authority")
@@ -177,12 +177,6 @@ def _check(settings: Settings) -> None:
         )
     if not 0 < len(settings.ae_title) <= 16:
         raise SettingsError(f"{PREFIX}AE_TITLE={settings.ae_title!r}: an AE title has 1 to 16 characters")
-    for peer in filter(None, (one.strip() for one in settings.dimse_peers.split(","))):
-        if not _PEER.fullmatch(peer):
-            raise SettingsError(
-                f"{PREFIX}DIMSE_PEERS={peer!r}: AETITLE=host:port or AETITLE@organisation=host:port, "
-                "separated by commas"
-            )
     if urlsplit(settings.url).scheme not in ("http", "https"):
         raise SettingsError(f"{PREFIX}BASE_URL={settings.base_url!r} is not an http or https address")
     try:

@@ -19,18 +19,23 @@ import tempfile
 import threading
 from typing import Any
 
-from pynetdicom import evt
+from pynetdicom import build_context, evt
+from pynetdicom.acse import ACSE
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE, P_DATA
+from pynetdicom.service_class import StorageServiceClass
 
+from dicomweb.dataset import is_stored
 from dicomweb.dimse.sockets import QuickSocket
 from dicomweb.files import RESERVE
 
 log = logging.getLogger(__name__)
 
+VERIFICATION = "1.2.840.10008.1.1"
 LOOK_SECONDS = 1.0  # timers are looked at so often; everything else wakes us
 HELD_BACK_SECONDS = 0.005
 MOST_WAITING = 4  # messages received and not yet answered: above, the peer is not read from
@@ -189,10 +194,35 @@ class BoundedMessages(DIMSEServiceProvider):  # type: ignore[misc]
             raise ValueError("a message beyond its bounds")
 
 
+class Negotiation(ACSE):  # type: ignore[misc]
+    """What is accepted: storage of every class in every transfer syntax that is proposed, in both roles (for
+    C-GET), and those services of the node that this peer may use."""
+
+    def _negotiate_as_acceptor(self) -> None:
+        offered = [
+            one
+            for one in self.acceptor.supported_contexts
+            if self.assoc.offered is None or str(one.abstract_syntax) in self.assoc.offered
+        ]
+        syntaxes: dict[str, dict[str, None]] = {}
+        for proposed in self.requestor.primitive.presentation_context_definition_list:
+            name = str(proposed.abstract_syntax)
+            if is_stored(name) and name != VERIFICATION:
+                syntaxes.setdefault(name, {}).update(dict.fromkeys(map(str, proposed.transfer_syntax)))
+        for name, proposed_syntaxes in syntaxes.items():
+            context = build_context(name, list(proposed_syntaxes))
+            context.scu_role = context.scp_role = True
+            offered.append(context)
+        self.acceptor.supported_contexts = offered
+        super()._negotiate_as_acceptor()
+
+
 class QuickAssociation(Association):  # type: ignore[misc]
     """The association's thread. `quicken` makes one of pynetdicom's own, before it starts."""
 
     is_established: bool
+    peer: object = None  # who calls, as far as the directory knows it
+    offered: frozenset[str] | None = None  # the services that it may use, None: all of the node's
 
     def _run_reactor(self) -> None:
         while not self._kill:
@@ -231,6 +261,21 @@ class QuickAssociation(Association):  # type: ignore[misc]
             return True
         return False
 
+    def _serve_request(self, message: Any, context_id: int) -> None:
+        """An instance of any class is stored, also of one that pynetdicom does not know; the rest is its."""
+        context = self._accepted_cx.get(context_id)
+        if not isinstance(message, C_STORE) or context is None or not message.is_valid_request:
+            super()._serve_request(message, context_id)
+            return
+        self._is_paused = True
+        try:
+            StorageServiceClass(self).SCP(message, context)
+        except Exception:
+            log.exception("a C-STORE could not be answered")
+            self.abort()
+        finally:
+            self._is_paused = False
+
     @property
     def busy(self) -> bool:
         """Whether something is being received or answered."""
@@ -243,6 +288,7 @@ def quicken(association: Association) -> None:
     association.__class__ = QuickAssociation
     association.dul = QuickProvider(association)
     association.dimse = BoundedMessages(association)
+    association.acse = Negotiation(association)
     association.dul.socket = line
     line.__class__ = QuickSocket
     line.event_queue.put("Evt5")  # transport connection indication

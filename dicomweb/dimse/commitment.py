@@ -16,11 +16,13 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 
-from dicomweb.dimse.peers import Peer, calling
+from dicomweb.dimse import registry
+from dicomweb.dimse.registry import calling
 from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.dimse.sockets import hasten
 from dicomweb.files import DicomFiles, sha256_of
 from dicomweb.index.contract import Index
+from dicomweb.peers.peer import Peer
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +38,12 @@ NO_SUCH_INSTANCE, CLASS_CONFLICT, FAILED = 0x0112, 0x0119, 0x0110
 class Committer:
     files: DicomFiles
     index: Index
-    peers: Mapping[str, Peer]
     ae_title: str
     stopped: threading.Event
 
     def on_action(self, event: Any) -> tuple[int, Dataset | None]:
         """EVT_N_ACTION: taken, and answered on an association of our own."""
-        peer = calling(self.peers, event)
+        peer = calling(event)
         if peer is None:
             return NOT_AUTHORISED, None
         if event.action_type != 1 or str(event.request.RequestedSOPInstanceUID) != WELL_KNOWN:
@@ -127,8 +128,8 @@ def _told(ae_title: str, peer: Peer, result: Dataset) -> bool:
 
 def _handlers(world: World) -> Mapping[Any, Handler]:
     images = world.images
-    committer = Committer(images.files, images.index, world.peers, world.settings.ae_title, world.stopped)
+    committer = Committer(images.files, images.index, world.settings.ae_title, world.stopped)
     return {evt.EVT_N_ACTION: committer.on_action}
 
 
-SERVICE = Service([SOP_CLASS], _handlers)
+SERVICE = Service([SOP_CLASS], _handlers, registry.COMMITMENT)

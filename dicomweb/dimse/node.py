@@ -1,7 +1,7 @@
 """The DICOM node's process: opens what is stored, listens, until it is told to stop.
 
-C-ECHO and C-STORE for everyone (or for known peers alone, by setting); C-FIND, C-MOVE, C-GET, storage
-commitment and the modality worklist for the peers that the directory names. pynetdicom works with threads, so
+C-ECHO and C-STORE for everyone (or for known peers alone, by setting); the other services for the peers that
+the directory names. pynetdicom works with threads, so
 it stays out of the web tier. PS3.4, PS3.7, PS3.8
 """
 
@@ -15,22 +15,27 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from dicomweb.dimse import peers, tls
+from dicomweb.dimse import tls
+from dicomweb.dimse.admission import Admission, source
 from dicomweb.dimse.bridge import Bridge
 from dicomweb.dimse.known import SERVICES
 from dicomweb.dimse.lines import Lines, lines
+from dicomweb.dimse.registry import Registry
 from dicomweb.dimse.scp import Receiver
 from dicomweb.dimse.server import Listening, Server, listen
 from dicomweb.dimse.services import World, handlers, offered
 from dicomweb.dimse.sink import Archive
 from dicomweb.dimse.spool import drop_abandoned, own, spooling
 from dicomweb.images import open_images
+from fhir_server.access import SYSTEM
+from fhir_server.search.nodes import Everything
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
+MOST_PEERS = 5000
 
 
 async def serve(
@@ -50,7 +55,8 @@ async def serve(
     try:
         await store.open()
         bridge = Bridge(asyncio.get_running_loop(), store)
-        world = World(settings, images, bridge, peers.of(settings), stopped)
+        known = Registry(lambda: bridge.resources(SYSTEM, "Endpoint", Everything(), MOST_PEERS))
+        world = World(settings, images, bridge, known, stopped)
         with own(images.files.spool) as spool, spooling(spool):
             servers = _servers(world, taken, context)
             with _serving(servers):
@@ -65,14 +71,15 @@ async def serve(
 
 
 def _servers(world: World, taken: Lines, context: ssl.SSLContext | None) -> list[Server]:
-    receiver = Receiver(Archive(world.images.files, world.images.index))
-    services = SERVICES if world.peers else ()
-    answering = [*receiver.handlers, *handlers(services, world)]
+    title, strict = world.settings.ae_title, world.settings.dimse_unknown == "refuse"
+    admission = Admission(world.known, SERVICES, title, strict)
+    receiver = Receiver(Archive(world.images.files, world.images.index), source, admission.refusal)
+    answering = [*receiver.handlers, *admission.handlers, *handlers(SERVICES, world)]
     made = []
     for line, secure in ((taken.plain, None), (taken.tls, context)):
         if line is not None:
-            at = Listening(line, world.settings.ae_title, secure, shared=taken.shared)
-            made.append(listen(at, offered(services), answering))
+            at = Listening(line, title, secure, shared=taken.shared)
+            made.append(listen(at, offered(SERVICES), answering))
             log.info("DICOM node %s on %s:%s", at.ae_title, *line.getsockname()[:2])
     return made
 

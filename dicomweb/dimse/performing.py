@@ -20,9 +20,11 @@ from pynetdicom import evt
 
 from dicomweb import performed
 from dicomweb.dataset import to_json
-from dicomweb.dimse.peers import Peer, calling
+from dicomweb.dimse import registry
+from dicomweb.dimse.registry import calling
 from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.index.contract import Index, PerformedStep
+from dicomweb.peers.peer import Peer
 from dicomweb.performed import NotTaken
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,6 @@ class Performing:
     """`now`: UTC microseconds."""
 
     index: Index
-    peers: Mapping[str, Peer]
     now: Callable[[], int]
 
     def on_create(self, event: Any) -> Answer:
@@ -56,7 +57,7 @@ class Performing:
         return self._answered(event, self._get, RETRIEVE)
 
     def _answered(self, event: Any, act: Callable[[Any, Peer], Answer], context: str) -> Answer:
-        peer = calling(self.peers, event)
+        peer = calling(event)
         if peer is None:
             return NOT_AUTHORISED, None
         if str(event.context.abstract_syntax) != context:
@@ -72,7 +73,7 @@ class Performing:
 
     def _create(self, event: Any, peer: Peer) -> Answer:
         uid = str(event.request.AffectedSOPInstanceUID or "")
-        told = (peer.ae_title, peer.organisation, self.now())
+        told = (peer.ae_title, peer.site, self.now())
         step = performed.create(to_json(event.attribute_list), uid, told)
         if not self.index.put_performed(step):
             raise NotTaken(performed.DUPLICATE, "There is a step of this UID")
@@ -97,7 +98,7 @@ class Performing:
     def _step(self, uid: str, peer: Peer) -> PerformedStep:
         """Raises NotTaken; for a step of another organisation as for none."""
         step = self.index.performed(uid)
-        if step is None or peer.organisation not in ("", step.organisation):
+        if step is None or not (registry.EVERYTHING in peer.uses or peer.site == step.organisation != ""):
             raise NotTaken(performed.NO_SUCH_INSTANCE, "No such step")
         return step
 
@@ -113,7 +114,7 @@ def _status(refused: NotTaken) -> Dataset:
 
 
 def _make(world: World) -> Mapping[Any, Handler]:
-    steps = Performing(world.images.index, world.peers, lambda: time.time_ns() // 1000)
+    steps = Performing(world.images.index, lambda: time.time_ns() // 1000)
     return {
         evt.EVT_N_CREATE: steps.on_create,
         evt.EVT_N_SET: steps.on_set,
@@ -121,4 +122,4 @@ def _make(world: World) -> Mapping[Any, Handler]:
     }
 
 
-SERVICE = Service((SOP_CLASS, RETRIEVE), _make)
+SERVICE = Service((SOP_CLASS, RETRIEVE), _make, registry.STEPS)

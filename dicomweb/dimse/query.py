@@ -18,16 +18,17 @@ from pynetdicom import build_context, evt
 from pynetdicom.presentation import PresentationContext
 
 from dicomweb import qido
-from dicomweb.dimse import identifiers
+from dicomweb.dimse import identifiers, registry
 from dicomweb.dimse.bridge import Bridge
 from dicomweb.dimse.identifiers import BadIdentifier
-from dicomweb.dimse.peers import Peer, calling
+from dicomweb.dimse.registry import access_of, calling
 from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.dimse.sockets import hasten
 from dicomweb.files import SLOW_SPOOL
 from dicomweb.frames import attributes_of
 from dicomweb.images import Images
 from dicomweb.index.contract import File, Index, Match, Query
+from dicomweb.peers.peer import Peer
 from dicomweb.syntaxes import DECODED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from profiles.outcomes import Invalid, NotAcceptable, TooLarge
 
@@ -44,17 +45,17 @@ Step = tuple[int | Dataset, Dataset | None]
 
 @dataclass(frozen=True, slots=True)
 class Retriever:
-    """`peers` may ask; `images` is what they ask of."""
+    """What peers ask of, and who may be sent to."""
 
     images: Images
     bridge: Bridge
-    peers: Mapping[str, Peer]
+    known: registry.Registry
     ae_title: str
 
     # -- C-FIND
     def on_find(self, event: Any) -> Iterator[Step]:
         """EVT_C_FIND at both roots."""
-        peer = calling(self.peers, event)
+        peer = calling(event)
         if peer is None:
             yield _failure(NOT_ALLOWED, "This AE title may not query here"), None
             return
@@ -80,7 +81,7 @@ class Retriever:
 
     def _rows(self, peer: Peer, identifier: Dataset, level: str) -> Sequence[Mapping[str, Any]]:
         search = identifiers.search_of(identifier, level)
-        seen = self.bridge.visible(peer.access, search.study_uids())
+        seen = self.bridge.visible(access_of(peer), search.study_uids())
         search = qido.narrowed(search, seen)
         rows = qido.answer(self.images.index, search, self.images.base).rows
         return identifiers.patients(rows) if level == "PATIENT" else rows
@@ -88,7 +89,8 @@ class Retriever:
     # -- C-MOVE and C-GET
     def on_move(self, event: Any) -> Iterator[Any]:
         """EVT_C_MOVE: destination, number of instances, then each. pynetdicom opens the association."""
-        peer, destination = calling(self.peers, event), self.peers.get(str(event.move_destination).strip())
+        peer = calling(event)
+        destination = peer and self.known.destination(str(event.move_destination).strip(), peer)
         if peer is None or destination is None:
             yield None, None  # 0xA801: the destination is not one that may be sent to from here
             return
@@ -116,7 +118,7 @@ class Retriever:
 
     def on_get(self, event: Any) -> Iterator[Any]:
         """EVT_C_GET: number of instances, then each, on the same association."""
-        peer = calling(self.peers, event)
+        peer = calling(event)
         if peer is None:
             yield 1
             yield _failure(NOT_ALLOWED, "This AE title may not retrieve here"), None
@@ -141,7 +143,7 @@ class Retriever:
             studies = identifiers.uids(identifier, "StudyInstanceUID")
         if not studies and level != "PATIENT":
             raise BadIdentifier("StudyInstanceUID")
-        seen = self.bridge.visible(peer.access, studies)
+        seen = self.bridge.visible(access_of(peer), studies)
         allowed = [uid for uid in studies if seen is None or uid in seen]
         series = identifiers.uids(identifier, "SeriesInstanceUID") if level in ("SERIES", "IMAGE") else ()
         instances = identifiers.uids(identifier, "SOPInstanceUID") if level == "IMAGE" else ()
@@ -244,7 +246,7 @@ def _failure(status: int, comment: str) -> Dataset:
 
 
 def _handlers(world: World) -> Mapping[Any, Handler]:
-    retriever = Retriever(world.images, world.bridge, world.peers, world.settings.ae_title)
+    retriever = Retriever(world.images, world.bridge, world.known, world.settings.ae_title)
     return {
         evt.EVT_C_FIND: retriever.on_find,
         evt.EVT_C_MOVE: retriever.on_move,
@@ -253,5 +255,7 @@ def _handlers(world: World) -> Mapping[Any, Handler]:
 
 
 SERVICE = Service(
-    [root + kind for root in (PATIENT_ROOT, STUDY_ROOT) for kind in (FIND, MOVE, GET)], _handlers
+    [root + kind for root in (PATIENT_ROOT, STUDY_ROOT) for kind in (FIND, MOVE, GET)],
+    _handlers,
+    registry.QUERY,
 )

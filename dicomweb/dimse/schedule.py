@@ -21,14 +21,15 @@ from pynetdicom import evt
 
 from dicomweb.association import request_of
 from dicomweb.dataset import tag_vr
-from dicomweb.dimse import identifiers
+from dicomweb.dimse import identifiers, registry
 from dicomweb.dimse.bridge import Bridge
-from dicomweb.dimse.peers import Peer, calling
+from dicomweb.dimse.registry import access_of, calling
 from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.identity import INS_OIDS, IPP_SYSTEM
 from dicomweb.index.contract import Index
 from dicomweb.keys import plain_matches
 from dicomweb.matching import matches
+from dicomweb.peers.peer import Peer
 from dicomweb.performed import COMPLETED, IN_PROGRESS
 from fhir_server.access import Access
 from fhir_server.search.nodes import Everything
@@ -49,13 +50,12 @@ class Schedule:
     """The orders that a peer may see, as its scheduled procedure steps."""
 
     bridge: Bridge
-    peers: Mapping[str, Peer]
     zone: ZoneInfo
     index: Index
 
     def on_find(self, event: Any) -> Iterator[Any]:
         """EVT_C_FIND."""
-        peer = calling(self.peers, event)
+        peer = calling(event)
         if peer is None:
             yield 0xC101, None
             return
@@ -83,7 +83,9 @@ class Schedule:
             for match in plain_matches(path[-1], path, vr, value)
         ]
         told = _told(asked)
-        rows = (row for one in self._announced(peer.access) for row in self._steps(peer.access, one, told))
+        rows = (
+            row for one in self._announced(access_of(peer)) for row in self._steps(access_of(peer), one, told)
+        )
         return [row for row in rows if all(matches(row, match) for match in wanted)]
 
     def _announced(self, access: Access) -> Sequence[Row]:
@@ -196,9 +198,7 @@ def answer(asked: Dataset, row: Mapping[str, Any]) -> Dataset:
 
 
 def _handlers(world: World) -> Mapping[Any, Handler]:
-    return {
-        evt.EVT_C_FIND: Schedule(world.bridge, world.peers, world.settings.zone, world.images.index).on_find
-    }
+    return {evt.EVT_C_FIND: Schedule(world.bridge, world.settings.zone, world.images.index).on_find}
 
 
-SERVICE = Service([SOP_CLASS], _handlers)
+SERVICE = Service([SOP_CLASS], _handlers, registry.WORKLIST)

@@ -60,7 +60,6 @@ def listen(at: Listening, abstract_syntaxes: Sequence[str], handlers: Sequence[H
     """A server, not yet serving (`serve_forever`). Storage of every class is always accepted as a context."""
     _config.LOG_HANDLER_LEVEL = "none"
     _config.STORE_RECV_CHUNKED_DATASET = True
-    _config.UNRESTRICTED_STORAGE_SERVICE = True
     node = AE(at.ae_title)
     node.add_supported_context(Verification)
     for name in abstract_syntaxes:

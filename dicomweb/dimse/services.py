@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomweb.dimse.bridge import Bridge
-from dicomweb.dimse.peers import Peer
+from dicomweb.dimse.registry import Registry
 from dicomweb.images import Images
 from fhir_server.settings import Settings
 
@@ -26,16 +26,18 @@ class World:
     settings: Settings
     images: Images
     bridge: Bridge
-    peers: Mapping[str, Peer]
+    known: Registry
     stopped: threading.Event
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Abstract syntaxes, and how to make what answers each of pynetdicom's events in them."""
+    """Abstract syntaxes, how to make what answers each of pynetdicom's events in them, and the `use` of an
+    Endpoint that lets its peer ask for it (`registry`)."""
 
     offered: Sequence[str]
     make: Callable[[World], Mapping[Any, Handler]]
+    use: str
 
 
 def offered(services: Sequence[Service]) -> list[str]:

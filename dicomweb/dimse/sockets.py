@@ -11,6 +11,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Sequence
 
 from pynetdicom.transport import AssociationSocket
@@ -32,6 +33,8 @@ def hasten(connection: socket.socket) -> None:
 class QuickSocket(AssociationSocket):  # type: ignore[misc]
     """pynetdicom's socket with reads straight into one buffer of the announced size."""
 
+    rate = 0  # bytes per second that the peer may send, 0 without limit
+    _due = 0.0  # when what was read would have come at that rate
     _turn: threading.Lock | None = None  # TLS: one reads or writes at a time
 
     def take_turns(self) -> None:
@@ -46,9 +49,16 @@ class QuickSocket(AssociationSocket):  # type: ignore[misc]
         connection = self.socket
         if connection is None:
             return bytearray()
+        self._pace(nr_bytes)
         tls = isinstance(connection, ssl.SSLSocket)
         with self._turn if tls and self._turn else contextlib.nullcontext():
             return self._read(connection, nr_bytes)
+
+    def _pace(self, size: int) -> None:
+        if self.rate:
+            now = time.monotonic()
+            self._due = max(now, self._due) + size / self.rate
+            time.sleep(max(0.0, self._due - now - size / self.rate))
 
     def _read(self, connection: socket.socket, nr_bytes: int) -> bytearray:
         buffer = bytearray(nr_bytes)

@@ -27,7 +27,7 @@ BASE = "https://teledossier.example/fhir"
 DIMSE = (f"{BASE}/CodeSystem/endpoint-connection", "dicom-dimse")
 WEB = ("http://terminology.hl7.org/CodeSystem/endpoint-connection-type", "dicom-qido-rs")
 EXTENSION = f"{BASE}/StructureDefinition/peer"
-Use = Literal["query", "relay"]
+MOST_CONNECTIONS = 8  # associations to one peer at once
 Retrieve = Literal["get", "move"]
 Verify = Literal["presence", "content"]
 Coerce = Literal["identity", "none"]
@@ -56,7 +56,10 @@ class Peer:
     the peer which instances it has, or read them back and compare. `coerce`: what goes there bears the
     site's own identity of the patient, or is as it came; `issuer`: what the site calls the issuer of its
     patient numbers, "" = its FINESS number, else its id. `active`: the site allows calls. `via`:
-    the id of the gateway's Endpoint through which alone it is reached, "" when we reach it ourselves."""
+    the id of the gateway's Endpoint through which alone it is reached, "" when we reach it ourselves.
+    `calling_from`: the addresses, networks or host names it calls from, none: its own host; `sop_classes`:
+    what it may store here, none: everything; `connections`: how many associations may carry what is moved to
+    it."""
 
     id: str
     name: str
@@ -77,6 +80,14 @@ class Peer:
     window: Window | None = None
     active: bool = True
     via: str = ""
+    calling_from: tuple[str, ...] = ()
+    sop_classes: frozenset[str] = frozenset()
+    connections: int = 1
+
+    @property
+    def site(self) -> str:
+        """The id of its organisation, "" without one."""
+        return self.organization.removeprefix("Organization/")
 
 
 def of_endpoint(resource: Mapping[str, Any]) -> Peer | None:
@@ -100,6 +111,9 @@ def of_endpoint(resource: Mapping[str, Any]) -> Peer | None:
         "window": _window(parts),
         "active": resource.get("status") == "active",
         "via": _via(parts),
+        "calling_from": tuple(str(one).strip() for one in parts.get("calling-from", ())),
+        "sop_classes": frozenset(str(one).removeprefix("urn:oid:") for one in parts.get("sop-class", ())),
+        "connections": min(max(int(parts.get("connections", [1])[0]), 1), MOST_CONNECTIONS),
     }
     address = str(resource.get("address", ""))
     return Peer(**peer, **(_node(address) if kind == DIMSE else _web(address)))

@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from dicomweb.dimse.spool import HELD
 from dicomweb.files import DicomFiles
 from dicomweb.index.sqlite import SqliteIndex, open_index
+from dicomweb.peers.peer import DIMSE, EXTENSION
 from fhir_server.settings import Settings
+from fhir_server.store import open_store
+from fhir_server.store.contract import Put
 
 ROOT = Path(__file__).parents[2]
+
+
+def caller(title: str, at: str, organisation: str = "", **parts: Any) -> dict[str, Any]:
+    """The Endpoint of an AE that calls us and may ask for everything; without an organisation it sees all.
+    `parts` of the extension by name, a list for several; `use` replaces what it may."""
+    uses = ["store", "query", "worklist", "steps", "commitment", *([] if organisation else ["all"])]
+    named = {"use": [f"accept-{one}" for one in uses], **parts}
+    made: dict[str, Any] = {
+        "resourceType": "Endpoint", "id": title.lower().replace("_", "-"), "status": "active",
+        "connectionType": {"system": DIMSE[0], "code": DIMSE[1]}, "address": f"dicom://{at}/{title}",
+        "extension": [{"url": EXTENSION, "extension": [
+            {"url": name.replace("_", "-"), "value": value}
+            for name, values in named.items() for value in (values if isinstance(values, list) else [values])
+        ]}],
+    }  # fmt: skip
+    if organisation:
+        made["managingOrganization"] = {"reference": f"Organization/{organisation}"}
+    return made
 
 
 class Node:
     """Start, kill and restart; `index` reads what it keeps."""
 
-    def __init__(self, folder: Path, port: int, peers: str = "", **more: Any) -> None:
-        self.port = port
+    def __init__(self, folder: Path, port: int, *endpoints: Mapping[str, Any], **more: Any) -> None:
+        self.port, self.endpoints = port, endpoints
         self.settings = Settings(
             store=f"sqlite:///{folder / 'store.db'}",
             files=str(folder / "files"),
             dimse_port=port,
-            dimse_peers=peers,
             **more,
         )
         self.files = DicomFiles(self.settings.files_path)
@@ -41,6 +65,8 @@ class Node:
                if value != getattr(Settings(), name)},
         }  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.endpoints:
+            asyncio.run(self.know(*self.endpoints))
         with (self.folder / "node.log").open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dicomweb.dimse"],
@@ -52,6 +78,18 @@ class Node:
             )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == f"listening {self.port}\n"
+
+    async def know(self, *endpoints: Mapping[str, Any]) -> None:
+        """Write them into the directory."""
+        store = open_store(self.settings)
+        await store.open()
+        for one in endpoints:
+            known = (await store.read_many([("Endpoint", one["id"])])).get(("Endpoint", one["id"]))
+            expect, body = known.version if known else 0, orjson.dumps(one)
+            await store.commit(
+                [Put("Endpoint", one["id"], expect, 1, "update" if expect else "create", body)]
+            )
+        await store.close()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process is None:

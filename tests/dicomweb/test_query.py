@@ -21,23 +21,23 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
-from dicomweb.dimse.peers import Peer, of
 from dicomweb.ingest import Arrival, ingest
 from fhir_server.access import SYSTEM
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
-from fhir_server.settings import Settings, SettingsError, load
+from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from fhir_server.store.contract import Put
 from fhir_server.store.files import Files
 from tests.dicomweb import making, steps
-from tests.dicomweb.node import Node
+from tests.dicomweb.node import Node, caller
 from tests.dicomweb.test_access import request, study
 from tests.dicomweb.test_dimse import eventually
 from tests.dicomweb.test_wado import bundled
 
 STUDY_FIND, PATIENT_FIND = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.1.1"
 STUDY_MOVE, STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"
+VERIFICATION = "1.2.840.10008.1.1"
 COMMITMENT, WORKLIST = "1.2.840.10008.1.20.1", "1.2.840.10008.5.1.4.31"
 
 
@@ -55,8 +55,10 @@ def receiver_port() -> int:
 def node(tmp_path: Path, free_port: int, receiver_port: int) -> Iterator[Node]:
     """Two studies of three and one instances; SEES may see all, AUCH what its organisation may, DEST only
     receives besides."""
-    peers = f"SEES=127.0.0.1:{receiver_port}, AUCH@ch-auch=127.0.0.1:1,ELSEWHERE=192.0.2.1:104"
-    node = Node(tmp_path / "node", free_port, peers)
+    node = Node(
+        tmp_path / "node", free_port, caller("SEES", f"127.0.0.1:{receiver_port}"),
+        caller("AUCH", f"127.0.0.1:{receiver_port}", "ch-auch"), caller("ELSEWHERE", "192.0.2.1:104"),
+    )  # fmt: skip
     index = node.index()
     node.files.open()
     paths = making.files(
@@ -145,29 +147,13 @@ def test_a_peer_sees_what_its_organisation_may(node: Node) -> None:
 
 
 @pytest.mark.parametrize("title", ["NOBODY", "ELSEWHERE"])
-def test_who_is_not_known_asks_in_vain(node: Node, title: str) -> None:
-    association = associate(node, title, STUDY_FIND, STUDY_MOVE, STUDY_GET, COMMITMENT, WORKLIST)
-    asked = Dataset()
-    asked.QueryRetrieveLevel, asked.StudyInstanceUID = "STUDY", "2.25.100"
-    ((status, identifier),) = association.send_c_find(asked, STUDY_FIND)
-    assert (status.Status, identifier) == (0xC101, None)
-    ((status, _identifier),) = association.send_c_move(asked, "SEES", STUDY_MOVE)
-    assert status.Status == 0xA801
-    *_pending, (status, _identifier) = association.send_c_get(asked, STUDY_GET)
-    assert status.Status not in (0x0000, 0xFF00)
-    assert association.send_n_action(asked, 1, COMMITMENT, "1.2.840.10008.1.20.1.1")[0].Status == 0x0124
+def test_who_is_not_known_has_no_context_to_ask_in(node: Node, title: str) -> None:
+    """ELSEWHERE is known, and calls from another host than its own."""
+    association = associate(
+        node, title, STUDY_FIND, STUDY_MOVE, STUDY_GET, COMMITMENT, WORKLIST, VERIFICATION
+    )
+    assert [str(one.abstract_syntax) for one in association.accepted_contexts] == [VERIFICATION]
     association.release()
-
-
-def test_without_peers_there_is_no_context_to_ask_in(tmp_path: Path, free_port: int) -> None:
-    node = Node(tmp_path / "node", free_port)
-    node.start()
-    try:
-        association = associate(node, "SEES", STUDY_FIND, "1.2.840.10008.1.1")
-        assert [str(one.abstract_syntax) for one in association.accepted_contexts] == ["1.2.840.10008.1.1"]
-        association.release()
-    finally:
-        node.stop(signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
@@ -295,8 +281,10 @@ def test_a_move_holds_only_what_the_peer_may_see(node: Node, received: Received)
     for uid, completed in (("2.25.100", 0), ("2.25.101", 1)):
         asked = Dataset()
         asked.QueryRetrieveLevel, asked.StudyInstanceUID = "STUDY", uid
-        *_pending, (status, _identifier) = association.send_c_move(asked, "SEES", STUDY_MOVE)
+        *_pending, (status, _identifier) = association.send_c_move(asked, "AUCH", STUDY_MOVE)
         assert (status.Status, status.NumberOfCompletedSuboperations or 0) == (0x0000, completed)
+        ((status, _identifier),) = association.send_c_move(asked, "SEES", STUDY_MOVE)
+        assert status.Status == 0xA801  # of another organisation
     association.release()
     assert received.uids == ["2.25.2.1"]
 
@@ -336,7 +324,9 @@ def test_storage_commitment(node: Node, received: Received) -> None:
 
 
 def test_the_modality_worklist_tells_the_announced_exams(tmp_path: Path, free_port: int) -> None:
-    node = Node(tmp_path / "node", free_port, "CT1=127.0.0.1:1,OTHER@ch-other=127.0.0.1:1")
+    node = Node(
+        tmp_path / "node", free_port, caller("CT1", "127.0.0.1:1"), caller("OTHER", "127.0.0.1:1", "ch-other")
+    )
     asyncio.run(_announced(node.settings, tmp_path))
     node.start()
     try:
@@ -419,7 +409,7 @@ async def _announced(settings: Settings, folder: Path) -> None:
 def test_orthanc_finds_and_takes(tmp_path: Path, free_port: int) -> None:
     """Orthanc as PACS: it queries here, and has the study moved to itself."""
     dicom, http = free(), free()
-    node = Node(tmp_path / "node", free_port, f"ORTHANC=127.0.0.1:{dicom}")
+    node = Node(tmp_path / "node", free_port, caller("ORTHANC", f"127.0.0.1:{dicom}"))
     index = node.index()
     node.files.open()
     for path in making.files(tmp_path / "in", 3):
@@ -458,21 +448,3 @@ def _answers(client: httpx.Client) -> bool:
         return client.get("/system").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def test_peers_of_the_settings() -> None:
-    found = of(
-        Settings(dimse_peers="PACS 1=a.example:104".replace(" ", "_") + ", CT1@ch-auch=10.0.0.1:11112")
-    )
-    assert found == {
-        "PACS_1": Peer("PACS_1", "a.example", 104), "CT1": Peer("CT1", "10.0.0.1", 11112, "ch-auch"),
-    }  # fmt: skip
-    assert of(Settings()) == {}
-    assert found["PACS_1"].access.audience is None
-    assert found["CT1"].access.audience == {"Organization/ch-auch"}
-
-
-@pytest.mark.parametrize("text", ["a", "A=b", "A=b:x", "TOOLONGATITLEISTHIS=a:1", "A B=c:1", "A@=b:1"])
-def test_peers_that_are_none_stop_the_start(text: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="DIMSE_PEERS"):
-        load({"TELEDOSSIER_DIMSE_PEERS": text}, tmp_path / "none.toml")
