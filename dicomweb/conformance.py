@@ -85,7 +85,9 @@ def _network() -> str:
         ("SCP/SCU role selection", "yes: storage classes for C-GET, Storage Commitment"),
     ]
     names = [(_named(uid), f"`{uid}`") for uid in ("1.2.840.10008.1.1", *offered(known.SERVICES))]
-    said = "Abstract syntaxes offered besides storage (after Verification, to peers whose Endpoint lists them):"
+    said = (
+        "Abstract syntaxes offered besides storage (after Verification, to peers whose Endpoint lists them):"
+    )
     return f"## Network\n{_table(('what', 'value'), rows)}\n\n{said}\n\n{_table(('name', 'UID'), names)}"
 
 
@@ -180,8 +182,8 @@ DICOMweb asks for a bearer token (SMART App Launch 2.2, OAuth 2.0) or a session 
 is limited to the
 studies that the reader may see, before counts and limits. Query and retrieve by DIMSE are for the peers that
 the directory names (Endpoint resources), known by AE title and calling address, each with the services that
-its Endpoint lists; others may store, or are rejected (`TELEDOSSIER_DIMSE_UNKNOWN`). TLS is terminated in front
-of the program for HTTP;
+its Endpoint lists; others may store, or are rejected (`TELEDOSSIER_DIMSE_UNKNOWN`). TLS is terminated in
+front of the program for HTTP;
 DIMSE has a port of its own for TLS 1.2 and 1.3 (PS3.15 §B.12, BCP 195), with certificates on both sides.
 Instances are never changed or removed: deletion puts them out of sight with a trace.
 
