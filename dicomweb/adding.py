@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 
@@ -27,10 +27,9 @@ from dicomweb.images import Images
 from dicomweb.ingest import Arrival, receive
 from dicomweb.transfers import sites
 from dicomweb.visibility import may_see
-from dicomweb.web import BASE, PRIVATE, Endpoint, absent, access_of, answered, dataset_answer, dataset_type
+from dicomweb.web import PRIVATE, Endpoint, absent, access_of, answered, dataset_answer, dataset_type
+from dicomweb.wishes import REQUEST, want
 from profiles.outcomes import Invalid
-
-REQUEST = BASE + "/requests/{request}"
 
 
 def routes(images: Images) -> list[BaseRoute]:
@@ -40,12 +39,6 @@ def routes(images: Images) -> list[BaseRoute]:
         Route(REQUEST + "/studies", answered(_store(images)), methods=["POST"]),
         Route(REQUEST + "/created", answered(_create(images)), methods=["POST"]),
     ]
-
-
-async def _want(images: Images, request: Request, studies: Iterable[str]) -> None:
-    access, id = access_of(request), str(request.path_params["request"])
-    for study in dict.fromkeys(studies):
-        await asyncio.to_thread(images.queue.wish, study, id, access.subject, time.time_ns() // 1000)
 
 
 def _choose(images: Images) -> Endpoint:
@@ -58,7 +51,7 @@ def _choose(images: Images) -> Endpoint:
             raise Invalid("bad-json", "the body is {study: UID}") from error
         if not is_uid(study) or not await may_see(images.store, access, study):
             raise absent()
-        await _want(images, request, (study,))
+        await want(images, request, (study,))
         return Response(None, 202)
 
     return choose
@@ -72,7 +65,7 @@ def _store(images: Images) -> Endpoint:
         arrival = Arrival(time.time_ns() // 1000, source=access.subject.rpartition("/")[2].lower())
         header = request.headers.get("content-type", "")
         receipts = await stow.store(images, request.stream(), header, arrival)
-        await _want(images, request, (one.study for one in receipts if one.study and one.reason is None))
+        await want(images, request, (one.study for one in receipts if one.study and one.reason is None))
         return dataset_answer(stow.answer(receipts, images.base, ""), media_type, stow.status_of(receipts))
 
     return store
@@ -99,7 +92,7 @@ def _create(images: Images) -> Endpoint:
             )
             if receipt.reason is not None:
                 raise Invalid(receipt.reason.slug, receipt.reason.comment)
-        await _want(images, request, (exam.study,))
+        await want(images, request, (exam.study,))
         body = orjson.dumps({"study": exam.study, "instances": len(made)})
         return Response(body, 201, {"Cache-Control": PRIVATE}, "application/json")
 

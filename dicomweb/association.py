@@ -28,6 +28,8 @@ from dicomweb.names import near
 
 WINDOW = timedelta(hours=72)
 BASE = "https://teledossier.example/fhir"
+Verdict = Literal["same", "differs", "unknown"]
+Trait = Literal["ins", "identifier", "traits", "birth", "name", ""]
 Why = Literal["several", "identity-differs", "traits", "contradictory"]
 WORDS: dict[Why, str] = {  # shown to the person who decides
     "several": "Même patient, plusieurs télédossiers ouverts : à choisir.",
@@ -153,6 +155,27 @@ def agrees(exam: Exam, known: Iterable[tuple[str, str]], patient: dict[str, Any]
     if exam.mixed or (exam.ins and ins and not exam.ins & ins):
         return False
     return bool(theirs & set(known)) or is_near(exam, patient)
+
+
+def compared(exam: Exam, known: Iterable[tuple[str, str]], patient: dict[str, Any]) -> tuple[Verdict, Trait]:
+    """Whether what a medium says of a patient is this one, and by which trait that shows. The same rules as
+    `agrees`; what contradicts nothing but proves nothing is unknown."""
+    theirs = {
+        (str(one.get("system", "")), str(one.get("value", ""))) for one in patient.get("identifier", ())
+    }
+    ins = ins_of(theirs)
+    if exam.ins and ins and not exam.ins & ins:
+        return "differs", "ins"
+    if theirs & set(known):
+        return "same", "identifier"
+    if is_near(exam, patient):
+        return "same", "traits"
+    if exam.birth and patient.get("birthDate") and exam.birth != patient["birthDate"]:
+        return "differs", "birth"
+    names = [" ".join((one.get("family", ""), *one.get("given", ()))) for one in patient.get("name", ())]
+    if exam.name.strip("^ ") and names and not any(near(exam.name, name) for name in names):
+        return "differs", "name"
+    return "unknown", ""
 
 
 def request_of(resource: dict[str, Any]) -> Request:

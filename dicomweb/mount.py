@@ -47,9 +47,9 @@ class DicomWeb(BaseRoute):
 
 
 def _routes(images: Images) -> Sequence[BaseRoute]:
-    from dicomweb import adding, routes
+    from dicomweb import adding, medium, routes
     from dicomweb.gateway.region import routes as gateways
     from dicomweb.transfers import routes as transfers
 
-    rooms = (routes, transfers, adding, gateways)
+    rooms = (routes, transfers, adding, medium, gateways)
     return [route for room in rooms for route in room.routes(images)]

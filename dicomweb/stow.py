@@ -22,6 +22,7 @@ from uuid import uuid4
 
 import anyio.to_thread
 import orjson
+from starlette.requests import ClientDisconnect
 
 from dicomweb import dicom_xml, reasons
 from dicomweb.attributes import first
@@ -232,6 +233,8 @@ async def store(images: Images, body: AsyncIterator[bytes], header: str, arrival
         await intake.compose()
     except Invalid as error:
         broken = error
+    except ClientDisconnect:  # what came whole is kept, and told to whoever asks again
+        broken = Invalid("cut", "the body ends early")
     finally:
         receipts = await intake.close()
     if not receipts:

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from dicomweb import dicom_xml, media
@@ -23,11 +23,12 @@ from dicomweb.images import Images
 from dicomweb.media import JSON
 from dicomweb.visibility import may_see
 from fhir_server.access import Access
-from profiles.outcomes import NotFound, PreconditionFailed, TeledossierError, Unauthenticated
+from profiles.outcomes import Invalid, NotFound, PreconditionFailed, TeledossierError, Unauthenticated
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 PRIVATE = "private, no-cache"
 BASE = "/dicom-web"
+MOST_BODY = 20_000  # bytes of a JSON object that says what is wanted
 DATASET_TYPES = (JSON, "application/json", XML, "application/xml")
 
 
@@ -37,6 +38,8 @@ def answered(endpoint: Endpoint) -> Endpoint:
     async def answered(request: Request) -> Response:
         try:
             return await endpoint(request)
+        except ClientDisconnect:
+            return Response(None, 400)  # nobody reads it
         except TeledossierError as error:
             body = {"status": error.status, "code": error.slug, "message": error.issues[0].diagnostics}
             return Response(orjson.dumps(body), error.status, {"Cache-Control": PRIVATE}, "application/json")
@@ -146,6 +149,28 @@ def eager(parts: Iterator[media.Part]) -> Iterator[media.Part]:
     Blocking."""
     first = next(parts, None)
     return iter(()) if first is None else chain((first,), parts)
+
+
+async def small_body(request: Request, most: int = MOST_BODY) -> dict[str, Any]:
+    """A small JSON object. Raises Invalid."""
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > most:
+            raise Invalid("too-long", f"a JSON object of at most {most} bytes")
+    try:
+        found = orjson.loads(bytes(read))
+    except orjson.JSONDecodeError as error:
+        raise Invalid("bad-json", "the body is no JSON object") from error
+    if not isinstance(found, dict):
+        raise Invalid("bad-json", "the body is no JSON object")
+    return found
+
+
+def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        orjson.dumps(value), status, {"Cache-Control": PRIVATE, **(headers or {})}, "application/json"
+    )
 
 
 def dataset_type(request: Request) -> str:

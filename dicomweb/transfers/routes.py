@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -28,9 +27,10 @@ from dicomweb.peers.session import MOST, Denied, Level, PeerError
 from dicomweb.transfers import sites
 from dicomweb.transfers.record import URGENCIES, Order, Transfer
 from dicomweb.web import BASE, PRIVATE, Endpoint, access_of, answered
+from dicomweb.web import json_answer as _json
+from dicomweb.web import small_body as _body
 from profiles.outcomes import Conflict, Invalid, NotFound, Unavailable
 
-MOST_BODY = 20_000
 LEVELS: tuple[Level, ...] = ("study", "series", "instance")
 KEYS = frozenset(
     {
@@ -201,25 +201,3 @@ def said(transfer: Transfer) -> dict[str, Any]:
         "created": transfer.created, "ended": transfer.ended,
         "retryAt": transfer.not_before if transfer.state == "waiting" and transfer.attempts else 0,
     }  # fmt: skip
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    """A small JSON object. Raises Invalid."""
-    read = bytearray()
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > MOST_BODY:
-            raise Invalid("too-long", f"a JSON object of at most {MOST_BODY} bytes")
-    try:
-        found = orjson.loads(bytes(read))
-    except orjson.JSONDecodeError as error:
-        raise Invalid("bad-json", "the body is no JSON object") from error
-    if not isinstance(found, dict):
-        raise Invalid("bad-json", "the body is no JSON object")
-    return found
-
-
-def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(
-        orjson.dumps(value), status, {"Cache-Control": PRIVATE, **(headers or {})}, "application/json"
-    )

@@ -15,7 +15,7 @@ import orjson
 from dicomweb.peers.peer import Peer, of_endpoint
 from fhir_server.access import Access
 from fhir_server.search.nodes import Everything, Ids, Reference, Select
-from fhir_server.store.contract import Store
+from fhir_server.store.contract import Store, Version
 from profiles.outcomes import Conflict, Forbidden, Invalid, NotFound
 
 DEEPEST = 5  # steps from a community to its establishment
@@ -98,6 +98,12 @@ async def patient_of(store: Store, request: dict[str, Any]) -> dict[str, Any]:
         raise NotFound("no-such-patient", "the télédossier's patient is not known")
     patient: dict[str, Any] = orjson.loads(found.body or b"{}")
     return patient
+
+
+def body_of(version: Version) -> dict[str, Any]:
+    """A stored resource."""
+    found: dict[str, Any] = orjson.loads(version.body or b"{}")
+    return found
 
 
 async def name_of(store: Store, reference: str) -> dict[str, Any]:

@@ -86,6 +86,14 @@ MODALITIES: Mapping[str, str] = {
     "MG": "Mammographie",
     "OT": "Autre",
     "SC": "Capture",
+    "RF": "Radioscopie",
+    "ES": "Endoscopie",
+    "XC": "Photographie",
+    "ECG": "Électrocardiogramme",
+    "DOC": "Document",
+    "SR": "Compte rendu",
+    "KO": "Images signalées",
+    "PR": "Présentation",
 }
 # stage of an exam that a modality or an import announced → sentence, tone
 ACQUISITION: Mapping[str, tuple[str, str]] = {
@@ -225,6 +233,7 @@ def label(table: Mapping[str, str], code: str) -> str:
 BAD_DATE = "Une date s'écrit jj/mm/aaaa."
 SEARCH_TOO_WIDE = "Indiquez au moins un nom, une date, un identifiant ou un numéro de rendez-vous."
 NO_SERIES = "Choisissez au moins une série."
+NO_EXAM = "Cochez au moins un examen."
 TRANSFER_IN = "Import depuis {peer}"
 TRANSFER_OUT = "Envoi vers {peer}"
 TRANSFER_COUNT = "{done} images sur {total}"
@@ -265,3 +274,31 @@ EXAM_TABS: Mapping[str, str] = {
     "repertoire": "À partir d'un répertoire",
     "creer": "Créer un examen",
 }
+# Body Part Examined (PS3.16 Annex L), head to foot
+BODY_PARTS: Mapping[str, str] = {
+    "HEAD": "Tête",
+    "FACE": "Visage",
+    "EYE": "Œil",
+    "EAR": "Oreille",
+    "MOUTH": "Bouche",
+    "NECK": "Cou",
+    "CHEST": "Thorax",
+    "BREAST": "Sein",
+    "BACK": "Dos",
+    "ABDOMEN": "Abdomen",
+    "PELVIS": "Bassin",
+    "PERINEUM": "Périnée",
+    "SHOULDER": "Épaule",
+    "ARM": "Bras",
+    "ELBOW": "Coude",
+    "FOREARM": "Avant-bras",
+    "WRIST": "Poignet",
+    "HAND": "Main",
+    "HIP": "Hanche",
+    "THIGH": "Cuisse",
+    "KNEE": "Genou",
+    "LEG": "Jambe",
+    "ANKLE": "Cheville",
+    "FOOT": "Pied",
+}
+BODY_SIDES: Mapping[str, str] = {"R": "Droit", "L": "Gauche", "B": "Les deux"}

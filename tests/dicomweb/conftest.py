@@ -12,7 +12,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dicomweb import adding
+from dicomweb import adding, medium
 from dicomweb.images import Images, open_images
 from dicomweb.index.contract import Outcome
 from dicomweb.ingest import Arrival, ingest
@@ -100,6 +100,6 @@ class Client(httpx.AsyncClient):
 
 @pytest.fixture
 async def client(images: Images) -> AsyncIterator[Client]:
-    made = [*routes(images), *transfers.routes(images), *adding.routes(images)]
+    made = [*routes(images), *transfers.routes(images), *adding.routes(images), *medium.routes(images)]
     async with Client(As(Starlette(routes=made))) as opened:
         yield opened

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.dicomweb import making
 from tests.dicomweb.pacs import Pacs, orthanc
@@ -27,7 +28,7 @@ from tests.running import Running, demo
 
 __all__ = ["browser"]  # a fixture
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.peer("orthanc")]
-WIDTHS = (390, 820, 1440)
+WIDTHS = (390, 820, 1280)
 PAYLOAD = [
     {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/endpoint-payload-type", "code": "any"}]}
 ]
@@ -69,7 +70,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def images(folder: Path, count: int, prefix: str, **change: Any) -> list[Path]:
     """`count` instances with UIDs of that beginning."""
-    folder.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
     return [
         making.write(
             folder / f"{n}.dcm", making.dataset(SOPInstanceUID=f"{prefix}.{n}", InstanceNumber=n, **change)
@@ -125,8 +126,23 @@ def test_from_the_pacs(world: World, browser: object) -> None:
     page.context.close()
 
 
+def chosen(page: Page, address: str, *, folder: Path | None = None, files: object = None) -> None:
+    """The page with the content of a folder, or of files, on it."""
+    page.goto(f"{address}/examens/ajouter?onglet=repertoire")
+    if folder:
+        page.locator("#dossier-dicom").set_input_files(folder)
+    else:
+        page.locator("#archive-dicom").set_input_files(files)  # type: ignore[arg-type]
+
+
+def sent(page: Page, text: str) -> None:
+    """What is ticked is added; the page says so."""
+    page.get_by_role("button", name="Ajouter ").click()
+    expect(page.locator("[data-envoi-texte]")).to_have_text(text, timeout=30_000)
+
+
 def test_a_folder_and_a_zip_and_again(world: World, browser: object, tmp_path: Path) -> None:
-    """Thousands are sent some at a time; a folder chosen again sends nothing twice."""
+    """The content is shown before anything is sent; a folder chosen again sends nothing twice."""
     signed = signed_in(browser, world, "p08")  # type: ignore[arg-type]
     page = signed.page
     address = draft(world, page)
@@ -138,32 +154,132 @@ def test_a_folder_and_a_zip_and_again(world: World, browser: object, tmp_path: P
         "request",
         lambda one: bodies.append(1) if one.method == "POST" and one.url.endswith("/studies") else None,
     )
-    for expected in (2, 0):  # 60 images are two batches; then the browser knows them
+    for expected, said in ((2, "60 images envoyées."), (0, "60 images envoyées (60 déjà présentes).")):
         bodies.clear()
-        page.goto(f"{address}/examens/ajouter?onglet=repertoire")
-        page.locator("#dossier-dicom").set_input_files(tmp_path / "cd")
-        expect(page.locator("[data-envoi-texte]")).to_have_text(
-            "60 images envoyées, 1 fichier sans image ignoré.", timeout=30_000
+        chosen(page, address, folder=tmp_path / "cd")
+        expect(page.get_by_role("group", name="LABORDE Henri")).to_contain_text("Même patient")
+        expect(page.locator(".support-ecartes li")).to_contain_text(
+            "LISEZMOI.TXT : n'est pas une image DICOM"
         )
+        assert bodies == []
+        seen(page, "repertoire")
+        sent(page, said)  # 60 images are two batches; then the platform knows them
         assert len(bodies) == expected
-    seen(page, "repertoire")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in paths[:3]:
             made = making.dataset(SOPInstanceUID=f"2.25.6.{path.stem}", **change)
             file.writestr(f"IMAGES/{path.name}", making.write(tmp_path / "one", made).read_bytes())
-    page.goto(f"{address}/examens/ajouter?onglet=repertoire")
-    page.locator("#archive-dicom").set_input_files(
-        {"name": "cd.zip", "mimeType": "application/zip", "buffer": archive.getvalue()}
-    )
-    expect(page.locator("[data-envoi-texte]")).to_have_text("3 images envoyées.", timeout=30_000)
+    zipped = {"name": "cd.zip", "mimeType": "application/zip", "buffer": archive.getvalue()}
+    chosen(page, address, files=zipped)
+    sent(page, "3 images envoyées.")
     page.wait_for_url(f"{address}/formulaire*")
     expect(page.locator("a.bande")).to_contain_text("63 images", timeout=30_000)
-    page.goto(f"{address}/examens/ajouter?onglet=repertoire")
-    page.locator("#archive-dicom").set_input_files(
-        {"name": "cd.zip", "mimeType": "application/zip", "buffer": archive.getvalue()[:500]}
+    chosen(page, address, files={**zipped, "buffer": archive.getvalue()[:500]})
+    expect(page.locator("[data-contenu]")).to_contain_text("cd.zip : archive illisible")
+    assert signed.errors == []
+    page.context.close()
+
+
+def test_several_patients_on_one_medium(world: World, browser: object, tmp_path: Path) -> None:
+    """R046: the person sees whose images they are; another's are not ticked, and must be sworn to."""
+    signed = signed_in(browser, world, "p08")  # type: ignore[arg-type]
+    page = signed.page
+    address = draft(world, page)
+    images(tmp_path / "cd", 3, "2.25.71", StudyInstanceUID="2.25.710", SeriesInstanceUID="2.25.711")
+    other = {"PatientName": "MARTIN^Zoé", "PatientID": "77", "PatientBirthDate": "19800101"}
+    images(
+        tmp_path / "cd" / "b",
+        2,
+        "2.25.72",
+        StudyInstanceUID="2.25.720",
+        SeriesInstanceUID="2.25.721",
+        **other,
     )
-    expect(page.locator("[data-envoi-faute]")).to_have_text("Cette archive ne peut pas être lue.")
+    chosen(page, address, folder=tmp_path / "cd")
+    expect(page.locator(".support-dit")).to_have_text(
+        "Ce support porte les images de 2 patients : choisissez."
+    )
+    theirs = page.get_by_role("group", name="MARTIN Zoé")
+    expect(theirs).to_contain_text("Identité différente")
+    expect(theirs).to_contain_text("La date de naissance n'est pas celle du télédossier.")
+    button = page.get_by_role("button", name="Ajouter ")
+    expect(button).to_have_text(re.compile("Ajouter 3 images"))
+    theirs.get_by_role("checkbox").first.check()
+    expect(button).to_be_disabled()
+    seen(page, "repertoire-deux-patients")
+    theirs.get_by_label("J'ai vérifié").check()
+    expect(button).to_be_enabled()
+    theirs.get_by_role("checkbox").first.uncheck()
+    sent(page, "3 images envoyées.")
+    page.wait_for_url(f"{address}/formulaire*")
+    expect(page.locator("a.bande")).to_contain_text("3 images", timeout=30_000)
+    with world.running.machine() as machine:
+        assert machine.get("/dicom-web/studies/2.25.720/metadata").status_code == 404
+    assert signed.errors == []
+    page.context.close()
+
+
+def test_a_cut_is_taken_up_where_it_was(world: World, browser: object, tmp_path: Path) -> None:
+    """Network lost in the middle, then back; a closed tab; nothing is asked twice."""
+    signed = signed_in(browser, world, "p08")  # type: ignore[arg-type]
+    page = signed.page
+    address = draft(world, page)
+    images(tmp_path / "cd", 200, "2.25.81", StudyInstanceUID="2.25.810", SeriesInstanceUID="2.25.811")
+    chosen(page, address, folder=tmp_path / "cd")
+    posts: list[int] = []
+
+    def failing(route: Route) -> None:
+        posts.append(1)
+        if len(posts) in (2, 3):
+            route.abort("internetdisconnected")
+        elif len(posts) == 5:
+            page.evaluate("document.querySelector('[data-envoi-arret]').click()")
+            route.abort("aborted")
+        else:
+            route.continue_()
+
+    page.route("**/studies", failing)
+    page.get_by_role("button", name="Ajouter ").click()
+    expect(page.locator("[data-envoi-faute]")).to_contain_text("Envoi interrompu", timeout=30_000)
+    expect(page.get_by_role("button", name="Reprendre l'envoi")).to_be_visible()
+    seen(page, "repertoire-interrompu")
+    page.unroute("**/studies")
+    chosen(page, address, folder=tmp_path / "cd")  # as after a closed tab
+    page.get_by_role("button", name="Ajouter ").click()
+    expect(page.locator("[data-envoi-texte]")).to_have_text(
+        re.compile(r"^200 images envoyées \(\d+ déjà présentes\)\.$"), timeout=30_000
+    )
+    page.wait_for_url(f"{address}/formulaire*")
+    expect(page.locator("a.bande")).to_contain_text("200 images", timeout=30_000)
+    assert signed.errors == []
+    page.context.close()
+
+
+def test_exams_of_the_local_server_are_ticked(world: World, browser: object, tmp_path: Path) -> None:
+    """R087, R088: exams that this person sees, several at once."""
+    signed = signed_in(browser, world, "p08")  # type: ignore[arg-type]
+    page = signed.page
+    first = draft(world, page)
+    for n in (1, 2):
+        place = {"StudyInstanceUID": f"2.25.9{n}0", "SeriesInstanceUID": f"2.25.9{n}1"}
+        images(tmp_path / "cd" / str(n), n, f"2.25.9{n}", StudyDescription=f"Examen {n}", **place)
+    chosen(page, first, folder=tmp_path / "cd")
+    sent(page, "3 images envoyées.")
+    page.wait_for_url(f"{first}/formulaire*")
+    expect(page.locator("a.bande")).to_have_count(2, timeout=30_000)
+    second = draft(world, page)
+    page.goto(f"{second}/examens/ajouter?onglet=local")
+    page.get_by_role("button", name="Actualiser").click()
+    for n in (1, 2):
+        page.get_by_role("checkbox", name=f"Examen {n}").check()
+    seen(page, "local-resultats")
+    page.get_by_role("button", name="Ajouter", exact=True).click()
+    page.wait_for_url(f"{second}/formulaire*")
+    expect(page.locator("a.bande")).to_have_count(2, timeout=30_000)
+    page.goto(f"{second}/examens/ajouter?onglet=local")
+    page.get_by_role("button", name="Actualiser").click()
+    expect(page.get_by_role("checkbox", name="Examen 1")).to_be_disabled()
     assert signed.errors == []
     page.context.close()
 
@@ -176,7 +292,7 @@ def test_an_exam_made_of_photos(world: World, browser: object) -> None:
     picture = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").save(picture, "JPEG")
     page.get_by_label("Description de l'examen").fill("Plaie du bras")
-    page.get_by_label("Images", exact=True).set_input_files(
+    page.get_by_label("Ajouter des images").set_input_files(
         [{"name": "a.jpg", "mimeType": "image/jpeg", "buffer": picture.getvalue()}]
     )
     page.get_by_role("button", name="Créer", exact=True).click()

@@ -35,10 +35,11 @@ def routes(desk: Desk) -> list[BaseRoute]:
         async with request.form() as form:
             given = {name: value for name, value in form.items() if isinstance(value, str)}
             chosen = [value for value in form.getlist("serie") if isinstance(value, str)]
-        if given.get("action") == "importer":
+            ticked = [value for value in form.getlist("etude") if isinstance(value, str)]
+        if given.get("action") in ("importer", "importer-tout"):
             return await _import(desk, request, given, chosen)
         if given.get("action") == "ajouter":
-            return await _add(desk, request, given)
+            return await _add(desk, request, ticked)
         return await _search(desk, request, given)
 
     async def stop(request: Request) -> Response:
@@ -64,10 +65,12 @@ async def _page(desk: Desk, request: Request, more: Mapping[str, Any], status: i
         "moi": me,
         "dossier": opened,
         "serveurs": answer.json(),
+        "deja": {exam.uid for exam in opened.exams},
         "onglets": words.EXAM_TABS,
         "onglet": "pacs",
         "filtres": transfers.of_patient(opened.patient.name, opened.patient.birth),
         "modalites": modalities,
+        "aujourdhui": desk.now().strftime("%d/%m/%Y"),
         "serveur": "",
         "resultats": None,
         "etude": None,
@@ -123,17 +126,24 @@ async def _import(desk: Desk, request: Request, given: Mapping[str, str], chosen
         "request": id,
         "series": chosen,
     }
-    if not chosen:
+    if not chosen and given.get("action") != "importer-tout":
         filters = replace(transfers.filters(given), faults=None)
         return await _page(desk, request, {"filtres": filters, "message": words.NO_SERIES}, 422)
-    if len(chosen) == int(given.get("nombre", "0") or 0):
+    if str(len(chosen)) == given.get("nombre", ""):
         body["series"] = []  # all: then also what the exam gets while it is fetched
     return await _done(desk, request, "/dicom-web/transfers", body, "exam-asked")
 
 
-async def _add(desk: Desk, request: Request, given: Mapping[str, str]) -> Response:
+async def _add(desk: Desk, request: Request, ticked: list[str]) -> Response:
+    """Exams of the platform, one after another; the first that is refused says why."""
     path = f"/dicom-web/requests/{quote(request.path_params['id'], safe='')}/exams"
-    return await _done(desk, request, path, {"study": given.get("etude", "")}, "exam-asked")
+    if not ticked:
+        return await _page(desk, request, {"onglet": "local", "message": words.NO_EXAM}, 422)
+    for study in ticked[:-1]:
+        answer = await _done(desk, request, path, {"study": study}, "exam-asked")
+        if answer.status_code != 303:
+            return answer
+    return await _done(desk, request, path, {"study": ticked[-1]}, "exam-asked")
 
 
 async def _done(desk: Desk, request: Request, path: str, body: Any, fact: str) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 from smart_launch.app import words
 from smart_launch.app.views.reading import Json
 
-MODALITIES = ("CR", "CT", "DX", "MG", "MR", "NM", "OT", "PT", "US", "XA")
+MODALITIES = ("CR", "CT", "DX", "ECG", "ES", "MG", "MR", "NM", "OT", "PT", "RF", "US", "XA", "XC")
 
 
 @dataclass(frozen=True, slots=True)
