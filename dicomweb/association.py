@@ -17,7 +17,7 @@ R046, R078
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from dicomweb.names import near
 
 WINDOW = timedelta(hours=72)
 BASE = "https://teledossier.example/fhir"
+ROLE, PRIOR = f"{BASE}/StructureDefinition/exam-role", "prior"
 Verdict = Literal["same", "differs", "unknown"]
 Trait = Literal["ins", "identifier", "traits", "birth", "name", ""]
 Why = Literal["several", "identity-differs", "traits", "contradictory"]
@@ -74,10 +75,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """Attach to these requests, all of one patient."""
+    """Attach to these requests, all of one patient; to `priors` among them as an earlier exam."""
 
     requests: tuple[str, ...]
     patient: str
+    priors: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +206,31 @@ def moment(text: str | None) -> datetime | None:
 def attached(study: dict[str, Any], decision: Attach) -> dict[str, Any]:
     """The ImagingStudy with these requests and their patient."""
     references = [one.get("reference") for one in study.get("basedOn", ())]
-    added = [f"ServiceRequest/{id}" for id in decision.requests if f"ServiceRequest/{id}" not in references]
-    based_on = [*study.get("basedOn", ()), *({"reference": reference} for reference in added)]
+    added = [id for id in decision.requests if f"ServiceRequest/{id}" not in references]
+    based_on = [*study.get("basedOn", ()), *(_based_on(id, decision) for id in added)]
     return {**study, "basedOn": based_on, "subject": {"reference": decision.patient}}
+
+
+def _based_on(id: str, decision: Attach) -> dict[str, Any]:
+    reference: dict[str, Any] = {"reference": f"ServiceRequest/{id}"}
+    return (
+        {"extension": [{"url": ROLE, "valueCode": PRIOR}], **reference}
+        if id in decision.priors
+        else reference
+    )
+
+
+def is_prior(based_on: Mapping[str, Any]) -> bool:
+    """Whether an ImagingStudy.basedOn joins the exam as an earlier one, beside the one in question (R097)."""
+    return any(
+        one.get("url") == ROLE and one.get("valueCode") == PRIOR for one in based_on.get("extension", ())
+    )
 
 
 def provenance(study: str, decision: Attach, now: str) -> dict[str, Any]:
     """One line of the télédossier's timeline. Its id is the same for the same act, so that it is written
     once."""
+    act = "prior-attached" if decision.priors.issuperset(decision.requests) else "exam-attached"
     return {
         "resourceType": "Provenance",
         "id": "exam-" + _digest("attached", study, *decision.requests),
@@ -221,7 +240,7 @@ def provenance(study: str, decision: Attach, now: str) -> dict[str, Any]:
         ],
         "occurredDateTime": now,
         "recorded": now,
-        "activity": {"coding": [{"system": f"{BASE}/CodeSystem/step", "code": "exam-attached"}]},
+        "activity": {"coding": [{"system": f"{BASE}/CodeSystem/step", "code": act}]},
         "agent": [{"who": {"display": "Plateforme"}}],
     }
 

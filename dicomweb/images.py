@@ -11,6 +11,7 @@ from dicomweb.gateway.region.bell import Bell
 from dicomweb.gateway.region.board import Board, open_board
 from dicomweb.index.contract import Index
 from dicomweb.index.sqlite import open_index
+from dicomweb.priors.ledger import Ledger, prepare
 from dicomweb.transfers.queue import Queue, open_queue
 from dicomweb.windows import Windows
 from fhir_server.settings import Settings
@@ -34,6 +35,11 @@ class Images:
     ae_title: str = "TELEDOSSIER"
     peer_keys: Path = Path("var/peer-keys")
 
+    @property
+    def priors(self) -> Ledger:
+        """Earlier exams that were found, kept beside the transfers."""
+        return Ledger(self.queue)
+
     def close(self) -> None:
         self.decoder.close()
         self.board.close()
@@ -50,6 +56,7 @@ def open_images(settings: Settings, store: Store) -> Images:
     try:
         queue.open()
         board.open()
+        prepare(queue)
     except BaseException:
         queue.close()
         index.close()

@@ -49,7 +49,8 @@ class DicomWeb(BaseRoute):
 def _routes(images: Images) -> Sequence[BaseRoute]:
     from dicomweb import adding, medium, routes
     from dicomweb.gateway.region import routes as gateways
+    from dicomweb.priors import routes as priors
     from dicomweb.transfers import routes as transfers
 
-    rooms = (routes, transfers, adding, medium, gateways)
+    rooms = (routes, transfers, adding, medium, gateways, priors)
     return [route for room in rooms for route in room.routes(images)]

@@ -16,20 +16,18 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
-
-import orjson
 
 from dicomweb import acquisition, association, readings
 from dicomweb.acquisition import Listed, Track
 from dicomweb.association import Attach, Exam, Propose, Request
 from dicomweb.attributes import first
+from dicomweb.changes import changed
 from dicomweb.identity import FINESS_SYSTEM, Identifier, finess_issuers, identifiers, ins_of
 from dicomweb.imaging_study import build, merge, nameless, same, started, withdrawn
 from dicomweb.index.contract import Index, PerformedStep, Study
-from fhir_server.search.nodes import Everything, Select
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from profiles.outcomes import Gone, NotFound
@@ -41,7 +39,6 @@ LONGEST_WAIT = 15.0  # seconds: a study that never falls quiet is written up at 
 RETRY_SECONDS = 10.0
 ANNOUNCED_SECONDS = 20.0  # between two looks for the télédossier of an exam that is being acquired
 SWEPT = "swept"  # the store's sequence up to which changes were looked at
-MAX_CHANGES = 5000
 
 
 class Fhir(Protocol):
@@ -62,7 +59,8 @@ def utc_microseconds() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """`await Worker(…).run(stop)`; several may run, they only repeat each other's work."""
+    """`await Worker(…).run(stop)`; several may run, they only repeat each other's work. `is_prior`: whether
+    (request, study) was wanted as an earlier exam."""
 
     index: Index
     store: Store
@@ -70,6 +68,7 @@ class Worker:
     settings: Settings
     now: Callable[[], int] = utc_microseconds
     listed: Callable[[str], Listed] = lambda _study: Listed()  # what an import of a study has on its list
+    is_prior: Callable[[str, str], bool] = lambda _request, _study: False
     _retry: dict[str, int] = field(default_factory=dict)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -168,7 +167,7 @@ class Worker:
         is_attached = bool(resource.get("basedOn")) or await self.associate(study, known)
         await asyncio.to_thread(self.index.mark_attached, study.uid, is_attached)
         if is_attached and study.instance_count:
-            await asyncio.to_thread(self._schedule, study)
+            await self._schedule(study)
         await asyncio.to_thread(self.index.mark_processed, study.uid, study.last_seq)
         return found
 
@@ -200,10 +199,13 @@ class Worker:
         title = str(resource.get("description") or "Examen")
         return left, [acquisition.detached(study.uid, requests, title, self.now())]
 
-    def _schedule(self, study: Study) -> None:
-        """The reading, once: a step that is there already stays as it is."""
+    async def _schedule(self, study: Study) -> None:
+        """The reading, once: a step that is there already stays as it is. A prior alone is not read anew."""
+        based_on = (await self._current(study.uid) or {}).get("basedOn", ())
+        if based_on and all(map(association.is_prior, based_on)):
+            return
         now = datetime.fromtimestamp(self.now() / 1e6, UTC).strftime("%Y%m%d%H%M%S+0000")
-        self.index.put_workitem(readings.step(study, now))
+        await asyncio.to_thread(self.index.put_workitem, readings.step(study, now))
 
     def _end_reading(self, study: str, state: str) -> None:
         item = self.index.workitem(readings.uid_of(study))
@@ -234,7 +236,7 @@ class Worker:
             attached = await self._attach(uid, Attach((request_id,), reference))
             await asyncio.to_thread(self.index.mark_attached, uid, attached)
             if attached:
-                await asyncio.to_thread(self._schedule, study)
+                await self._schedule(study)
             return attached
         await self._propose(
             exam, Propose((request_id,), "identity-differs"), [association.request_of(resource)]
@@ -317,6 +319,8 @@ class Worker:
         current = await self._current(uid)
         if current is None:
             return False
+        priors = [id for id in decision.requests if await asyncio.to_thread(self.is_prior, id, uid)]
+        decision = replace(decision, priors=frozenset(priors))
         provenance = association.provenance(uid, decision, self._instant())
         withdrawn = [_put({**task, "status": "cancelled"}, task) for task in await self._proposed(uid)]
         await self._transaction(
@@ -360,8 +364,8 @@ class Worker:
         mark = await asyncio.to_thread(self.index.get_mark, SWEPT)
         if latest <= mark:
             return 0
-        requests = [association.request_of(one) for one in await self._changed("ServiceRequest", mark)]
-        patients = await self._changed("Patient", mark)
+        requests = [association.request_of(one) for one in await changed(self.store, "ServiceRequest", mark)]
+        patients = await changed(self.store, "Patient", mark)
         for reference in {request.patient for request in requests if request.patient.startswith("Patient/")}:
             with contextlib.suppress(NotFound, Gone):
                 patients.append(await self.fhir.read("Patient", reference.removeprefix("Patient/")))
@@ -379,8 +383,8 @@ class Worker:
                 study, await self._identifiers(study)
             ):
                 await asyncio.to_thread(self.index.mark_attached, study.uid, True)
-                await asyncio.to_thread(self._schedule, study)
-        for report in filter(readings.is_final, await self._changed("DiagnosticReport", mark)):
+                await self._schedule(study)
+        for report in filter(readings.is_final, await changed(self.store, "DiagnosticReport", mark)):
             for uid in await self._read(report):
                 await asyncio.to_thread(self._end_reading, uid, "COMPLETED")
         await asyncio.to_thread(self.index.set_mark, SWEPT, latest)
@@ -392,18 +396,6 @@ class Worker:
         for request in readings.requests_answered(report):
             exams = await self.fhir.search("ImagingStudy", [("basedon", request)])
             found |= {str(one["id"]) for one in exams}
-        return found
-
-    async def _changed(self, type: str, mark: int) -> list[dict[str, Any]]:
-        """The current resources of a type written after `mark`, newest first."""
-        found: list[dict[str, Any]] = []
-        after: tuple[object, ...] | None = None
-        while len(found) < MAX_CHANGES:
-            rows = await self.store.search(Select(type, Everything(), count=100, after=after))
-            found += [orjson.loads(row.version.body or b"{}") for row in rows if row.version.seq > mark]
-            if len(rows) < 100 or rows[-1].version.seq <= mark:
-                break
-            after = rows[-1].position
         return found
 
 

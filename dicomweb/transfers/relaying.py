@@ -15,20 +15,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
+from dicomweb.association import is_prior
+from dicomweb.changes import changed
 from dicomweb.peers.peer import Peer, of_endpoint
 from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.record import URGENCIES, Order
 from dicomweb.worker import Fhir
-from fhir_server.search.nodes import Everything, Select
 from fhir_server.store.contract import Store
 from profiles.outcomes import Gone, Invalid, NotFound
 
 MARK = "relayed"
 WORKFLOW = "https://teledossier.example/fhir/CodeSystem/workflow"
 RELAYED = "transfert-imagerie"
-PAGE, MOST = 100, 5000
 DEEPEST = 5  # steps from a community to its establishment
 UID = "urn:dicom:uid"
 
@@ -48,8 +46,8 @@ class Relays:
         mark = await asyncio.to_thread(self.queue.get_mark, MARK)
         if latest <= mark:
             return 0
-        studies = {str(one["id"]): one for one in await self._changed("ImagingStudy", mark)}
-        for request in await self._changed("ServiceRequest", mark):
+        studies = {str(one["id"]): one for one in await changed(self.store, "ImagingStudy", mark)}
+        for request in await changed(self.store, "ServiceRequest", mark):
             if _is_relayed(request):
                 query = [("basedon", f"ServiceRequest/{request['id']}")]
                 studies |= {str(one["id"]): one for one in await self.fhir.search("ImagingStudy", query)}
@@ -61,7 +59,8 @@ class Relays:
 
     async def _relay(self, study: dict[str, Any]) -> int:
         asked = 0
-        for reference in {str(one.get("reference", "")) for one in study.get("basedOn", ())}:
+        wanted = (one for one in study.get("basedOn", ()) if not is_prior(one))
+        for reference in {str(one.get("reference", "")) for one in wanted}:
             with suppress(NotFound, Gone):
                 request = await self.fhir.read("ServiceRequest", reference.removeprefix("ServiceRequest/"))
                 if _is_relayed(request):
@@ -104,18 +103,6 @@ class Relays:
             except (NotFound, Gone):
                 break
             reference = str((one.get("partOf") or {}).get("reference", ""))
-        return found
-
-    async def _changed(self, type: str, mark: int) -> list[dict[str, Any]]:
-        """The current resources written after `mark`, newest first."""
-        found: list[dict[str, Any]] = []
-        after: tuple[object, ...] | None = None
-        while len(found) < MOST:
-            rows = await self.store.search(Select(type, Everything(), count=PAGE, after=after))
-            found += [orjson.loads(row.version.body or b"{}") for row in rows if row.version.seq > mark]
-            if len(rows) < PAGE or rows[-1].version.seq <= mark:
-                break
-            after = rows[-1].position
         return found
 
 

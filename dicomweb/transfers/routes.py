@@ -22,9 +22,10 @@ from starlette.routing import BaseRoute, Route
 
 from dicomweb.dataset import is_uid
 from dicomweb.images import Images
-from dicomweb.peers.peer import Credentials, Peer
-from dicomweb.peers.session import MOST, Denied, Level, PeerError
+from dicomweb.peers.session import Denied, Level, PeerError
+from dicomweb.plain import json_answer, small_object
 from dicomweb.transfers import sites
+from dicomweb.transfers.asking import find
 from dicomweb.transfers.record import URGENCIES, Order, Transfer
 from dicomweb.web import BASE, PRIVATE, Endpoint, access_of, answered
 from dicomweb.web import json_answer as _json
@@ -62,7 +63,7 @@ def routes(images: Images) -> list[BaseRoute]:
 def _peers(images: Images) -> Endpoint:
     async def peers(request: Request) -> Response:
         found = await sites.peers_of(images.store, access_of(request))
-        return _json([{"id": one.id, "name": one.name, "active": one.active} for one in found])
+        return json_answer([{"id": one.id, "name": one.name, "active": one.active} for one in found])
 
     return peers
 
@@ -70,30 +71,17 @@ def _peers(images: Images) -> Endpoint:
 def _search(images: Images, busy: asyncio.Semaphore) -> Endpoint:
     async def search(request: Request) -> Response:
         peer = await sites.peer_for(images.store, access_of(request), str(request.path_params["peer"]))
-        level, keys = _asked(await _body(request))
+        level, keys = _asked(await small_object(request))
         async with busy:
             try:
-                found = await asyncio.to_thread(_find, images, peer, level, keys)
+                found = await asyncio.to_thread(find, images, peer, level, keys)
             except Denied as error:
                 raise Conflict(error.slug, "the PACS refuses to be queried") from error
             except PeerError as error:
                 raise Unavailable(error.slug, "the PACS cannot be reached, or does not answer") from error
-        return _json(found)
+        return json_answer(found)
 
     return search
-
-
-def _find(images: Images, peer: Peer, level: Level, keys: Mapping[str, str]) -> list[Any]:
-    """Blocking. What speaks DIMSE is imported when it is first needed."""
-    from dicomweb.peers.dimse import Ours
-    from dicomweb.peers.opening import open_session
-
-    ours = Ours(images.ae_title, Credentials(images.peer_keys), board=images.board)
-    session = open_session(peer, ours, images.files.spool)
-    try:
-        return session.find(level, keys, MOST)
-    finally:
-        session.close()
 
 
 def _asked(body: Mapping[str, Any]) -> tuple[Level, dict[str, str]]:
@@ -115,7 +103,7 @@ def _asked(body: Mapping[str, Any]) -> tuple[Level, dict[str, str]]:
 
 def _submit(images: Images) -> Endpoint:
     async def submit(request: Request) -> Response:
-        access, body = access_of(request), await _body(request)
+        access, body = access_of(request), await small_object(request)
         peer = await sites.peer_for(images.store, access, str(body.get("peer", "")))
         study, series = body.get("study", ""), body.get("series", [])
         if not isinstance(series, list) or not all(
@@ -133,7 +121,7 @@ def _submit(images: Images) -> Endpoint:
             await asyncio.to_thread(images.queue.wish, study, wanted, access.subject, now)
         transfer = await asyncio.to_thread(images.queue.submit, order, now)
         address = {"Location": f"{images.base}/transfers/{transfer.id}"}
-        return _json(said(transfer), 202, address)
+        return json_answer(said(transfer), 202, address)
 
     return submit
 
@@ -143,7 +131,7 @@ def _list(images: Images) -> Endpoint:
         wanted = request.query_params.get("request", "")
         await sites.request_for(images.store, access_of(request), wanted)
         found = await asyncio.to_thread(images.queue.of_request, wanted)
-        return _json([said(one) for one in found])
+        return json_answer([said(one) for one in found])
 
     return listed
 
@@ -161,7 +149,7 @@ async def _seen(images: Images, request: Request) -> Transfer:
 
 def _show(images: Images) -> Endpoint:
     async def show(request: Request) -> Response:
-        return _json(said(await _seen(images, request)))
+        return json_answer(said(await _seen(images, request)))
 
     return show
 

@@ -9,8 +9,10 @@ import click
 
 from dicomweb.acquisition import Listed
 from dicomweb.images import open_images
+from dicomweb.priors.seeking import Seeking
+from dicomweb.transfers import asking
 from dicomweb.transfers.runner import Parts, Runner
-from dicomweb.worker import Worker
+from dicomweb.worker import Worker, utc_microseconds
 from fhir_server import main
 from fhir_server import settings as config
 from fhir_server.commands.lasting import run_until_stopped
@@ -34,10 +36,14 @@ def command() -> None:
             def listed(study: str) -> Listed:
                 return Listed(*images.queue.importing(study))
 
-            exams = Worker(images.index, store, fhir, settings, listed=listed)
+            exams = Worker(
+                images.index, store, fhir, settings, listed=listed, is_prior=images.priors.is_prior
+            )
             transfers = Runner(Parts(settings, store, fhir, images, exams, sign))
+            find = partial(asking.find, images)
+            priors = Seeking(store, fhir, images.queue, images.priors, find, utc_microseconds)
             try:
-                await asyncio.gather(exams.run(stop), transfers.run(stop))
+                await asyncio.gather(exams.run(stop), transfers.run(stop), priors.run(stop))
             finally:
                 images.close()
 

@@ -105,6 +105,9 @@ ACQUISITION: Mapping[str, tuple[str, str]] = {
 }
 # what the timeline says of a step that was done
 STEPS_DONE: Mapping[str, str] = {
+    "prior-fetch": "L'antériorité est demandée. Elle apparaîtra parmi les examens.",
+    "prior-set-aside": "L'examen est écarté.",
+    "prior-again": "Les établissements du groupement sont interrogés de nouveau.",
     "start": "Télédossier ouvert",
     "create": "Télédossier ouvert",
     "import-identity": "Identité reçue du DPI",
@@ -234,6 +237,15 @@ BAD_DATE = "Une date s'écrit jj/mm/aaaa."
 SEARCH_TOO_WIDE = "Indiquez au moins un nom, une date, un identifiant ou un numéro de rendez-vous."
 NO_SERIES = "Choisissez au moins une série."
 NO_EXAM = "Cochez au moins un examen."
+A_PACS = "un PACS"
+PRIOR_HERE = "déjà sur la plateforme"
+PRIORS_ASKED = "Recherche d'antériorités en cours dans les établissements du groupement…"
+PRIORS_SILENT = "Sans réponse pour l'instant : {places}. La recherche y est refaite d'elle-même."
+PRIOR_HOW: Mapping[str, str] = {
+    "ins": "Même INS",
+    "local-number": "Même numéro de patient dans l'établissement",
+    "traits": "Identité à vérifier",
+}
 TRANSFER_IN = "Import depuis {peer}"
 TRANSFER_OUT = "Envoi vers {peer}"
 TRANSFER_COUNT = "{done} images sur {total}"

@@ -16,6 +16,7 @@ from dicomweb import adding, medium
 from dicomweb.images import Images, open_images
 from dicomweb.index.contract import Outcome
 from dicomweb.ingest import Arrival, ingest
+from dicomweb.priors import routes as priors
 from dicomweb.routes import routes
 from dicomweb.transfers import routes as transfers
 from fhir_server.access import SYSTEM, Access
@@ -100,6 +101,7 @@ class Client(httpx.AsyncClient):
 
 @pytest.fixture
 async def client(images: Images) -> AsyncIterator[Client]:
-    made = [*routes(images), *transfers.routes(images), *adding.routes(images), *medium.routes(images)]
+    rooms = (routes, transfers.routes, adding.routes, medium.routes, priors.routes)
+    made = [route for room in rooms for route in room(images)]
     async with Client(As(Starlette(routes=made))) as opened:
         yield opened

@@ -17,7 +17,7 @@ from smart_launch.app import words
 from smart_launch.app.desk import Desk
 from smart_launch.app.fhir import Fhir, FhirError
 from smart_launch.app.pages.answers import guarded, possible_now, reason
-from smart_launch.app.pages.under_way import under_way
+from smart_launch.app.pages.under_way import NOTHING, under_way
 from smart_launch.app.rendering import fragment, render
 from smart_launch.app.views.dossier import Dossier, Setting, dossier, references, request_of
 from smart_launch.app.views.people import Me
@@ -35,16 +35,16 @@ def routes(desk: Desk) -> list[BaseRoute]:
         me, opened = await load(desk, request, fhir, id)
         if opened.state == "brouillon":
             return RedirectResponse(f"/dossiers/{id}/formulaire", 303)
-        more = {"fait": request.query_params.get("fait", ""), "transferts": await under_way(desk, fhir, id)}
+        more = {"fait": request.query_params.get("fait", "")}
+        more |= await under_way(desk, fhir, id, [exam.uid for exam in opened.exams])
         return render("dossier.html", _context(me, opened, more))
 
     async def live(request: Request) -> Response:
         """The parts that change, for the page's script: 304 while nothing did."""
         fhir, id = desk.fhir(request), request.path_params["id"]
-        (me, opened), transfers = await asyncio.gather(
-            load(desk, request, fhir, id), under_way(desk, fhir, id)
-        )
-        return fragment(request, "_suivi.html", _context(me, opened, {"transferts": transfers}))
+        me, opened = await load(desk, request, fhir, id)
+        more = await under_way(desk, fhir, id, [exam.uid for exam in opened.exams])
+        return fragment(request, "_suivi.html", _context(me, opened, more))
 
     async def read(request: Request) -> Response:
         """The reading by a recipient, posted by the page once it is shown: a GET changes nothing."""
@@ -64,6 +64,9 @@ def routes(desk: Desk) -> list[BaseRoute]:
     async def exam(request: Request) -> Response:
         return await _exam(desk, request)
 
+    async def prior(request: Request) -> Response:
+        return await _prior(desk, request)
+
     return [
         Route("/dossiers/{id}", guarded(show), methods=["GET"]),
         Route("/dossiers/{id}/suivi", guarded(live), methods=["GET"]),
@@ -71,6 +74,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         Route("/dossiers/{id}/etapes", guarded(step), methods=["POST"]),
         Route("/dossiers/{id}/documents", guarded(document), methods=["POST"]),
         Route("/dossiers/{id}/examens", guarded(exam), methods=["POST"]),
+        Route("/dossiers/{id}/anteriorites", guarded(prior), methods=["POST"]),
     ]
 
 
@@ -99,7 +103,7 @@ def _context(me: Me, opened: Dossier, more: Mapping[str, Any]) -> dict[str, Any]
         "detail": "",
         "saisie": {},
         "ouverte": "",
-        "transferts": [],
+        **NOTHING,
     }
     return {**context, **more}
 
@@ -209,3 +213,15 @@ async def _exam(desk: Desk, request: Request) -> Response:
     await fhir.operation(f"ServiceRequest/{quote(id, safe='')}/$attach", parameters)
     target = "/formulaire" if form.get("retour") == "formulaire" else ""
     return RedirectResponse(f"/dossiers/{id}{target}?fait={'exam' if accept else 'exam-refused'}", 303)
+
+
+async def _prior(desk: Desk, request: Request) -> Response:
+    """A person's decision on an earlier exam that was found, or the wish to look again (R097)."""
+    id, form = request.path_params["id"], await _form(request)
+    path, decision = f"/dicom-web/requests/{quote(id, safe='')}/priors", form.get("decision", "")
+    body: Json = {}
+    if decision != "again":
+        path, body = f"{path}/{quote(form.get('examen', '-'), safe='')}", {"decision": decision}
+    headers = {"accept": "application/json", "content-type": "application/json"}
+    await desk.fhir(request).request("POST", path, json=body, headers=headers)
+    return RedirectResponse(f"/dossiers/{id}?fait=prior-{quote(decision, safe='')}", 303)

@@ -230,9 +230,10 @@ async def _page(
         _requesters(desk, fhir, opened.me), desk.directory.load(fhir, wanted | set(draft.recipients))
     )
     setting = Setting(opened.me, directory, desk.zone, desk.now(), opened.plan, opened.questionnaire)
+    shown = dossier(opened.request, opened.resources, setting)
     context = {
         "moi": opened.me,
-        "dossier": dossier(opened.request, opened.resources, setting),
+        "dossier": shown,
         "brouillon": draft,
         "version": content_mark(_saved(desk, opened)),
         "groupes": groups(services, directory, draft.recipients),
@@ -240,7 +241,7 @@ async def _page(
         "requerants": _choices(offered, directory, draft.requester),
         "message": message,
         "fait": request.query_params.get("fait", ""),
-        "transferts": await under_way(desk, fhir, str(opened.request["id"])),
+        **await under_way(desk, fhir, str(opened.request["id"]), [exam.uid for exam in shown.exams]),
     }
     return render("formulaire.html", context, status)
 

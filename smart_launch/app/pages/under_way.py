@@ -1,23 +1,37 @@
-"""The transfers of a télédossier that are not well ended, for every page that shows its exams."""
+"""What happens to a télédossier's exams beside those that are there: transfers that are not well ended,
+earlier exams found at other sites. For every page that shows its exams."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import quote
 
 from smart_launch.app.desk import Desk
 from smart_launch.app.fhir import Fhir, FhirError
 from smart_launch.app.views import transfers
-from smart_launch.app.views.transfers import Progress
+from smart_launch.app.views.priors import Priors, priors
 
 JSON = {"accept": "application/json"}
+NOTHING: dict[str, Any] = {"transferts": [], "anterieurs": Priors()}
 
 
-async def under_way(desk: Desk, fhir: Fhir, id: str) -> list[Progress]:
-    """The transfers of a télédossier that are not well ended; none where they cannot be asked."""
+async def under_way(desk: Desk, fhir: Fhir, id: str, here: Collection[str]) -> dict[str, Any]:
+    """A page's `transferts` and `anterieurs`; `here`: the exams it has. Nothing where they cannot be
+    asked."""
     try:
-        asked = await fhir.request("GET", "/dicom-web/transfers", params=[("request", id)], headers=JSON)
-        found = asked.json()
-        if not found:
-            return []
+        asked, told = await asyncio.gather(
+            fhir.request("GET", "/dicom-web/transfers", params=[("request", id)], headers=JSON),
+            fhir.request("GET", f"/dicom-web/requests/{quote(id, safe='')}/priors", headers=JSON),
+        )
+        moved, found = asked.json(), told.json()
+        if not (moved or found["priors"] or found["searches"]):
+            return NOTHING
         names = {str(one["id"]): str(one.get("name", "")) for one in await fhir.all("Endpoint", [])}
     except (FhirError, ValueError):
-        return []
-    return transfers.progress(found, names, desk.now())
+        return NOTHING
+    return {
+        "transferts": transfers.progress(moved, names, desk.now()),
+        "anterieurs": priors(found, names, here),
+    }
