@@ -24,7 +24,12 @@ def command() -> None:
 @click.option("--name", default="", help="A name for people.")
 @click.option("--jwks", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its public keys.")
 @click.option("--jwks-uri", help="Where its public keys are.")
-def add(id: str, scope: str, name: str, jwks: Path | None, jwks_uri: str | None) -> None:
+@click.option(
+    "--origin", "origins", multiple=True, help="A web origin its pages call from, such as a viewer's."
+)
+def add(
+    id: str, scope: str, name: str, jwks: Path | None, jwks_uri: str | None, origins: tuple[str, ...]
+) -> None:
     """Register a client. Without a key it gets a secret, which is shown this once."""
     try:
         keys = json.loads(jwks.read_text("utf-8")) if jwks else None
@@ -34,7 +39,13 @@ def add(id: str, scope: str, name: str, jwks: Path | None, jwks_uri: str | None)
     async def run() -> str | None:
         async with main.opened(settings.load()) as platform:
             _, secret = await clients.add(
-                platform.engine.store, id, scope=scope, name=name, jwks=keys, jwks_uri=jwks_uri
+                platform.engine.store,
+                id,
+                scope=scope,
+                name=name,
+                jwks=keys,
+                jwks_uri=jwks_uri,
+                origins=origins,
             )
             return secret
 
