@@ -100,7 +100,7 @@ class Lane:
                 "POST", STORE, content=content, headers=sending.headers(boundary, coding)
             )
         except Failing as failing:
-            if not isinstance(failing.answer.json(), dict | list) or failing.answer.status != 503:
+            if failing.answer.status != 503 or not _is_store_answer(failing.answer.json()):
                 raise
             answer = failing.answer
         finally:
