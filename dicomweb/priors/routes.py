@@ -19,14 +19,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dicomweb.adding import REQUEST
 from dicomweb.images import Images
-from dicomweb.plain import json_answer, small_object
 from dicomweb.priors.ledger import Prior, State
 from dicomweb.priors.seeking import URGENCY, is_denied, order
 from dicomweb.transfers import sites
 from dicomweb.transfers.record import URGENCIES
-from dicomweb.web import Endpoint, access_of, answered
+from dicomweb.web import Endpoint, access_of, answered, json_answer, small_body
+from dicomweb.wishes import REQUEST
 from fhir_server.access import Access
 from fhir_server.search.nodes import Reference, Select
 from profiles.outcomes import Invalid, NotFound
@@ -83,7 +82,7 @@ def _again(images: Images) -> Endpoint:
 
 def _decide(images: Images) -> Endpoint:
     async def decide(request: Request) -> Response:
-        access, body = access_of(request), await small_object(request)
+        access, body = access_of(request), await small_body(request)
         found = await _open(images, access, request)
         id, study = str(found["id"]), str(request.path_params["study"])
         decision = body.get("decision")

@@ -23,13 +23,10 @@ from starlette.routing import BaseRoute, Route
 from dicomweb.dataset import is_uid
 from dicomweb.images import Images
 from dicomweb.peers.session import Denied, Level, PeerError
-from dicomweb.plain import json_answer, small_object
 from dicomweb.transfers import sites
 from dicomweb.transfers.asking import find
 from dicomweb.transfers.record import URGENCIES, Order, Transfer
-from dicomweb.web import BASE, PRIVATE, Endpoint, access_of, answered
-from dicomweb.web import json_answer as _json
-from dicomweb.web import small_body as _body
+from dicomweb.web import BASE, PRIVATE, Endpoint, access_of, answered, json_answer, small_body
 from profiles.outcomes import Conflict, Invalid, NotFound, Unavailable
 
 LEVELS: tuple[Level, ...] = ("study", "series", "instance")
@@ -71,7 +68,7 @@ def _peers(images: Images) -> Endpoint:
 def _search(images: Images, busy: asyncio.Semaphore) -> Endpoint:
     async def search(request: Request) -> Response:
         peer = await sites.peer_for(images.store, access_of(request), str(request.path_params["peer"]))
-        level, keys = _asked(await small_object(request))
+        level, keys = _asked(await small_body(request))
         async with busy:
             try:
                 found = await asyncio.to_thread(find, images, peer, level, keys)
@@ -103,7 +100,7 @@ def _asked(body: Mapping[str, Any]) -> tuple[Level, dict[str, str]]:
 
 def _submit(images: Images) -> Endpoint:
     async def submit(request: Request) -> Response:
-        access, body = access_of(request), await small_object(request)
+        access, body = access_of(request), await small_body(request)
         peer = await sites.peer_for(images.store, access, str(body.get("peer", "")))
         study, series = body.get("study", ""), body.get("series", [])
         if not isinstance(series, list) or not all(
