@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, build_role, evt
+from pynetdicom import evt
 
 from dicomweb.dimse import registry
 from dicomweb.dimse.registry import calling
+from dicomweb.dimse.reporting import SOP_CLASS, WELL_KNOWN, tell
 from dicomweb.dimse.services import Handler, Service, World
-from dicomweb.dimse.sockets import hasten
 from dicomweb.files import DicomFiles, sha256_of
 from dicomweb.index.contract import Index
 from dicomweb.peers.peer import Peer
 
 log = logging.getLogger(__name__)
 
-SOP_CLASS = "1.2.840.10008.1.20.1"
-WELL_KNOWN = "1.2.840.10008.1.20.1.1"
-SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 WAITS = (0.0, 5.0, 30.0, 120.0)  # seconds before each try to tell the result
 NOT_AUTHORISED, NO_SUCH_ACTION, MISSING = 0x0124, 0x0123, 0x0120
 NO_SUCH_INSTANCE, CLASS_CONFLICT, FAILED = 0x0112, 0x0119, 0x0110
@@ -63,7 +60,7 @@ class Committer:
         for wait in WAITS:
             if self.stopped.wait(wait):
                 return
-            if _told(self.ae_title, peer, result):
+            if tell(self.ae_title, peer, result):
                 return
         log.warning("a storage commitment result could not be told to %s", peer.ae_title)
 
@@ -100,30 +97,6 @@ class Committer:
         except OSError:
             same = False
         return 0 if same else FAILED
-
-
-def _told(ae_title: str, peer: Peer, result: Dataset) -> bool:
-    node = AE(ae_title)
-    node.network_timeout = node.acse_timeout = node.dimse_timeout = 20
-    node.add_requested_context(SOP_CLASS, list(SYNTAXES))
-    quick: Callable[[Any], None] = lambda event: hasten(event.assoc.dul.socket.socket)  # noqa: E731
-    association = node.associate(
-        peer.host,
-        peer.port,
-        ae_title=peer.ae_title,
-        ext_neg=[build_role(SOP_CLASS, scp_role=True)],
-        evt_handlers=[(evt.EVT_CONN_OPEN, quick)],
-    )
-    if not association.is_established:
-        return False
-    try:
-        kind = 2 if "FailedSOPSequence" in result else 1
-        status, _reply = association.send_n_event_report(result, kind, SOP_CLASS, WELL_KNOWN)
-        return int(status.get("Status", 0xFFFF)) == 0x0000
-    except ValueError:  # the peer did not take the role
-        return False
-    finally:
-        association.release()
 
 
 def _handlers(world: World) -> Mapping[Any, Handler]:
