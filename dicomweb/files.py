@@ -2,18 +2,28 @@
 
 <files>/spool/…            being received
 <files>/dicom/ab/<sha256>  in place, never changed
+<files>/packed/ab/<sha256> the same, compressed without loss (`storage.packed`), instead of it
+<files>/opened/<sha256>    expanded again for a reader who wants the whole file; removed after a while
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
+import logging
 import os
 import shutil
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from dicomweb import reasons
 from dicomweb.reasons import Refused
+from dicomweb.storage import packed
+
+log = logging.getLogger(__name__)
 
 RESERVE = 100_000_000  # bytes left free: below, instances are refused before the disk is full
 SLOW_SPOOL = "stow-"  # how spool files begin that the web tier writes, at the pace of its clients
@@ -30,6 +40,7 @@ class DicomFiles:
     def open(self) -> None:
         self.spool.mkdir(parents=True, exist_ok=True)
         (self.root / "dicom").mkdir(exist_ok=True)
+        (self.root / "opened").mkdir(exist_ok=True)
 
     def sweep(self) -> int:
         """Remove what a killed process left, but what the web tier receives. Only when nobody else spools in
@@ -47,7 +58,57 @@ class DicomFiles:
             raise Refused(reasons.OUT_OF_RESOURCES)
 
     def path(self, relative: str) -> Path:
+        """The original file: in place, or expanded for this reader. One that is not there is found by
+        nobody."""
+        original = self.original(relative)
+        if original.exists() or not self.packed(relative).exists():
+            return original
+        opened = self.root / "opened" / original.name
+        try:
+            os.utime(opened)
+        except FileNotFoundError:
+            made = self.spool / f"{SLOW_SPOOL}{uuid4().hex}"
+            try:
+                packed.expand(self.packed(relative), made)
+                made.replace(opened)
+            except packed.Broken:
+                log.exception("a compressed file cannot be read back")
+                made.unlink()
+                return original
+        return opened
+
+    def original(self, relative: str) -> Path:
+        """Where the file is, unless it was compressed."""
         return self.root / relative
+
+    def packed(self, relative: str) -> Path:
+        """Where it is when it was compressed."""
+        return self.root / "packed" / relative.removeprefix("dicom/")
+
+    def read(self, relative: str, ranges: Sequence[tuple[int, int]]) -> bytes:
+        """Those ranges (offset, length) of the original. Raises FileNotFoundError."""
+        try:
+            fd = os.open(self.original(relative), os.O_RDONLY)
+        except FileNotFoundError:
+            try:
+                return packed.read(self.packed(relative), ranges)
+            except packed.Broken as error:
+                log.exception("a compressed file cannot be read back")
+                raise FileNotFoundError(relative) from error
+        try:
+            return b"".join(os.pread(fd, length, offset) for offset, length in ranges)
+        finally:
+            os.close(fd)
+
+    def close_opened(self, older: float) -> int:
+        """Remove expanded files that nobody asked for in `older` seconds."""
+        before, removed = time.time() - older, 0
+        for path in (self.root / "opened").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def place(self, spooled: Path, sha256: str) -> str:
         """Move a spooled file into place, durably; returns its relative path. Raises Refused when the disk is
@@ -57,17 +118,18 @@ class DicomFiles:
         try:
             folder_is_new = not target.parent.exists()
             target.parent.mkdir(exist_ok=True)
-            _fsync(spooled)
+            synced(spooled)
             spooled.replace(target)
-            _fsync(target.parent)
+            synced(target.parent)
             if folder_is_new:
-                _fsync(target.parent.parent)
+                synced(target.parent.parent)
         except OSError as error:
             raise Refused(reasons.OUT_OF_RESOURCES if error.errno in _FULL else reasons.FAILED) from error
         return relative
 
 
-def _fsync(path: Path) -> None:
+def synced(path: Path) -> None:
+    """fsync of a file or a folder."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -6,7 +6,6 @@ types of frames)
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -81,14 +80,9 @@ def check(one: Framed, wanted: Sequence[int]) -> None:
 def stored(images: Images, one: Framed, number: int) -> bytes:
     """The frame's bytes as they are in the file. Raises NotFound."""
     try:
-        ranges = one.where.frame(number)
-        fd = os.open(images.files.path(one.file.path), os.O_RDONLY)
+        return images.files.read(one.file.path, one.where.frame(number))
     except (IndexError, FileNotFoundError):
         raise absent() from None
-    try:
-        return layout.read(fd, ranges)
-    finally:
-        os.close(fd)
 
 
 def offers(syntax: str) -> list[tuple[str, str]]:

@@ -78,6 +78,15 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """An instance's file with the number of its row, which rises with time, and when it came."""
+
+    number: int
+    received: int
+    file: File
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """A study's row. `last_seq` rises with each instance stored; `processed_seq` is what its ImagingStudy was
     written up to. `mixed`: its instances do not agree on the patient, so no identity of it is trusted."""
@@ -222,6 +231,9 @@ class Index(Protocol):
     def origins(self, study: str, instance: str | None = None) -> list[Origin]:
         """What gateways said of a study's instances, oldest first. One instance can have several: through
         several gateways, or with changed content, of which one stands under the UID."""
+
+    def stored(self, after: int, limit: int) -> list[Stored]:
+        """The next instances after the row of that number, by number."""
 
     def conflicts(self, instance: str) -> list[File]: ...
 

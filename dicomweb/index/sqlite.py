@@ -38,6 +38,7 @@ from dicomweb.index.contract import (
     Query,
     SearchTooLong,
     Series,
+    Stored,
     Study,
     Trace,
     WorkItem,
@@ -402,6 +403,14 @@ class SqliteIndex:
             (study, instance),
         )
         return [Origin(*row) for row in found]
+
+    def stored(self, after: int, limit: int) -> list[Stored]:
+        found = self._all(
+            f"SELECT i.n, i.received, {FILE} FROM instance i JOIN series s ON s.n = i.series "
+            "JOIN study st ON st.n = i.study JOIN body b ON b.n = i.n WHERE i.n > ? ORDER BY i.n LIMIT ?",
+            (after, limit),
+        )
+        return [Stored(number, received, File(*row)) for number, received, *row in found]
 
     def conflicts(self, instance: str) -> list[File]:
         return [

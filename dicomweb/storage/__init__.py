@@ -1,0 +1,1 @@
+"""What becomes of stored files: compression at rest, quotas, retention, purge, scans."""
