@@ -15,8 +15,9 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from uuid import uuid4
 
 from dicomweb import reasons
@@ -33,8 +34,9 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 class DicomFiles:
     """The folder of image files. Paths handed out are relative to it, so that it can move."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, quotas: Mapping[str, int] = MappingProxyType({})) -> None:
         self.root = root
+        self.quotas = quotas  # site → bytes
         self.spool = root / "spool"
 
     def open(self) -> None:

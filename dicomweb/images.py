@@ -49,7 +49,7 @@ class Images:
 
 def open_images(settings: Settings, store: Store) -> Images:
     """Open the index and the files folder of these settings; the store is the caller's."""
-    files, index = DicomFiles(settings.files_path), open_index(settings)
+    files, index = DicomFiles(settings.files_path, settings.quota_bytes), open_index(settings)
     files.open()
     index.open()
     queue, board = open_queue(settings), open_board(settings)

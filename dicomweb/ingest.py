@@ -16,6 +16,7 @@ from dicomweb.files import DicomFiles, sha256_of
 from dicomweb.index.contract import Index, Instance, Origin, Outcome
 from dicomweb.origin import NOTHING, Said
 from dicomweb.reasons import Reason, Refused
+from dicomweb.storage import quotas
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,8 @@ def _file(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> F
         if origin:
             index.note_origin(origin)
         return Filed(header, None)
+    if files.quotas:
+        quotas.check(index, files.quotas, arrival.source, header.attributes, arrival.received)
     path = files.place(spooled, digest)
     instance = Instance(
         header.study,

@@ -2,6 +2,7 @@
 
     Refused
       OUT_OF_RESOURCES   0xA700   no room left; try later
+      OVER_QUOTA         0xA700   the site has as much here as it may; new exams are not taken
       WRONG_INSTANCE     0xA900   the dataset is not the instance that the command names
       WRONG_STUDY        0xA901   the dataset is not of the study that the address names
       DUPLICATE          0x0111   another content is stored under its SOP Instance UID; kept for a person (by
@@ -35,6 +36,7 @@ class Reason:
 
 
 OUT_OF_RESOURCES = Reason(0xA700, "out-of-resources", "No room left to store; try again later")
+OVER_QUOTA = Reason(0xA700, "quota-exceeded", "The quota of this site is used up")
 WRONG_INSTANCE = Reason(0xA900, "wrong-instance", "Dataset UIDs differ from the command's")
 WRONG_STUDY = Reason(0xA901, "wrong-study", "Not an instance of the study that the address names")
 DUPLICATE = Reason(0x0111, "duplicate", "Other content is stored under this UID; kept for a person")

@@ -279,7 +279,7 @@ async def _parts(reader: Reader, body: AsyncIterator[bytes], intake: Intake, *, 
 
 def status_of(receipts: Sequence[Receipt]) -> int:
     """200 all stored, 202 some or with warnings, 400 none could be read, 409 none for other reasons, 503 no
-    room. PS3.18 §10.5.3.1"""
+    room, 507 the site's quota is used up. PS3.18 §10.5.3.1; RFC 4918 §11.5"""
     failed = [receipt.reason for receipt in receipts if receipt.reason]
     if not failed:
         return 202 if any(receipt.warning for receipt in receipts) else 200
@@ -287,6 +287,8 @@ def status_of(receipts: Sequence[Receipt]) -> int:
         return 202
     if all(reason == reasons.OUT_OF_RESOURCES for reason in failed):
         return 503
+    if all(reason in (reasons.OUT_OF_RESOURCES, reasons.OVER_QUOTA) for reason in failed):
+        return 507
     unreadable = all(reason in reasons.MALFORMED for reason in failed)
     return 400 if unreadable and not any(receipt.sop_instance for receipt in receipts) else 409
 

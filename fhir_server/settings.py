@@ -16,10 +16,22 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from fhir_server.amounts import by_site, duration, size
+
 PREFIX = "TELEDOSSIER_"
 GATEWAY = PREFIX + "GATEWAY_"  # a site's gateway has settings of its own (dicomweb/gateway/settings.py)
 GATEWAY_TABLE = "gateway"
 NOT_SETTINGS = {"TELEDOSSIER_TEST_MONGODB_URI", "TELEDOSSIER_R4_EXAMPLES"}
+
+
+# setting → the property that reads it
+_AMOUNTS = {
+    "compress_after": "compress_seconds",
+    "quotas": "quota_bytes",
+    "retention": "retention_seconds",
+    "purge_after": "purge_seconds",
+    "scan_rate": "scan_bytes",
+}
 
 
 class SettingsError(Exception):
@@ -54,6 +66,11 @@ class Settings:
     import_origins: str = ""
     mode: str = "auto"
     packages: str = "var/packages"
+    compress_after: str = ""
+    quotas: str = ""
+    retention: str = ""
+    purge_after: str = ""
+    scan_rate: str = "5MB"
 
     @property
     def url(self) -> str:
@@ -85,6 +102,31 @@ class Settings:
             url = urlsplit(self.url)
             return url.scheme == "https" and not is_loopback(url.hostname or "")
         return self.mode == "production"
+
+    @property
+    def compress_seconds(self) -> float | None:
+        """The age at which image files are compressed without loss; None: never."""
+        return duration(self.compress_after) if self.compress_after else None
+
+    @property
+    def quota_bytes(self) -> dict[str, int]:
+        """Site → bytes of images that it may have here."""
+        return by_site(self.quotas, size)
+
+    @property
+    def retention_seconds(self) -> dict[str, float]:
+        """Site → how long its exams are kept after their télédossier is closed."""
+        return by_site(self.retention, duration)
+
+    @property
+    def purge_seconds(self) -> float | None:
+        """How long the files of masked images are kept; None: for ever."""
+        return duration(self.purge_after) if self.purge_after else None
+
+    @property
+    def scan_bytes(self) -> int:
+        """Bytes of image files that the worker reads again each second; 0: none."""
+        return size(self.scan_rate) if self.scan_rate != "0" else 0
 
     @property
     def packages_path(self) -> Path:
@@ -153,6 +195,11 @@ def _check(settings: Settings) -> None:
         )
     if not settings.store.startswith(("sqlite:///", "mongodb://", "mongodb+srv://")):
         raise SettingsError(f"{PREFIX}STORE={settings.store!r}: only sqlite:///PATH or mongodb://HOST/NAME")
+    for name, meaning in _AMOUNTS.items():
+        try:
+            getattr(settings, meaning)
+        except ValueError as error:
+            raise SettingsError(f"{PREFIX}{name.upper()}={getattr(settings, name)!r}: {error}") from error
     if "://" in settings.files:
         raise SettingsError(
             f"{PREFIX}FILES={settings.files!r}: only a folder; this version keeps files in no object store"

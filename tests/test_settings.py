@@ -31,6 +31,17 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert (settings.port, settings.ae_title) == (9001, "REGION")
 
 
+def test_amounts() -> None:
+    settings = Settings(
+        quotas="CH-Dreux=1.5GB, *=2 TB", retention="*=2y,chu=90d", compress_after="12h", purge_after="30d"
+    )
+    assert settings.quota_bytes == {"ch-dreux": 1_500_000_000, "*": 2_000_000_000_000}
+    assert settings.retention_seconds == {"*": 63_115_200, "chu": 7_776_000}
+    assert (settings.compress_seconds, settings.purge_seconds) == (43_200, 2_592_000)
+    assert (Settings().compress_seconds, Settings().purge_seconds, Settings().quota_bytes) == (None, None, {})
+    assert (Settings().scan_bytes, Settings(scan_rate="0").scan_bytes) == (5_000_000, 0)
+
+
 def test_base_url_has_no_final_slash() -> None:
     assert (
         load({"TELEDOSSIER_BASE_URL": "https://region.example/"}, Path("none")).url
@@ -43,6 +54,12 @@ def test_base_url_has_no_final_slash() -> None:
     [
         ("TELEDOSSIER_PROT", "8080"),
         ("TELEDOSSIER_FILES", "s3://bucket/prefix"),
+        ("TELEDOSSIER_QUOTAS", "500GB"),
+        ("TELEDOSSIER_QUOTAS", "a=5GB, A=6GB"),
+        ("TELEDOSSIER_RETENTION", "*=many"),
+        ("TELEDOSSIER_COMPRESS_AFTER", "7"),
+        ("TELEDOSSIER_PURGE_AFTER", "7GB"),
+        ("TELEDOSSIER_SCAN_RATE", "-1MB"),
         ("TELEDOSSIER_PORT", "many"),
         ("TELEDOSSIER_PORT", "0"),
         ("TELEDOSSIER_DIMSE_PORT", "65536"),

@@ -147,7 +147,8 @@ class Bringing:
             try:
                 return self.parts.platform.request("POST", STORE, content=content, headers=headers)
             except Failing as failing:
-                if failing.answer.status != 503 or not isinstance(failing.answer.json(), dict | list):
+                told = failing.answer.json()
+                if failing.answer.status not in (503, 507) or not isinstance(told, dict | list):
                     raise
                 return failing.answer
             finally:

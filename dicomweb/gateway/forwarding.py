@@ -100,7 +100,7 @@ class Lane:
                 "POST", STORE, content=content, headers=sending.headers(boundary, coding)
             )
         except Failing as failing:
-            if failing.answer.status != 503 or not _is_store_answer(failing.answer.json()):
+            if failing.answer.status not in (503, 507) or not _is_store_answer(failing.answer.json()):
                 raise
             answer = failing.answer
         finally:
@@ -115,7 +115,7 @@ class Lane:
             and self._otherwise(batch, answer, coding)
         ):
             return
-        if answer.status not in (200, 202, 400, 409, 413, 415, 503):
+        if answer.status not in (200, 202, 400, 409, 413, 415, 503, 507):
             raise PeerError("bad-answer", f"the platform answered {answer.status} to STOW-RS")
         found = sending.verdicts(batch, told, answer.status)
         self._settle(found)

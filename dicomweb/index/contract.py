@@ -246,6 +246,33 @@ class Index(Protocol):
 
     def masked(self, study: str) -> list[Masked]: ...
 
+    def purgeable(self, before: int, limit: int) -> list[tuple[int, Masked]]:
+        """Those masked before, whose files are still there, with the numbers of their rows."""
+
+    def is_needed(self, number: int) -> bool:
+        """Whether a masked instance's file is also what an instance in sight, a conflict or another masked
+        one not purged yet has."""
+
+    def mark_purged(self, number: int, at: int) -> None:
+        """The file is gone: of the masked instance only the trace stays."""
+
+    def paths(self) -> Iterator[str]:
+        """Of every file that is known: instances, conflicts, masked and not purged; in no order, bounded
+        memory."""
+
+    def usage(self) -> dict[str, Usage]:
+        """By site, what its images take: also conflicts, and masked ones until they are purged."""
+
+    def kept_long(self, before: int, after: int, limit: int) -> list[tuple[int, Study]]:
+        """The next studies, by the number of their row, to which nothing came since `before`."""
+
+    def damaged(self) -> list[Damage]:
+        """What the scans found and no later one saw whole."""
+
+    def put_damage(self, damage: Damage) -> None: ...
+
+    def clear_damage(self, path: str) -> None: ...
+
     def withdrawn(self, limit: int = 50) -> list[str]:
         """Studies of which nothing is left, until `settle` says that their ImagingStudy says so."""
 
@@ -326,6 +353,24 @@ class Masked:
     sha256: str
     path: str
     trace: Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Instances and bytes, as they came."""
+
+    instances: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A file that is not what was acknowledged, or that nobody knows (`uid` ""); UTC microseconds."""
+
+    path: str
+    uid: str
+    what: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from dicomweb.index.contract import (
     Trace,
     WorkItem,
 )
+from dicomweb.index.keeping import Keeping
 from dicomweb.index.queries import (
     FEW,
     MATCHES,
@@ -125,7 +126,7 @@ def _match(asked: str) -> Match:
     return Match("instance", "", how, tuple(values), tuple(path), vr)
 
 
-class SqliteIndex:
+class SqliteIndex(Keeping):
     """The `Index` contract on one file."""
 
     def __init__(self, path: Path) -> None:
@@ -316,6 +317,15 @@ class SqliteIndex:
         with self._reader() as connection:
             cursor = connection.execute(f"SELECT {rows.STUDY} FROM study st WHERE {where}", values)
             return [rows.study(connection, row) for row in cursor.fetchall()]
+
+    def kept_long(self, before: int, after: int, limit: int) -> list[tuple[int, Study]]:
+        with self._reader() as connection:
+            found = connection.execute(
+                f"SELECT {rows.STUDY} FROM study st WHERE st.n > ? AND st.last_received < ? "
+                "ORDER BY st.n LIMIT ?",
+                (after, before, limit),
+            ).fetchall()
+            return [(row[0], rows.study(connection, row)) for row in found]
 
     def series_of(self, study: str) -> list[Series]:
         return [
