@@ -98,12 +98,28 @@ class Deliveries:
         rows = self.queue.rows("SELECT DISTINCT peer FROM delivered WHERE study = ? ORDER BY peer", (study,))
         return [str(row[0]) for row in rows]
 
-    def studies_of(self, patient: str) -> list[str]:
-        """Those that went somewhere as this patient's."""
-        rows = self.queue.rows(
-            "SELECT DISTINCT study FROM delivered WHERE patient = ? ORDER BY study", (patient,)
-        )
+    def studies_of(self, kind: str, id: str) -> list[str]:
+        """Those that went somewhere as this Patient's, or under this ServiceRequest."""
+        column = {"Patient": "patient", "ServiceRequest": "request"}[kind]
+        asked = f"SELECT DISTINCT study FROM delivered WHERE {column} = ? ORDER BY study"  # noqa: S608
+        rows = self.queue.rows(asked, (id,))
         return [str(row[0]) for row in rows]
+
+    def orders(self, peer: str, study: str) -> dict[str, tuple[str, ...]]:
+        """The requests under which it went there, each with the series that were chosen (none: all)."""
+        rows = self.queue.rows(
+            "SELECT request, series FROM transfer WHERE kind = 'relay' AND peer = ? AND study = ? ORDER BY n",
+            (peer, study),
+        )
+        return {str(request): tuple(orjson.loads(str(series))) for request, series in rows}
+
+    def adopt(self, peer: str, study: str, patients: tuple[str, str]) -> None:
+        """The first Patient was merged into the second: what went as the one went as the other."""
+        with self.queue.writing() as connection:
+            connection.execute(
+                "UPDATE delivered SET patient = ? WHERE peer = ? AND study = ? AND patient = ?",
+                (patients[1], peer, study, patients[0]),
+            )
 
     def identity(self, digest: str) -> Identity:
         rows = self.queue.rows("SELECT value FROM identity WHERE digest = ?", (digest,))

@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,11 +22,11 @@ from zoneinfo import ZoneInfo
 
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import PeerError, Session
-from dicomweb.transfers.moving import Importing, Relaying
+from dicomweb.transfers.moving import Way
 from dicomweb.transfers.outgoing import WITHDRAWN, Withdrawn
 from dicomweb.transfers.queue import Queue, least_urgent
 from dicomweb.transfers.receipt import Sign, claims
-from dicomweb.transfers.record import VITAL, Item, State, Transfer
+from dicomweb.transfers.record import VITAL, Item, Kind, State, Transfer
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Lane:
     peer: Peer
     queue: Queue
     session: Session
-    ways: tuple[Importing, Relaying]
+    ways: Mapping[Kind, Way]
     sign: Sign
     zone: ZoneInfo
     locks: Path
@@ -107,8 +107,8 @@ class Lane:
         log.warning("transfer to or from %s: %s; again in %.0f s", self.peer.id, slug, wait)
         self.queue.postpone(transfer.id, slug, self.now() + int(wait * SECOND))
 
-    def _way(self, transfer: Transfer) -> Importing | Relaying:
-        return self.ways[transfer.order.kind == "relay"]
+    def _way(self, transfer: Transfer) -> Way:
+        return self.ways[transfer.order.kind]
 
     def _list(self, transfer: Transfer) -> None:
         items = self._way(transfer).listed(self.session, transfer)

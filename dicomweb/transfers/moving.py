@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 import orjson
@@ -28,12 +29,30 @@ from dicomweb.transfers.delivered import Delivered, Deliveries
 from dicomweb.transfers.outgoing import Outgoing, Withdrawn, uids_of
 from dicomweb.transfers.receipt import dataset_sha256
 from dicomweb.transfers.record import Item, ItemState, Order, Transfer
-from dicomweb.transfers.standing import Ask, Standing
+from dicomweb.transfers.standing import Ask, Standing, is_anothers
 from dicomweb.transfers.usefulness import Described, described, early, in_order
 
 MOST, MOST_SERIES = 50_000, 5000
 CONVERTED = "converted"  # the peer does not take the transfer syntax: nothing to compare bytes with
 Moving = Generator[Item, None, None]
+
+
+class Way(Protocol):
+    """How the instances of a transfer come or go."""
+
+    def listed(self, session: Session, transfer: Transfer, /) -> list[Item]:
+        """What is to be transferred, in that order. Raises PeerError."""
+
+    def grown(self, session: Session, transfer: Transfer, known: Sequence[Item], /) -> list[Item]:
+        """What has joined it meanwhile. Raises PeerError."""
+
+    def moved(self, session: Session, transfer: Transfer, batch: Sequence[Item], /) -> Moving:
+        """Each as soon as it is settled. Raises PeerError, Withdrawn."""
+
+    def verified(
+        self, session: Session, transfer: Transfer, done: Sequence[Item], /
+    ) -> tuple[str, list[Item]]:
+        """How it was verified (`receipt.claims`), and what is known now. Raises PeerError, Withdrawn."""
 
 
 @dataclass(slots=True)
@@ -185,11 +204,16 @@ class Relaying:
             yield self._sent(session, item, out)
 
     def _outgoing(self, transfer: Transfer, batch: Sequence[Item]) -> Outgoing:
-        """What the peer is about to get of these is on record before it gets it. Raises Withdrawn."""
+        """What the peer is about to get of these is on record before it gets it. Raises Withdrawn; PeerError
+        while another patient's is still to be withdrawn there (`correcting`)."""
         order = transfer.order
         stands = self.ask(order)
         if not stands.goes:
             raise Withdrawn
+        there = [one for one in self.deliveries.of(self.peer.id, order.study) if not one.rejected]
+        identities = {one: self.deliveries.identity(one) for one in {row.identity for row in there}}
+        if any(is_anothers(row, identities, stands) for row in there):
+            raise PeerError("correction-due", "what is there is withdrawn first")
         wanted = [
             Delivered(one.instance, order.study, one.series, one.sop_class, order.request, stands.patient)
             for one in batch

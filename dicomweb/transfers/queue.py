@@ -20,7 +20,7 @@ import orjson
 from dicomweb.transfers.record import VITAL, Item, Order, State, Transfer
 from fhir_server.settings import Settings
 
-VERSION = 3
+VERSION = 4
 TABLES = """
 CREATE TABLE transfer(
   n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, peer TEXT NOT NULL, study TEXT NOT NULL,
@@ -58,6 +58,7 @@ CREATE TABLE delivered(
   PRIMARY KEY(peer, instance)) WITHOUT ROWID;
 CREATE INDEX delivered_study ON delivered(study, peer);
 CREATE INDEX delivered_patient ON delivered(patient, study);
+CREATE INDEX delivered_request ON delivered(request, study);
 CREATE TABLE identity(digest TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE rejection(
   note TEXT PRIMARY KEY, peer TEXT NOT NULL, study TEXT NOT NULL, salt TEXT NOT NULL, identity TEXT NOT NULL,
@@ -71,6 +72,7 @@ UPGRADES = {
     2: ("ALTER TABLE item ADD COLUMN sent TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE item ADD COLUMN proof TEXT NOT NULL DEFAULT ''"),
     3: tuple(DELIVERED.split(";")),
+    4: ("CREATE INDEX IF NOT EXISTS delivered_request ON delivered(request, study)",),
 }  # fmt: skip
 SMOOTH = 0.2  # weight of the newest instance in the average rate
 

@@ -4,6 +4,7 @@ télédossier, relays that follow from what was sent.
     queue ── peer has work ──▶ Endpoint ──▶ lane (thread)
     transfer over ──▶ Provenance with the receipt's signature
     exam attached to a sent télédossier ──▶ a relay to each recipient's PACS (`relaying`)
+    identity corrected, exam withdrawn ──▶ what went out follows (`correcting`)
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +24,14 @@ from dicomweb.peers.dimse import Ours
 from dicomweb.peers.opening import open_session
 from dicomweb.peers.peer import Credentials, Peer, of_endpoint
 from dicomweb.transfers import trace
+from dicomweb.transfers.correcting import Corrections
 from dicomweb.transfers.delivered import Deliveries
 from dicomweb.transfers.lane import SECOND, Lane, utc_microseconds
-from dicomweb.transfers.moving import Importing, Relaying
+from dicomweb.transfers.moving import Importing, Relaying, Way
 from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.receipt import Sign
-from dicomweb.transfers.record import Order
+from dicomweb.transfers.record import Kind, Order, Transfer
+from dicomweb.transfers.rejecting import Rejecting
 from dicomweb.transfers.relaying import Relays
 from dicomweb.transfers.standing import Ask, Standing, standing
 from dicomweb.worker import Fhir, Worker
@@ -70,10 +73,14 @@ class Runner:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then each lane ends after the instance it is at."""
-        relays = Relays(self.parts.store, self.parts.fhir, self.parts.queue, self.now)
+        parts = self.parts
+        relays = Relays(parts.store, parts.fhir, parts.queue, self.now)
+        corrections = Corrections(
+            parts.store, parts.fhir, parts.queue, parts.images.index, self.now, self._peer_of
+        )
         with spooling(self.parts.images.files.spool.absolute()):
             while not stop.is_set():
-                for act in (self.start, self.record, relays.sweep, self.grant):
+                for act in (self.start, self.record, relays.sweep, corrections.sweep, self.grant):
                     try:
                         await act()
                     except Exception:
@@ -107,24 +114,23 @@ class Runner:
             peer,
             parts.queue,
             open_session(peer, ours, files.spool),
-            (
-                Importing(peer, files, index, self.now),
-                Relaying(
-                    peer,
-                    files,
-                    index,
-                    parts.images.decoder,
-                    Deliveries(parts.queue),
-                    self.now,
-                    self._ask(peer),
-                ),
-            ),
+            self._ways(peer),
             parts.sign,
             parts.settings.zone,
             files.root / "locks",
             self.now,
             self._stop,
         )
+
+    def _ways(self, peer: Peer) -> Mapping[Kind, Way]:
+        images, deliveries = self.parts.images, Deliveries(self.parts.queue)
+        files, index = images.files, images.index
+        ask = self._ask(peer)
+        return {
+            "import": Importing(peer, files, index, self.now),
+            "relay": Relaying(peer, files, index, images.decoder, deliveries, self.now, ask),
+            "reject": Rejecting(peer, files, index, deliveries),
+        }
 
     def _ask(self, peer: Peer) -> Ask:
         """For the lane's thread: how an exam stands, asked on the runner's event loop."""
@@ -148,12 +154,24 @@ class Runner:
         for transfer in await asyncio.to_thread(queue.unrecorded):
             if transfer.order.request and transfer.total:
                 receipt = await asyncio.to_thread(queue.receipt, transfer.id)
-                peer = await peer_of(self.parts.fhir, transfer.order.peer)
-                name = peer.name if peer else transfer.order.peer
-                await self._write(trace.provenance(transfer, name, receipt, self.parts.sign))
+                text = await self._said(transfer)
+                await self._write(trace.provenance(transfer, text, receipt, self.parts.sign))
             if transfer.order.kind == "import":
                 await self.parts.exams.refresh(transfer.order.study)
             await asyncio.to_thread(queue.record, transfer.id)
+
+    async def _said(self, transfer: Transfer) -> str:
+        order, deliveries = transfer.order, Deliveries(self.parts.queue)
+        peer = await peer_of(self.parts.fhir, order.peer)
+        note = None
+        if order.kind == "reject":
+            note = await asyncio.to_thread(deliveries.rejection, order.series[0])
+        rows = await asyncio.to_thread(deliveries.of, order.peer, order.study)
+        is_correction = any(row.corrected or row.salt for row in rows)
+        return trace.said(transfer, peer.name if peer else order.peer, note, is_correction)
+
+    async def _peer_of(self, id: str) -> Peer | None:
+        return await peer_of(self.parts.fhir, id)
 
     async def grant(self) -> None:
         """Exams that a person wants in a télédossier, once they are here."""

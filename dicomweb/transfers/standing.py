@@ -7,12 +7,13 @@ what the peer's site calls that patient.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dicomweb.coercion.identity import Identity, known_as, site_of
 from dicomweb.peers.peer import Peer
+from dicomweb.transfers.delivered import Delivered
 from dicomweb.transfers.record import Order
 from dicomweb.worker import Fhir
 from profiles.outcomes import Gone, NotFound
@@ -35,13 +36,22 @@ Ask = Callable[[Order], Standing]
 """Blocking, for lanes. Raises whatever the store raises."""
 
 
+def is_anothers(row: Delivered, identities: Mapping[str, Identity], stands: Standing) -> bool:
+    """Whether what a peer has is another patient there than the present one: another person's, or this one's
+    under another number, which a PACS takes for another patient."""
+    if row.patient and row.patient != stands.patient:
+        return True
+    before, now = identities.get(row.identity, NOBODY), stands.identity
+    return (before.patient_id, before.issuer) != (now.patient_id, now.issuer)
+
+
 async def standing(fhir: Fhir, peer: Peer, order: Order) -> Standing:
     """Of the exam of this order, for its peer."""
     study = await _read(fhir, f"ImagingStudy/{order.study}")
     if study is None:
         return Standing(goes=not order.request)
     based_on = [one.get("reference") for one in study.get("basedOn", ())]
-    gone = study.get("status") in ("entered-in-error", "cancelled")
+    gone = study.get("status") == "entered-in-error"
     goes = not gone and (not order.request or f"ServiceRequest/{order.request}" in based_on)
     patient = await patient_of(fhir, str((study.get("subject") or {}).get("reference", "")))
     request = (await _read(fhir, f"ServiceRequest/{order.request}") or {}) if order.request else {}

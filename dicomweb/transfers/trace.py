@@ -11,12 +11,19 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
+from dicomweb.transfers.delivered import Rejection
+from dicomweb.transfers.notes import WORDS
 from dicomweb.transfers.receipt import Sign
 from dicomweb.transfers.record import Transfer
 
 BASE = "https://teledossier.example/fhir"
 SOURCE_SIGNATURE = {"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.14"}
-WHAT = {"import": "Import depuis {peer}", "relay": "Envoi vers {peer}"}
+WHAT = {
+    "import": "Import depuis {peer}",
+    "relay": "Envoi vers {peer}",
+    "corrected": "Envoi de l'identité corrigée vers {peer}",
+    "reject": "Retrait demandé à {peer}",
+}
 
 
 def words(transfer: Transfer) -> str:
@@ -30,8 +37,23 @@ def words(transfer: Transfer) -> str:
     return f"incomplet : {transfer.done} images sur {transfer.total}, {transfer.failed} en défaut, en {time}"
 
 
-def provenance(transfer: Transfer, peer: str, receipt: str, sign: Sign) -> dict[str, Any]:
-    """`peer`: its name for people. Its id is the transfer's, so that it is written once."""
+def words_of_note(transfer: Transfer, note: Rejection) -> str:
+    """French, for people: `images envoyées sous une identité qui n'est pas la leur : 12 images, note de rejet
+    transmise`."""
+    count = len(note.instances)
+    came = "note de rejet transmise" if transfer.state == "done" else "note de rejet NON transmise"
+    return f"{WORDS[note.title]} : {count} image{'s' if count > 1 else ''}, {came}"
+
+
+def said(transfer: Transfer, peer: str, note: Rejection | None, is_correction: bool) -> str:
+    """The line's text. `note`: that of a "reject"; `is_correction`: another identity stood there before."""
+    kind = "corrected" if is_correction and transfer.order.kind == "relay" else transfer.order.kind
+    told = words_of_note(transfer, note) if note else words(transfer)
+    return f"{WHAT[kind].format(peer=peer)} : {told}"
+
+
+def provenance(transfer: Transfer, text: str, receipt: str, sign: Sign) -> dict[str, Any]:
+    """`text` is for people (`said`). Its id is the transfer's, so that it is written once."""
     order = transfer.order
     now = datetime.fromtimestamp(transfer.ended / 1e6, UTC).isoformat(timespec="milliseconds")
     is_person = order.asker.startswith("Practitioner/")
@@ -47,7 +69,6 @@ def provenance(transfer: Transfer, peer: str, receipt: str, sign: Sign) -> dict[
         "sigFormat": "application/jose",
         "data": base64.b64encode(sign(summary).encode()).decode(),
     }
-    what = WHAT[order.kind].format(peer=peer)
     return {
         "resourceType": "Provenance",
         "id": "transfer-" + hashlib.sha256(transfer.id.encode()).hexdigest()[:40],
@@ -55,7 +76,7 @@ def provenance(transfer: Transfer, peer: str, receipt: str, sign: Sign) -> dict[
         "occurredDateTime": now,
         "recorded": now,
         "activity": {"coding": [{"system": f"{BASE}/CodeSystem/step", "code": "exam-transferred"}]},
-        "reason": [{"text": f"{what} : {words(transfer)}"}],
+        "reason": [{"text": text}],
         "agent": [{"who": who}],
         "entity": [{"role": "source", "what": {"identifier": {"value": f"urn:oid:{order.study}"}}}],
         "signature": [signature],

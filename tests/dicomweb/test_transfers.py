@@ -35,6 +35,7 @@ from dicomweb.transfers.lane import Lane
 from dicomweb.transfers.moving import Importing, Relaying
 from dicomweb.transfers.queue import Queue, QueueMismatch
 from dicomweb.transfers.record import Item, Order, Transfer
+from dicomweb.transfers.rejecting import Rejecting
 from dicomweb.transfers.standing import Ask, Standing
 from tests.dicomweb import making
 from tests.dicomweb.pacs import Pacs, orthanc
@@ -77,8 +78,13 @@ class Desk:
         ours = Ours("TELEDOSSIER", Credentials(self.root / "keys"), lambda uid: index.file(uid) is not None)
         return Lane(
             peer, self.queue, session or open_session(peer, ours, files.spool),
-            (Importing(peer, files, index, self.clock),
-             Relaying(peer, files, index, self.images.decoder, self.deliveries, self.clock, self.ask)),
+            {
+                "import": Importing(peer, files, index, self.clock),
+                "relay": Relaying(
+                    peer, files, index, self.images.decoder, self.deliveries, self.clock, self.ask
+                ),
+                "reject": Rejecting(peer, files, index, self.deliveries),
+            },
             self.sign, ZoneInfo("Europe/Paris"), self.root / "locks", self.clock,
         )  # fmt: skip
 
