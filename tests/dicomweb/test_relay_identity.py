@@ -17,6 +17,7 @@ from dicomweb.coercion.renewing import new_uid
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome
 from dicomweb.transfers.delivered import Rejection
+from dicomweb.transfers.notes import WRONG_ENTRY, Withdrawal
 from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.record import Order
 from dicomweb.transfers.standing import Standing
@@ -119,18 +120,35 @@ def test_a_pacs_that_keeps_what_it_had_is_named(
 
 
 @pytest.mark.peer("orthanc")
-def test_another_patient_id_makes_another_instance_in_orthanc(
+def test_orthanc_gets_a_note_and_the_instance_anew(
     overwriting: Pacs, desk: Desk, says: Says, take: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    """Its key is Patient ID and UIDs together: the earlier one stays until somebody deletes it."""
+    """Another number at the site is another patient there. Orthanc keeps the first instance, beside the
+    note that names it, until its people delete it."""
     (uid,) = given(take, tmp_path, 1, 6)
-    peer = replace(overwriting.peer, verify="content")
-    for number in ("TL-1", "TL-2"):
-        says.now = replace(says.now, identity=replace(MARTIN, patient_id=number))
-        transfer = desk.order("relay", peer, "2.25.106")
-        desk.run(peer)
-        assert desk.after(transfer).state == "done"
-    assert overwriting.instances().count(uid) == 2
+    peer, before = replace(overwriting.peer, verify="content"), set(overwriting.instances())
+    desk.order("relay", peer, "2.25.106")
+    desk.run(peer)
+    says.now = replace(says.now, identity=replace(MARTIN, patient_id="TL-2"))
+    again = desk.order("relay", peer, "2.25.106")
+    desk.run(peer)
+    assert desk.after(again).reason == "correction-due"  # nothing joins the wrong patient meanwhile
+    withdrawn = Withdrawal(peer.id, desk.deliveries.of(peer.id, "2.25.106"), WRONG_ENTRY)
+    instances = tuple((row.series, row.instance, row.sop_class) for row in withdrawn.rows)
+    note = Rejection(withdrawn.uid, peer.id, "2.25.106", "", MARTIN, 1, WRONG_ENTRY, instances)
+    order = Order("reject", peer.id, "2.25.106", 1, series=(note.note,))
+    assert desk.deliveries.reject(note, order)
+    desk.queue.submit(again.order, desk.clock())
+    desk.run(peer)
+    assert desk.after(again).state == "done"
+    noted = desk.queue.ever(order.key)
+    assert noted is not None
+    assert (noted.state, [one.proof for one in desk.queue.items(noted.id)]) == ("done", ["presence"])
+    anew = new_uid(uid, note.note)
+    assert set(overwriting.instances()) - before == {uid, note.note, anew}
+    assert [there(overwriting, one).PatientID for one in (uid, note.note, anew)] == [
+        "TL-900006", "TL-900006", "TL-2",
+    ]  # fmt: skip
 
 
 @pytest.mark.peer("orthanc")
