@@ -49,8 +49,9 @@ class DicomWeb(BaseRoute):
 def _routes(images: Images) -> Sequence[BaseRoute]:
     from dicomweb import adding, medium, routes
     from dicomweb.gateway.region import routes as gateways
+    from dicomweb.gateway.region import sites
     from dicomweb.priors import routes as priors
     from dicomweb.transfers import routes as transfers
 
-    rooms = (routes, transfers, adding, medium, gateways, priors)
+    rooms = (routes, transfers, adding, medium, gateways, sites, priors)
     return [route for room in rooms for route in room.routes(images)]

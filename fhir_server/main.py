@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from dicomweb.gateway.region.figures import GatewayFigures
 from dicomweb.images import open_images
 from dicomweb.mount import DicomWeb
 from fhir_server import settings as config
@@ -129,6 +130,7 @@ def build(settings: Settings) -> ASGIApp:
     images = open_images(settings, store)
     dicomweb = DicomWeb(images)
     figures = middleware.Figures(trail)
+    figures.registry.register(GatewayFigures(images.board))
     runner = Runner(engine, WORKS)
     keys, sessions = Keys(store), Sessions(store, settings)
     http = outbound.client()

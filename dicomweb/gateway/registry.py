@@ -54,7 +54,7 @@ def of_resource(resource: Mapping[str, Any]) -> Gateway | None:
 
 async def gateways(store: Store) -> list[Gateway]:
     """Every gateway of the directory, switched off ones included, by name."""
-    found = [of_resource(one) for one in await _endpoints(store, Token("connection-type", (CONNECTION,)))]
+    found = [of_resource(one) for one in await endpoints(store, Token("connection-type", (CONNECTION,)))]
     return sorted((one for one in found if one is not None), key=lambda one: (one.name, one.id))
 
 
@@ -80,7 +80,7 @@ async def sender(store: Store, access: Access) -> Gateway | None:
 async def peers_behind(store: Store, gateway: Gateway) -> list[Peer]:
     """The peers that are reached through this gateway alone, switched off ones included."""
     found = []
-    for resource in await _endpoints(store, Everything()):
+    for resource in await endpoints(store, Everything()):
         with suppress(Invalid):
             peer = of_endpoint(resource)
             if peer is not None and peer.via == gateway.id:
@@ -88,6 +88,7 @@ async def peers_behind(store: Store, gateway: Gateway) -> list[Peer]:
     return sorted(found, key=lambda one: (one.name, one.id))
 
 
-async def _endpoints(store: Store, where: Node) -> list[dict[str, Any]]:
+async def endpoints(store: Store, where: Node) -> list[dict[str, Any]]:
+    """The directory's Endpoint resources, as many as are looked at."""
     rows = await store.search(Select("Endpoint", where, count=MOST))
     return [orjson.loads(row.version.body or b"{}") for row in rows]

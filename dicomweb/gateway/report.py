@@ -51,11 +51,11 @@ class Report:
         """What `of_json` reads."""
         return {
             "version": self.version,
-            "at": _written(self.at),
+            "at": written(self.at),
             "waiting": {"instances": self.waiting, "bytes": self.waiting_bytes, "oldest": self.oldest},
             "refused": self.refused,
             "disk": {"free": self.disk_free, "total": self.disk_total},
-            "delivered": _written(self.delivered) if self.delivered else None,
+            "delivered": written(self.delivered) if self.delivered else None,
             "peers": [{"id": one.id, "reachable": one.reachable} for one in self.peers],
         }
 
@@ -116,7 +116,7 @@ def _instant(value: object) -> int:
     return round(found.timestamp() * 1_000_000)
 
 
-def _written(at: int) -> str:
+def written(at: int) -> str:
     return datetime.fromtimestamp(at / 1_000_000, UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -21,8 +21,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dicomweb.dataset import is_uid
+from dicomweb.gateway.report import written
 from dicomweb.images import Images
+from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import Denied, Level, PeerError
+from dicomweb.peers.through import SILENT
 from dicomweb.transfers import sites
 from dicomweb.transfers.asking import find
 from dicomweb.transfers.record import URGENCIES, Order, Transfer
@@ -60,9 +63,21 @@ def routes(images: Images) -> list[BaseRoute]:
 def _peers(images: Images) -> Endpoint:
     async def peers(request: Request) -> Response:
         found = await sites.peers_of(images.store, access_of(request))
-        return json_answer([{"id": one.id, "name": one.name, "active": one.active} for one in found])
+        return json_answer(await asyncio.to_thread(_listed, images, found))
 
     return peers
+
+
+def _listed(images: Images, peers: Sequence[Peer]) -> list[dict[str, Any]]:
+    """`silentSince`: the gateway alone reaches it, and does not answer; null when it never did."""
+    now, made = time.time_ns() // 1000, []
+    for one in peers:
+        said: dict[str, Any] = {"id": one.id, "name": one.name, "active": one.active}
+        seen = images.board.seen(one.via) if one.via else now
+        if now - seen > SILENT * 1e6:
+            said["silentSince"] = written(seen) if seen else None
+        made.append(said)
+    return made
 
 
 def _search(images: Images, busy: asyncio.Semaphore) -> Endpoint:

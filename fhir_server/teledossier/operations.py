@@ -16,6 +16,7 @@ from fhir_server.interactions.engine import Engine, Resource
 from fhir_server.interactions.visibility import current
 from fhir_server.operations.registry import Operation, OperationRequest, OperationResult
 from fhir_server.teledossier import drafts
+from fhir_server.teledossier.activation import activate
 from fhir_server.teledossier.actors import Actor, actor
 from fhir_server.teledossier.attachments import attach
 from fhir_server.teledossier.callers import Caller, caller, is_machine, moment
@@ -229,4 +230,5 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("discard", "instance", ON, discard, affects_state=True),
     Operation("step", "instance", ON, step, affects_state=True),
     Operation("everything", "instance", ON, everything, affects_state=False),
+    Operation("activate", "instance", frozenset({"Endpoint"}), activate, affects_state=True),
 )

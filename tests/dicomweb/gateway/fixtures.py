@@ -9,6 +9,7 @@ import pytest
 from starlette.applications import Starlette
 
 from dicomweb.gateway.region import routes as gateways
+from dicomweb.gateway.region import sites
 from dicomweb.images import Images
 from dicomweb.routes import routes
 from dicomweb.transfers import routes as transfers
@@ -29,7 +30,16 @@ async def region(fhir: Fhir) -> Fhir:
 @pytest.fixture
 def app(images: Images, region: Fhir) -> As:
     """`app.access` is who asks: Auch's gateway at first."""
-    made = As(Starlette(routes=[*gateways.routes(images), *routes(images), *transfers.routes(images)]))
+    made = As(
+        Starlette(
+            routes=[
+                *gateways.routes(images),
+                *sites.routes(images),
+                *routes(images),
+                *transfers.routes(images),
+            ]
+        )
+    )
     made.access = machine("gw-auch")
     return made
 
