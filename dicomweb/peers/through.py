@@ -34,6 +34,7 @@ SILENT = 40.0  # seconds without a sign of life: a poll waits 25 s at most
 UNTAKEN = 10.0  # seconds within which a gateway that is there takes an errand
 LONGEST: Mapping[Kind, float] = {"find": 120.0, "echo": 30.0}
 TOUCH = 5.0
+MOVING: frozenset[Kind] = frozenset({"fetch", "digest", "send"})
 Answers = Generator[Mapping[str, Any], None, None]
 QUICK, CALM = 0.004, 0.02  # seconds between two looks: at first, and after a second without an answer
 
@@ -44,11 +45,10 @@ def _now() -> int:
 
 @dataclass(slots=True)
 class GatewaySession:
-    """`urgency` of its errands: a person's question (0) goes before what lanes ask (1)."""
+    """Questions go before what moves images, when a gateway has more to do than it takes at once."""
 
     peer: Peer
     board: Board
-    urgency: int = 1
     now: Callable[[], int] = _now
     line: str = field(default_factory=lambda: secrets.token_urlsafe(9))
 
@@ -100,7 +100,7 @@ class GatewaySession:
     def _answers(self, kind: Kind, asked: Mapping[str, Any], file: Sendable | None = None) -> Answers:
         self._is_there()
         body = Asked(
-            self.peer.via, kind, self.peer, self.line, asked, self.urgency, file.path if file else None
+            self.peer.via, kind, self.peer, self.line, asked, kind in MOVING, file.path if file else None
         )
         return self._awaited(self.board.ask(body, self.now()), kind)
 
