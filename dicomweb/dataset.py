@@ -296,11 +296,15 @@ def data_part(path: Path) -> Iterator[bytes]:
     """The dataset's bytes after the file meta information: what two files of one instance have in common when
     only the writer of the file differs."""
     with path.open("rb") as file:
-        head = file.read(144)
-        length = int.from_bytes(head[140:144], "little") if head[132:136] == b"\x02\x00\x00\x00" else 0
-        file.seek(144 + length if length else 0)
+        file.seek(data_start(file.read(144)))
         while chunk := file.read(1 << 20):
             yield chunk
+
+
+def data_start(head: bytes) -> int:
+    """Where the dataset begins, by the first 144 bytes of a file. PS3.10 §7.1"""
+    length = int.from_bytes(head[140:144], "little") if head[132:136] == b"\x02\x00\x00\x00" else 0
+    return 144 + length if length else 0
 
 
 def read_palette(path: Path) -> bytes | None:

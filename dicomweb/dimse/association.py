@@ -23,7 +23,7 @@ from pynetdicom import build_context, evt
 from pynetdicom.acse import ACSE
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_GET, C_MOVE, C_STORE
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE, P_DATA
@@ -262,19 +262,27 @@ class QuickAssociation(Association):  # type: ignore[misc]
         return False
 
     def _serve_request(self, message: Any, context_id: int) -> None:
-        """An instance of any class is stored, also of one that pynetdicom does not know; the rest is its."""
+        """An instance of any class is stored, also of one that pynetdicom does not know; C-MOVE and C-GET are
+        answered by their handlers alone; the rest is pynetdicom's."""
         context = self._accepted_cx.get(context_id)
-        if not isinstance(message, C_STORE) or context is None or not message.is_valid_request:
-            super()._serve_request(message, context_id)
-            return
+        retrieve = {C_MOVE: evt.EVT_C_MOVE, C_GET: evt.EVT_C_GET}.get(type(message))
+        ours = retrieve is not None or isinstance(message, C_STORE)
+        self.dimse.cancel_req = {}
         self._is_paused = True
         try:
-            StorageServiceClass(self).SCP(message, context)
+            if not ours or context is None or not message.is_valid_request:
+                super()._serve_request(message, context_id)
+            elif retrieve is None:
+                StorageServiceClass(self).SCP(message, context)
+            else:
+                asked = {"request": message, "context": context.as_tuple}
+                self.get_handlers(retrieve)[0](evt.Event(self, retrieve, asked))
         except Exception:
-            log.exception("a C-STORE could not be answered")
+            log.exception("a request could not be answered")
             self.abort()
         finally:
             self._is_paused = False
+            self.dul._idle_timer.restart()  # the peer had to wait for us
 
     @property
     def busy(self) -> bool:

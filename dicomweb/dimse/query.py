@@ -8,35 +8,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from pydicom.dataset import Dataset
-from pydicom.filereader import dcmread
-from pynetdicom import build_context, evt
-from pynetdicom.presentation import PresentationContext
+from pynetdicom import evt
 
 from dicomweb import qido
-from dicomweb.dimse import identifiers, registry
+from dicomweb.dimse import identifiers, registry, retrieving
 from dicomweb.dimse.bridge import Bridge
 from dicomweb.dimse.identifiers import BadIdentifier
+from dicomweb.dimse.outgoing import Target
 from dicomweb.dimse.registry import access_of, calling
 from dicomweb.dimse.services import Handler, Service, World
-from dicomweb.dimse.sockets import hasten
-from dicomweb.files import SLOW_SPOOL
-from dicomweb.frames import attributes_of
 from dicomweb.images import Images
 from dicomweb.index.contract import File, Index, Match, Query
-from dicomweb.peers.peer import Peer
-from dicomweb.syntaxes import DECODED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
-from profiles.outcomes import Invalid, NotAcceptable, TooLarge
+from dicomweb.peers.peer import Credentials, Peer
+from profiles.outcomes import Invalid, TooLarge
 
 log = logging.getLogger(__name__)
 
 PENDING, SUCCESS, CANCEL = 0xFF00, 0x0000, 0xFE00
 NOT_ALLOWED, BAD_IDENTIFIER, FAILED, UNKNOWN_DESTINATION = 0xC101, 0xA900, 0xC001, 0xA801
-MAX_CONTEXTS = 126
+MOST_SUBOPERATIONS = 65_535
 PATIENT_ROOT = "1.2.840.10008.5.1.4.1.2.1."
 STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2."
 FIND, MOVE, GET = "1", "2", "3"
@@ -87,50 +81,49 @@ class Retriever:
         return identifiers.patients(rows) if level == "PATIENT" else rows
 
     # -- C-MOVE and C-GET
-    def on_move(self, event: Any) -> Iterator[Any]:
-        """EVT_C_MOVE: destination, number of instances, then each. pynetdicom opens the association."""
-        peer = calling(event)
+    def on_move(self, event: Any) -> None:
+        """EVT_C_MOVE; answers by itself (`association`)."""
+        asked, peer = _asked(event), calling(event)
         destination = peer and self.known.destination(str(event.move_destination).strip(), peer)
         if peer is None or destination is None:
-            yield None, None  # 0xA801: the destination is not one that may be sent to from here
+            asked.refuse(UNKNOWN_DESTINATION, "Not a destination that may be sent to from here")
             return
-        try:
-            found = self._files(peer, event)
-        except (BadIdentifier, Invalid) as error:
-            yield destination.host, destination.port
-            yield 1
-            yield _failure(BAD_IDENTIFIER, str(error)), None
-            return
-        opened = _Opened()
-        yield (
-            destination.host,
-            destination.port,
-            {
-                "contexts": contexts(found),
-                "evt_handlers": [
-                    (evt.EVT_CONN_OPEN, _quick),
-                    (evt.EVT_ESTABLISHED, opened.note),
-                ],
-            },
-        )
-        yield len(found)
-        yield from self._sent(event, found, opened)
+        found = self._found(asked, peer, event)
+        if found is not None:
+            target = Target(
+                destination.host,
+                destination.port,
+                destination.ae_title,
+                destination.calling_ae or self.ae_title,
+                Credentials(self.images.peer_keys).context(destination) if destination.tls else None,
+            )
+            retrieving.move(asked, self.images, found, target, destination.connections)
 
-    def on_get(self, event: Any) -> Iterator[Any]:
-        """EVT_C_GET: number of instances, then each, on the same association."""
-        peer = calling(event)
+    def on_get(self, event: Any) -> None:
+        """EVT_C_GET; answers by itself, after the instances, on the same association."""
+        asked, peer = _asked(event), calling(event)
         if peer is None:
-            yield 1
-            yield _failure(NOT_ALLOWED, "This AE title may not retrieve here"), None
+            asked.refuse(NOT_ALLOWED, "This AE title may not retrieve here")
             return
+        found = self._found(asked, peer, event)
+        if found is not None:
+            retrieving.get(asked, self.images, found)
+
+    def _found(self, asked: retrieving.Asked, peer: Peer, event: Any) -> list[File] | None:
+        """None: it is answered already why not."""
         try:
             found = self._files(peer, event)
         except (BadIdentifier, Invalid) as error:
-            yield 1
-            yield _failure(BAD_IDENTIFIER, str(error)), None
-            return
-        yield len(found)
-        yield from self._sent(event, found, _Opened(event.assoc))
+            asked.refuse(BAD_IDENTIFIER, str(error))
+            return None
+        except Exception:
+            log.exception("a retrieve failed")
+            asked.refuse(FAILED, "Unable to process")
+            return None
+        if len(found) > MOST_SUBOPERATIONS:
+            asked.refuse(0xA701, "More instances than one retrieve can count")
+            return None
+        return found
 
     def _files(self, peer: Peer, event: Any) -> list[File]:
         """What the identifier names, as far as the peer may see it. Raises BadIdentifier, Invalid."""
@@ -157,55 +150,9 @@ class Retriever:
             if not instances or file.uid in instances
         ]
 
-    def _sent(self, event: Any, found: Sequence[File], opened: _Opened) -> Iterator[Step]:
-        for file in found:
-            if event.is_cancelled:
-                yield CANCEL, None
-                return
-            yield PENDING, self._dataset(file, opened.syntaxes(file.sop_class))
 
-    def _dataset(self, file: File, accepted: frozenset[str]) -> Dataset:
-        """The instance, decompressed when the receiver does not take it as it is."""
-        path = self.images.files.path(file.path)
-        plain = accepted & {EXPLICIT_LITTLE, IMPLICIT_LITTLE}
-        stored = file.transfer_syntax
-        if (
-            stored in accepted
-            or not plain
-            or stored not in DECODED
-            or stored in (EXPLICIT_LITTLE, IMPLICIT_LITTLE)
-        ):
-            return dcmread(path)
-        made = self.images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
-        try:
-            attributes = attributes_of(self.images, file)
-            self.images.decoder.transcode(path, file.layout, attributes, EXPLICIT_LITTLE, made)
-            return dcmread(made)
-        except NotAcceptable:
-            return dcmread(path)
-        finally:
-            made.unlink(missing_ok=True)
-
-
-@dataclass(slots=True)
-class _Opened:
-    """The association that instances go out on."""
-
-    association: Any = None
-    _known: dict[str, frozenset[str]] = field(default_factory=dict)
-
-    def note(self, event: Any) -> None:
-        self.association = event.assoc
-
-    def syntaxes(self, sop_class: str) -> frozenset[str]:
-        """The transfer syntaxes in which the other side takes a class."""
-        if sop_class not in self._known and self.association is not None:
-            self._known[sop_class] = frozenset(
-                str(one.transfer_syntax[0])
-                for one in self.association.accepted_contexts
-                if one.abstract_syntax == sop_class and one.transfer_syntax
-            )
-        return self._known.get(sop_class, frozenset())
+def _asked(event: Any) -> retrieving.Asked:
+    return retrieving.Asked(event.assoc, event.request, event.context)
 
 
 def _levels(event: Any) -> tuple[str, ...]:
@@ -222,21 +169,6 @@ def _of_patient(index: Index, patient: str) -> tuple[str, ...]:
         raise BadIdentifier("PatientID")
     found = index.find(Query("study", (Match("study", "patient_id", "exact", (patient,)),)))
     return tuple(row.study for row in found)
-
-
-def contexts(found: Sequence[File]) -> list[PresentationContext]:
-    """For each class what is stored, and uncompressed besides."""
-    pairs = dict.fromkeys((file.sop_class, file.transfer_syntax) for file in found)
-    made = [build_context(sop_class, syntax) for sop_class, syntax in pairs]
-    for sop_class in dict.fromkeys(sop_class for sop_class, _syntax in pairs):
-        made.append(build_context(sop_class, [EXPLICIT_LITTLE, IMPLICIT_LITTLE]))
-    return made[:MAX_CONTEXTS] or [build_context("1.2.840.10008.1.1", IMPLICIT_LITTLE)]
-
-
-def _quick(event: Any) -> None:
-    transport = event.assoc.dul.socket
-    if transport is not None and transport.socket is not None:
-        hasten(transport.socket)
 
 
 def _failure(status: int, comment: str) -> Dataset:
