@@ -23,7 +23,8 @@ from dicomweb.web import BASE, Endpoint, accept_of, access_of, answered
 WADL = "application/vnd.sun.wadl+xml"
 NAMESPACE = "http://wadl.dev.java.net/2009/02"
 _PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
-_READ = ("text/html", "text/plain", "application/pdf", "video/mp4")  # reports, documents, films
+# reports, documents, films, waveforms
+_READ = ("text/html", "text/plain", "application/pdf", "video/mp4", "image/svg+xml")
 _DATASETS = (JSON, f'{MULTIPART}; type="{XML}"')
 
 

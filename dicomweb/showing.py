@@ -12,11 +12,11 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb import bulk, documents, films, frames, media, rendered, wado
+from dicomweb import bulk, documents, films, frames, media, rendered, reports, wado, waveform
 from dicomweb.attributes import first, number
 from dicomweb.frames import Framed
 from dicomweb.images import Images
-from dicomweb.media import MULTIPART, Part
+from dicomweb.media import MULTIPART, Part, Spans
 from dicomweb.rendered import Rendering, Viewport
 from dicomweb.retrieval import framed, version_of
 from dicomweb.syntaxes import FILMS
@@ -69,6 +69,8 @@ def offered(images: Images, one: Framed) -> tuple[str, ...]:
         return documents.TEXTS
     if document := documents.document_type(one.attributes):
         return (document,)
+    if waveform.is_waveform(one.attributes):
+        return (waveform.SVG,)
     return PICTURES
 
 
@@ -76,6 +78,11 @@ def shown(images: Images, one: Framed, wanted: Sequence[int], rendering: Renderi
     """What is shown, as a part: a film from its file. Raises NotFound, NotAcceptable. Blocking."""
     if one.file.transfer_syntax in FILMS:
         return films.part(images, one)
+    if documents.document_type(one.attributes) and not documents.is_report(one.attributes):
+        value = bulk.find(images, one, documents.DOCUMENT)
+        if isinstance(value.content, bytes):
+            return Part(rendering.media, value.content, value.length)
+        return Part(rendering.media, Spans(value.content, ((value.start, value.length),)), value.length)
     data = show(images, one, wanted, rendering)
     return Part(rendering.media, data, len(data))
 
@@ -83,12 +90,13 @@ def shown(images: Images, one: Framed, wanted: Sequence[int], rendering: Renderi
 def show(images: Images, one: Framed, wanted: Sequence[int], rendering: Rendering) -> bytes:
     """One picture, or a moving one of several frames, or a text. Raises NotFound, NotAcceptable. Blocking."""
     if rendering.media == "text/html":
-        return documents.as_html(one.attributes).encode()
+        return reports.as_html(one.attributes).encode()
     if rendering.media == "text/plain":
-        return documents.as_text(one.attributes).encode()
-    if rendering.media not in PICTURES:
-        value = bulk.find(images, one, documents.DOCUMENT)
-        return b"".join(media.pieces(value.content, value.start, value.length))
+        return reports.as_text(one.attributes).encode()
+    if rendering.media == waveform.SVG:
+        samples = bulk.find(images, one, waveform.DATA)
+        data = b"".join(media.pieces(samples.content, samples.start, samples.length))
+        return waveform.drawn(one.attributes, data).encode()
     pictures, pixels = [], 0
     for frame in wanted[:MAX_CINE]:
         pictures.append(frames.picture(images, one, frame, rendering))
@@ -123,7 +131,7 @@ def show_instance(images: Images) -> Endpoint:
         elif len(wanted) > 1 and not choice.outer and choice.media != "image/gif":
             raise NotAcceptable("not-acceptable", f"several frames go in {MULTIPART}, or as one image/gif")
         tag = etag_of(one.file.sha256, repr(wanted), repr(rendering), choice.outer)
-        headers = _kept(tag)
+        headers = {**_kept(tag), **documents.sealed(choice.media)}
         if unchanged(request, tag):
             return not_modified(headers)
         if choice.outer:

@@ -118,6 +118,7 @@ async def _picture(
         wanted = list(range(1, one.frames + 1))
     tag = etag_of(one.file.sha256, repr(wanted), repr(rendering), "uri")
     headers = {"Cache-Control": showing.KEPT, "Vary": "Accept, Cookie, Authorization", "ETag": tag}
+    headers |= documents.sealed(chosen)
     if unchanged(request, tag):
         return not_modified(headers)
     part = await anyio.to_thread.run_sync(showing.shown, images, one, wanted, rendering)

@@ -431,7 +431,10 @@ async def test_reports_and_documents_are_readable(client: Client, take: Take, tm
     assert page.status_code == 200
     text = await client.get(f"{instance}/rendered", headers={"Accept": "text/plain"})
     assert "\n  " in text.text
-    assert page.text.count("<p ") == len(text.text.splitlines()) - 1
+    items = page.text.count("<tr ") + sum(page.text.count(f"<h{level}>") for level in range(1, 7))
+    assert items == len(text.text.splitlines())
+    for header in ("sandbox", "default-src 'none'"):
+        assert header in page.headers["content-security-policy"]
     assert (await client.get(f"{instance}/rendered", headers={"Accept": "image/jpeg"})).status_code == 406
     pdf = making.dataset(
         SOPClassUID="1.2.840.10008.5.1.4.1.1.104.1", PixelData=None, Rows=None, Columns=None,
