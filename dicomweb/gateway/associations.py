@@ -91,7 +91,7 @@ class Associations:
 
     def _is_stored(self, uid: str) -> bool:
         """By C-MOVE an instance comes to this gateway's own node, and is in its outbox then."""
-        return uid in self.parts.outbox.states([uid])
+        return uid in self.parts.outbox.fates([uid])
 
     def _is_allowed(self, peer: Peer) -> bool:
         return called(peer) in self.parts.settings.called

@@ -162,10 +162,10 @@ class Bringing:
         until = time.monotonic() + DELIVERY_SECONDS
         while not self._given_up.is_set() and time.monotonic() < until:
             heard = self.parts.bell.rung
-            state = self.parts.outbox.states([uid]).get(uid, "")
-            if state == "delivered":
+            fate = self.parts.outbox.fates([uid]).get(uid)
+            if fate is not None and fate.state == "delivered":
                 return self.tell([{"instance": uid, "source": ""}])
-            if state in ("", "apart"):
+            if fate is None or fate.state == "apart":
                 break
             self.parts.bell.wait(heard, 1.0)
         return self.tell([{"instance": uid, "missing": "not-delivered"}])

@@ -19,7 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-VERSION = 1
+import orjson
+
+VERSION = 2
 TABLES = """
 CREATE TABLE instance(n INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL, study TEXT NOT NULL,
   series TEXT NOT NULL, sop_class TEXT NOT NULL, sha256 TEXT NOT NULL, dataset TEXT NOT NULL,
@@ -31,6 +33,11 @@ CREATE INDEX instance_waiting ON instance(urgent, n) WHERE state = 'waiting';
 CREATE INDEX instance_apart ON instance(settled) WHERE state = 'apart';
 CREATE INDEX instance_delivered ON instance(kept, settled) WHERE state = 'delivered';
 CREATE TABLE mark(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+SINCE_2 = """
+CREATE TABLE asked(txn TEXT NOT NULL, ae_title TEXT NOT NULL, refs BLOB NOT NULL, at INTEGER NOT NULL,
+  not_before INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY(txn, ae_title)) WITHOUT ROWID
 """
 _ENTRY = "n, uid, study, series, sop_class, sha256, dataset, size, path, ae_title, received, attempts, urgent"
 
@@ -101,6 +108,27 @@ class Summary:
     kept_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A storage commitment that waits for its answer: (SOP Class UID, SOP Instance UID) of each instance."""
+
+    transaction: str
+    ae_title: str
+    references: tuple[tuple[str, str], ...]
+    at: int
+    not_before: int = 0
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of an instance; `reason` "" where it simply went well."""
+
+    state: str
+    reason: str
+    sop_class: str
+
+
 class Outbox:
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -116,13 +144,12 @@ class Outbox:
         made.execute("PRAGMA synchronous=FULL")
         made.execute("BEGIN IMMEDIATE")
         found = made.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, VERSION):
+        if not 0 <= found <= VERSION:
             made.close()
             raise OutboxMismatch(f"{self._path} has outbox version {found}, this program has {VERSION}")
-        if found == 0:
-            for statement in TABLES.split(";"):
-                made.execute(statement)
-            made.execute(f"PRAGMA user_version={VERSION}")
+        for statement in (TABLES if found == 0 else "").split(";") + ([SINCE_2] if found < 2 else []):
+            made.execute(statement)
+        made.execute(f"PRAGMA user_version={VERSION}")
         made.execute("COMMIT")
         self._connection = made
 
@@ -261,6 +288,41 @@ class Outbox:
                 "WHERE state = 'apart'"
             ).rowcount
 
+    # -- storage commitment ------------------------------------------------------------------------
+    def ask(self, one: Asked) -> None:
+        """Asked again under the same transaction, the newest question counts."""
+        with self._changing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO asked(txn, ae_title, refs, at) VALUES(?,?,?,?)",
+                (one.transaction, one.ae_title, orjson.dumps(one.references), one.at),
+            )
+
+    def asked(self) -> list[Asked]:
+        """Oldest first."""
+        with self._using() as connection:
+            rows = connection.execute(
+                "SELECT txn, ae_title, refs, at, not_before, tries FROM asked ORDER BY at"
+            ).fetchall()
+        return [
+            Asked(txn, title, tuple((kind, uid) for kind, uid in orjson.loads(refs)), *rest)
+            for txn, title, refs, *rest in rows
+        ]
+
+    def ask_later(self, one: Asked, not_before: int) -> None:
+        with self._changing() as connection:
+            connection.execute(
+                "UPDATE asked SET tries = tries + 1, not_before = ? WHERE txn = ? AND ae_title = ?",
+                (not_before, one.transaction, one.ae_title),
+            )
+
+    def answered(self, one: Asked) -> None:
+        """Unless it was asked anew meanwhile."""
+        with self._changing() as connection:
+            connection.execute(
+                "DELETE FROM asked WHERE txn = ? AND ae_title = ? AND at = ?",
+                (one.transaction, one.ae_title, one.at),
+            )
+
     # -- keeping -----------------------------------------------------------------------------------
     def removable(self, before: int, limit: int = 200) -> list[tuple[int, str, int]]:
         """(number, path, size) of delivered files settled before an instant, oldest first."""
@@ -283,16 +345,17 @@ class Outbox:
             ).rowcount
 
     # -- telling -----------------------------------------------------------------------------------
-    def states(self, uids: Sequence[str]) -> dict[str, str]:
-        """UID → the state of its newest row."""
-        found: dict[str, str] = {}
+    def fates(self, uids: Sequence[str]) -> dict[str, Fate]:
+        """UID → what became of what came last under it."""
+        found: dict[str, Fate] = {}
         with self._using() as connection:
             for uid in uids:
                 row = connection.execute(
-                    "SELECT state FROM instance WHERE uid = ? ORDER BY n DESC LIMIT 1", (uid,)
+                    "SELECT state, reason, sop_class FROM instance WHERE uid = ? ORDER BY n DESC LIMIT 1",
+                    (uid,),
                 ).fetchone()
                 if row:
-                    found[uid] = row[0]
+                    found[uid] = Fate(*row)
         return found
 
     def apart(self, limit: int = 100) -> list[Apart]:

@@ -11,11 +11,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pynetdicom import evt
+
 from dicomweb.dimse.lines import listening_on
+from dicomweb.dimse.reporting import SOP_CLASS
 from dicomweb.dimse.scp import Receiver
 from dicomweb.dimse.server import Listening, listen
 from dicomweb.dimse.spool import own, spooling
-from dicomweb.gateway import errands, forwarding, health
+from dicomweb.gateway import commitment, errands, forwarding, health
 from dicomweb.gateway.intake import Intake
 from dicomweb.gateway.parts import Parts, opened
 from dicomweb.gateway.settings import GatewaySettings
@@ -35,6 +38,7 @@ LOOPS = (
     Loop("urgent", forwarding.urgent),
     Loop("routine", forwarding.routine),
     Loop("errands", errands.run),
+    Loop("commitments", commitment.run),
     Loop("health", health.run),
     Loop("cleaning", health.clean),
 )
@@ -49,7 +53,10 @@ async def serve(
         stopped = threading.Event()
         intake = Intake(parts.outbox, parts.files, parts.room, parts.bell, settings.rules)
         at = Listening(listening_on(settings.host, settings.port), settings.ae_title)
-        server = listen(at, [], Receiver(intake).handlers)
+        handlers = [*Receiver(intake).handlers]
+        if peers := settings.asking:
+            handlers.append((evt.EVT_N_ACTION, commitment.Committer(parts, peers).on_action))
+        server = listen(at, [SOP_CLASS] if peers else [], handlers)
         server.ae.require_calling_aet = settings.calling
         node = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
         threads = [

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dicomweb.peers.peer import Window
+from dicomweb.peers.peer import Peer, Window
 from fhir_server import settings as platform
 from fhir_server.settings import SettingsError, is_loopback
 
@@ -27,6 +27,7 @@ COMPRESSIONS = ("zstd", "gzip", "none")
 _TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
 _RULE = re.compile(r"(ae|modality|priority):([^\s:,]{1,16})")
 _PEER = re.compile(r"[^\s=@,\\/]{1,16}=[A-Za-z0-9._-]+:[0-9]{1,5}|https?://[^\s,?#@]+")
+_MODALITY = re.compile(r"[^\s=@,\\/]{1,16}=[A-Za-z0-9._-]+:[0-9]{1,5}")
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -45,6 +46,7 @@ class GatewaySettings:
     port: int = 11112
     ae_title: str = "PASSERELLE"
     callers: str = ""
+    commitment: str = ""
     peers: str = ""
     urgent: str = "priority:STAT"
     quota: int = 0
@@ -74,6 +76,16 @@ class GatewaySettings:
     def calling(self) -> list[str]:
         """The AE titles that may send; none listed: all."""
         return [one for one in (part.strip() for part in self.callers.split(",")) if one]
+
+    @property
+    def asking(self) -> dict[str, Peer]:
+        """AE title → where a modality takes the results of its storage commitments."""
+        found = {}
+        for title, _equals, address in (one.strip().rpartition("=") for one in self.commitment.split(",")):
+            host, _colon, port = address.rpartition(":")
+            if title:
+                found[title] = Peer("", title, "", "dimse", host=host, port=int(port), ae_title=title)
+        return found
 
     @property
     def called(self) -> frozenset[str]:
@@ -175,6 +187,9 @@ def _check_reception(settings: GatewaySettings) -> None:
         if not _TITLE.fullmatch(title):
             name = "ae_title" if title is settings.ae_title else "callers"
             raise _wrong(settings, name, "an AE title has 1 to 16 characters, no backslash")
+    for one in filter(None, (part.strip() for part in settings.commitment.split(","))):
+        if not _MODALITY.fullmatch(one) or not 0 < int(one.rpartition(":")[2]) < 65536:
+            raise _wrong(settings, "commitment", "AETITLE=host:port, separated by commas")
     for peer in settings.called:
         if not _PEER.fullmatch(peer):
             raise _wrong(settings, "peers", "AETITLE=host:port or the address of a DICOMweb service")

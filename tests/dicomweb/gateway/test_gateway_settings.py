@@ -37,12 +37,16 @@ def test_lists_and_hours(given: dict[str, str]) -> None:
     found = load(
         {
             **given, PREFIX + "CALLERS": "CT1, SCAN AVC",
+            PREFIX + "COMMITMENT": "CT1=ct1.local:104, CT2=ct2:105",
             PREFIX + "URGENT": "ae:SCAN,modality:xa, priority:STAT",
             PREFIX + "START": "20:00", PREFIX + "UNTIL": "06:30",
         },
         Path("none"),
     )  # fmt: skip
     assert found.calling == ["CT1", "SCAN AVC"]
+    assert {title: (one.host, one.port) for title, one in found.asking.items()} == {
+        "CT1": ("ct1.local", 104), "CT2": ("ct2", 105),
+    }  # fmt: skip
     assert found.rules == {("ae", "SCAN"), ("modality", "XA"), ("priority", "STAT")}
     assert found.window is not None
     assert (found.window.start, found.window.end) == (1200, 390)
@@ -60,7 +64,8 @@ def test_lists_and_hours(given: dict[str, str]) -> None:
         ("QUOTA", "-1"), ("RESERVE", "0"), ("KEEP_DAYS", "-1"), ("KEEP_DAYS", "nan"), ("RATE", "-5"),
         ("COMPRESSION", "brotli"), ("REQUEST_BYTES", "1"), ("REQUEST_BYTES", "100000000"),
         ("RETRY_SECONDS", "0"), ("HEALTH_SECONDS", "0"), ("START", "25:00"), ("UNTIL", "06:00"),
-        ("TIMEZONE", "Europe/Nowhere"), ("LOG_LEVEL", "loud"), ("PEERS", "AUCH"), ("UNKNOWN", "1"),
+        ("TIMEZONE", "Europe/Nowhere"), ("LOG_LEVEL", "loud"), ("PEERS", "AUCH"), ("COMMITMENT", "CT1"),
+        ("COMMITMENT", "CT1=host:70000"), ("UNKNOWN", "1"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_stops_the_start_and_is_named(given: dict[str, str], name: str, value: str) -> None:

@@ -144,7 +144,7 @@ def empty(parts: Parts) -> bool:
 
 
 def states(parts: Parts, *numbers: int) -> dict[str, str]:
-    return parts.outbox.states([f"1.{n}" for n in numbers])
+    return {uid: fate.state for uid, fate in parts.outbox.fates([f"1.{n}" for n in numbers]).items()}
 
 
 def test_several_go_in_one_request(stub: Stub, parts: Parts) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dicomweb.gateway.outbox import Outbox, OutboxMismatch, Received
+from dicomweb.gateway.outbox import Asked, Fate, Outbox, OutboxMismatch, Received
 
 MANY = (64, 10**9)
 
@@ -82,9 +83,11 @@ def test_results_are_kept_apart_from_each_other(outbox: Outbox) -> None:
     assert (waiting(outbox, now=499), waiting(outbox, now=500)) == ([], ["1.3"])
     assert outbox.wake_at(urgent=False) == 500
     assert outbox.wake_at(urgent=True) is None
-    assert outbox.states(["1.1", "1.2", "1.3", "1.4"]) == {
-        "1.1": "delivered", "1.2": "apart", "1.3": "waiting",
-    }  # fmt: skip
+    assert outbox.fates(["1.1", "1.2", "1.3", "1.4"]) == {
+        "1.1": Fate("delivered", "", "1.2"),
+        "1.2": Fate("apart", "bad-uids", "1.2"),
+        "1.3": Fate("waiting", "altered", "1.2"),
+    }
     assert [(one.uid, one.reason) for one in outbox.apart()] == [("1.2", "bad-uids")]
     found = outbox.summary()
     assert (found.waiting, found.waiting_bytes, found.oldest, found.apart) == (1, 100, 1003, 1)
@@ -141,3 +144,29 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(OutboxMismatch, match="version 99"):
         Outbox(tmp_path / "outbox.db").open()
+
+
+def test_questions_wait_until_they_are_answered(outbox: Outbox, tmp_path: Path) -> None:
+    one, two = Asked("9.1", "CT1", (("1.2", "1.1"),), 5), Asked("9.1", "CT2", (("1.2", "1.1"),), 4)
+    outbox.ask(one)
+    outbox.ask(two)
+    outbox.ask_later(one, 77)
+    assert outbox.asked() == [two, replace(one, not_before=77, tries=1)]
+    outbox.ask(replace(one, at=6))  # asked anew: the answer to the old question does not settle it
+    outbox.answered(one)
+    outbox.answered(two)
+    assert outbox.asked() == [replace(one, at=6)]
+
+
+def test_an_outbox_of_the_first_version_is_brought_to_this_one(tmp_path: Path) -> None:
+    first = Outbox(tmp_path / "outbox.db")
+    first.open()
+    first.add(received(1))
+    first.close()
+    with sqlite3.connect(tmp_path / "outbox.db") as connection:
+        connection.executescript("DROP TABLE asked; PRAGMA user_version=1")
+    connection.close()
+    second = Outbox(tmp_path / "outbox.db")
+    second.open()
+    assert (waiting(second), second.asked()) == (["1.1"], [])
+    second.close()

@@ -1,0 +1,128 @@
+"""Storage Commitment as a gateway can promise it: answered when the platform has every instance that was
+asked about, not when this disk has them. That may be days later; the question is kept beside the outbox until
+the modality took the answer.
+
+    N-ACTION → row → (each instance delivered, or known never to be) → N-EVENT-REPORT → row gone
+
+Only modalities whose address is set (`commitment`) may ask. PS3.4 §J (Storage Commitment Service Class)
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from dicomweb.dataset import is_uid
+from dicomweb.dimse.reporting import WELL_KNOWN, tell
+from dicomweb.gateway.outbox import Asked, Fate
+from dicomweb.gateway.pace import Waits
+from dicomweb.gateway.parts import Parts, utc_microseconds
+from dicomweb.peers.peer import Peer
+
+log = logging.getLogger(__name__)
+
+NOT_AUTHORISED, NO_SUCH_ACTION, MISSING, NO_RESOURCES = 0x0124, 0x0123, 0x0120, 0x0213
+NO_SUCH_INSTANCE, CLASS_CONFLICT, FAILED = 0x0112, 0x0119, 0x0110
+MOST_REFERENCES = 20_000
+MOST_OPEN = 500
+LOOK_SECONDS = 2.0  # between two looks at what is open, at least
+FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0  # seconds before the modality is called again
+GIVEN_UP = 14 * 86_400_000_000  # microseconds after which a modality that takes no answer is left alone
+
+
+@dataclass(frozen=True, slots=True)
+class Committer:
+    """Takes the questions. `peers`: AE title → where its results go."""
+
+    parts: Parts
+    peers: Mapping[str, Peer]
+
+    def on_action(self, event: Any) -> tuple[int, Dataset | None]:
+        """EVT_N_ACTION. 0x0000 says that the question is on disk."""
+        title = str(event.assoc.requestor.ae_title).strip()
+        if title not in self.peers:
+            return NOT_AUTHORISED, None
+        if event.action_type != 1 or str(event.request.RequestedSOPInstanceUID) != WELL_KNOWN:
+            return NO_SUCH_ACTION, None
+        try:
+            asked = event.action_information
+            transaction = str(asked.get("TransactionUID", "") or "")
+            references = [
+                (str(one.ReferencedSOPClassUID), str(one.ReferencedSOPInstanceUID))
+                for one in asked.get("ReferencedSOPSequence", None) or ()
+            ]
+        except Exception:  # hostile input: whatever pydicom stumbles on
+            return FAILED, None
+        named = [uid for pair in references for uid in pair]
+        if not references or not all(is_uid(uid) for uid in (transaction, *named)):
+            return MISSING, None
+        if len(references) > MOST_REFERENCES or len(self.parts.outbox.asked()) >= MOST_OPEN:
+            return NO_RESOURCES, None
+        self.parts.outbox.ask(Asked(transaction, title, tuple(references), utc_microseconds()))
+        self.parts.bell.ring()
+        return 0x0000, None
+
+
+def run(parts: Parts, stop: threading.Event) -> None:
+    """The loop that answers."""
+    peers = parts.settings.asking
+    while not stop.is_set():
+        heard = parts.bell.rung
+        for one in parts.outbox.asked():
+            if one.not_before <= utc_microseconds() and not stop.is_set():
+                _look(parts, peers, one)
+        stop.wait(LOOK_SECONDS)
+        parts.bell.wait(heard, 30.0)
+
+
+def _look(parts: Parts, peers: Mapping[str, Peer], one: Asked) -> None:
+    fates = parts.outbox.fates([uid for _class, uid in one.references])
+    if any(fate.state == "waiting" for fate in fates.values()):
+        return
+    peer, now = peers.get(one.ae_title), utc_microseconds()
+    made = result(one, fates)
+    if peer is not None and tell(parts.settings.ae_title, peer, made):
+        parts.outbox.answered(one)
+    elif now - one.at > GIVEN_UP:
+        log.error("%s took no answer to its storage commitment; given up", one.ae_title)
+        parts.outbox.answered(one)
+    else:
+        wait = Waits(FIRST_WAIT, LONGEST_WAIT, failures=one.tries).next()
+        parts.outbox.ask_later(one, now + int(wait * 1e6))
+
+
+def result(one: Asked, fates: Mapping[str, Fate]) -> Dataset:
+    """What the platform has, and what it has not with why. Content that it keeps aside for a person, since
+    other content has its UID, is nothing that it can be asked for. PS3.3 §C.14.1.1"""
+    made = Dataset()
+    made.TransactionUID = one.transaction
+    kept, failed = [], []
+    for sop_class, uid in one.references:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
+        if reason := _reason(fates.get(uid), sop_class):
+            item.FailureReason = reason
+            failed.append(item)
+        else:
+            kept.append(item)
+    _put(made, "ReferencedSOPSequence", kept)
+    _put(made, "FailedSOPSequence", failed)
+    return made
+
+
+def _put(made: Dataset, name: str, items: Sequence[Dataset]) -> None:
+    if items:
+        setattr(made, name, list(items))
+
+
+def _reason(fate: Fate | None, sop_class: str) -> int:
+    if fate is None:
+        return NO_SUCH_INSTANCE
+    if fate.sop_class != sop_class:
+        return CLASS_CONFLICT
+    return 0 if fate.state == "delivered" and not fate.reason else FAILED
