@@ -37,7 +37,7 @@ orientation.
 | Verification | no | yes |
 | Storage | yes, for C-MOVE and C-GET | yes |
 | Query/Retrieve at patient root and study root | no | yes, for known peers |
-| Storage Commitment | no | yes, for known peers |
+| Storage Commitment | yes, after a relay | yes, for known peers |
 | Modality Worklist | no | yes, for known peers |
 | Modality Performed Procedure Step, and its retrieval | no | yes, for known peers |
 | STOW-RS, QIDO-RS, WADO-RS, WADO-URI, UPS-RS | no | yes |

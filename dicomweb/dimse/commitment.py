@@ -41,7 +41,7 @@ class Committer:
     def on_action(self, event: Any) -> tuple[int, Dataset | None]:
         """EVT_N_ACTION: taken, and answered on an association of our own."""
         peer = calling(event)
-        if peer is None:
+        if peer is None or registry.COMMITMENT not in peer.uses:
             return NOT_AUTHORISED, None
         if event.action_type != 1 or str(event.request.RequestedSOPInstanceUID) != WELL_KNOWN:
             return NO_SUCH_ACTION, None

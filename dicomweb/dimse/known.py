@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dicomweb.dimse import commitment, performing, query, schedule
+from dicomweb.dimse import commitment, committed, performing, query, schedule
 from dicomweb.dimse.services import Service
 
-SERVICES: Sequence[Service] = (query.SERVICE, schedule.SERVICE, commitment.SERVICE, performing.SERVICE)
+SERVICES: Sequence[Service] = (
+    query.SERVICE,
+    schedule.SERVICE,
+    commitment.SERVICE,
+    committed.SERVICE,
+    performing.SERVICE,
+)

@@ -37,6 +37,9 @@ GRACE_SECONDS = 10.0  # for associations in the middle of something, when the no
 ABORT_SECONDS = 3.0  # for those that were aborted after it
 DEFERENCE_SECONDS = 0.002  # for each association that we have
 FULL_SECONDS = 0.1
+BOTH_ROLES = frozenset(
+    {"1.2.840.10008.1.20.1"}
+)  # storage commitment: who was asked calls as provider to tell
 Handler = tuple[Any, Callable[[Any], Any]]
 
 
@@ -63,7 +66,8 @@ def listen(at: Listening, abstract_syntaxes: Sequence[str], handlers: Sequence[H
     node = AE(at.ae_title)
     node.add_supported_context(Verification)
     for name in abstract_syntaxes:
-        node.add_supported_context(name)
+        both = True if name in BOTH_ROLES else None
+        node.add_supported_context(name, scu_role=both, scp_role=both)
     node.maximum_pdu_size = MAXIMUM_PDU
     node.maximum_associations = at.maximum
     node.network_timeout = IDLE_SECONDS

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, StoragePresentationContexts
+from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
+    StorageCommitmentPushModel as COMMITMENT,
+)
 from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
     StudyRootQueryRetrieveInformationModelFind as FIND,
 )
@@ -36,6 +40,7 @@ from dicomweb.dimse.steady import steady
 from dicomweb.gateway.region.board import Board
 from dicomweb.peers.peer import Credentials, Peer
 from dicomweb.peers.session import (
+    Answered,
     Attributes,
     Denied,
     Fetched,
@@ -75,7 +80,9 @@ TAKEN = (
     "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.57",
 )  # fmt: skip
 MOST_CONTEXTS = 127  # one is left for the query's own
+SAME_ASSOCIATION_SECONDS = 1.0  # for a storage commitment's answer
 BATCH = 20  # instances of one C-GET or C-MOVE
+WELL_KNOWN = "1.2.840.10008.1.20.1.1"  # Storage Commitment Push Model SOP Instance
 CANCELLED = 0xFE00
 RECEIVED = "from the peer: "
 PENDING = (0xFF00, 0xFF01)
@@ -290,6 +297,37 @@ class DimseSession:
         self._judge(status)
         return one.transfer_syntax
 
+    def commit(self, transaction: str, wanted: Mapping[str, str], answered: Answered) -> None:
+        """N-ACTION of Storage Commitment, then a moment's wait for peers that answer on the same association.
+        PS3.4 §J.3.2"""
+        context = build_context(COMMITMENT, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
+        association = self._open([context])
+        self._accepted(COMMITMENT)
+        asked = Dataset()
+        asked.TransactionUID, asked.ReferencedSOPSequence = transaction, []
+        for uid, sop_class in wanted.items():
+            item = Dataset()
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
+            asked.ReferencedSOPSequence.append(item)
+        told = threading.Event()
+
+        def on_report(event: Any) -> tuple[int, None]:
+            information = event.event_information
+            if str(information.get("TransactionUID", "")) != transaction:
+                return 0x0110, None
+            answered(*outcome(information))
+            told.set()
+            return 0x0000, None
+
+        association.bind(evt.EVT_N_EVENT_REPORT, on_report)
+        status, _reply = association.send_n_action(asked, 1, COMMITMENT, WELL_KNOWN, self._number())
+        if not status:
+            self._drop()
+            raise Unreachable("no-answer", "the peer did not answer a storage commitment")
+        if int(status.Status) != 0x0000:
+            raise Denied("commitment-refused", f"the peer answered {status.Status:#06x}")
+        told.wait(SAME_ASSOCIATION_SECONDS)
+
     def _sent(self) -> list[tuple[str, str]]:
         known = {str(one.abstract_syntax) for one in StoragePresentationContexts}
         return [pair for pair in sorted(self._proposed) if pair[0] in known][: MOST_CONTEXTS - 3]
@@ -334,6 +372,21 @@ class DimseSession:
             return FAILED.status
         self._arrived.append(Fetched(uid))
         return 0x0000
+
+
+def outcome(information: Dataset) -> tuple[list[str], dict[str, int]]:
+    """Of a storage commitment: the SOP Instance UIDs that are kept, and those that are not with the reason's
+    code. PS3.4 Table J.3-2"""
+    kept, failed = (
+        list(information.get(name) or ()) for name in ("ReferencedSOPSequence", "FailedSOPSequence")
+    )
+    return (
+        [str(one.get("ReferencedSOPInstanceUID", "")) for one in kept],
+        {
+            str(one.get("ReferencedSOPInstanceUID", "")): int(one.get("FailureReason", 0x0110))
+            for one in failed
+        },
+    )
 
 
 def _quicken(event: Any) -> None:

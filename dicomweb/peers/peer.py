@@ -29,7 +29,7 @@ WEB = ("http://terminology.hl7.org/CodeSystem/endpoint-connection-type", "dicom-
 EXTENSION = f"{BASE}/StructureDefinition/peer"
 MOST_CONNECTIONS = 8  # associations to one peer at once
 Retrieve = Literal["get", "move"]
-Verify = Literal["presence", "content"]
+Verify = Literal["commitment", "presence", "content"]
 Coerce = Literal["identity", "none"]
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(:[0-5]\d)?")
 
@@ -73,7 +73,7 @@ class Peer:
     calling_ae: str = ""
     uses: frozenset[str] = frozenset()
     retrieve: Retrieve = "get"
-    verify: Verify = "presence"
+    verify: Verify = "commitment"
     coerce: Coerce = "identity"
     issuer: str = ""
     rate: int = 0
@@ -104,7 +104,7 @@ def of_endpoint(resource: Mapping[str, Any]) -> Peer | None:
         "calling_ae": str(parts.get("calling-ae", [""])[0]),
         "uses": frozenset(map(str, parts.get("use", ("query",)))),
         "retrieve": _one_of(parts, "retrieve", ("get", "move")),
-        "verify": _one_of(parts, "verify", ("presence", "content")),
+        "verify": _one_of(parts, "verify", ("commitment", "presence", "content")),
         "coerce": _one_of(parts, "coerce", ("identity", "none")),
         "issuer": str(parts.get("issuer", [""])[0])[:64],
         "rate": int(parts.get("rate", [0])[0]) * 1000,

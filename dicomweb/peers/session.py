@@ -10,7 +10,7 @@ Sessions block; lanes run them in threads of their own. Messages carry no patien
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -62,6 +62,10 @@ class Sendable:
     path: Path
 
 
+Answered = Callable[[Iterable[str], Mapping[str, int]], object]
+"""What is kept, and what is not with the code of the reason."""
+
+
 class Taker(Protocol):
     """Takes over a received file. Raises Refused; when it returns, the instance is durable."""
 
@@ -95,6 +99,15 @@ class Session(Protocol):
         """Returns the transfer syntax that the peer stored it in. Raises PeerError."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Committing(Protocol):
+    """A session that can ask the peer to take responsibility for what it got."""
+
+    def commit(self, transaction: str, wanted: Mapping[str, str], answered: Answered) -> None:
+        """Ask for `wanted` (SOP Instance UID → class). `answered` is called when the answer comes in time
+        on this session; a later one comes to our node. Raises PeerError, Denied where that is not offered."""
 
 
 @runtime_checkable

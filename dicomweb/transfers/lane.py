@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import PeerError, Session
+from dicomweb.transfers.commitments import Awaiting
 from dicomweb.transfers.moving import Way
 from dicomweb.transfers.outgoing import WITHDRAWN, Withdrawn
 from dicomweb.transfers.queue import Queue, least_urgent
@@ -36,6 +37,7 @@ ATTEMPTS = 12  # of a transfer without any instance in between
 FIRST_WAIT, LONGEST_WAIT = 2.0, 900.0  # seconds before a transfer is tried again; doubled each time
 MOST_INSTANCES = 50_000
 SECOND = 1_000_000
+AWAITED = 30 * SECOND  # until one looks again for an answer that makes itself heard when it comes
 
 
 def utc_microseconds() -> int:
@@ -87,6 +89,9 @@ class Lane:
                 self._move(transfer, batch)
             else:
                 self._finish(transfer)
+        except Awaiting:
+            self.session.close()
+            self.queue.pause(transfer.id, "awaiting-commitment", self.now() + AWAITED)
         except Withdrawn:
             self._end(transfer, WITHDRAWN, "none")
         except PeerError as error:

@@ -25,6 +25,7 @@ from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import Denied, Digesting, Incapable, PeerError, Sendable, Session, Wanted
 from dicomweb.reasons import DUPLICATE, Refused
 from dicomweb.syntaxes import DECODED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicomweb.transfers.commitments import Commitment, Commitments, committed
 from dicomweb.transfers.delivered import Delivered, Deliveries
 from dicomweb.transfers.outgoing import Outgoing, Withdrawn, uids_of
 from dicomweb.transfers.receipt import dataset_sha256
@@ -33,6 +34,7 @@ from dicomweb.transfers.standing import Ask, Standing, is_anothers
 from dicomweb.transfers.usefulness import Described, described, early, in_order
 
 MOST, MOST_SERIES = 50_000, 5000
+NO_SUCH_INSTANCE = 0x0112  # PS3.3 §C.14.1.1 (Failure Reason)
 CONVERTED = "converted"  # the peer does not take the transfer syntax: nothing to compare bytes with
 Moving = Generator[Item, None, None]
 
@@ -274,12 +276,15 @@ class Relaying:
         raise Incapable("transfer-syntax-not-supported", "the peer takes none that can be made here")
 
     def verified(self, session: Session, transfer: Transfer, done: Sequence[Item]) -> tuple[str, list[Item]]:
-        """The receiver's own list names what it has; where the site asks for it, everything is read back.
-        What
-        went under an identity that is not the present one any more goes again first. Raises Withdrawn."""
+        """The receiver takes responsibility for each instance; where it does not offer that, its own list
+        names
+        what it has; where the site asks for it, everything is read back. What went under an identity that is
+        not the present one any more goes again first. Raises Withdrawn, Awaiting."""
         known = Known.of(self.deliveries, self.peer.id, transfer.order.study)
         if stale := self._stale(transfer, done, known):
             return "none", stale
+        if self.peer.verify == "commitment" and (answered := self._committed(session, transfer, done, known)):
+            return "commitment", answered
         try:
             there = set()
             for series in dict.fromkeys((known.study(one), known.series(one)) for one in done):
@@ -294,6 +299,15 @@ class Relaying:
         if self.peer.verify != "content":
             return "presence", [*lost, *(replace(one, proof="presence") for one in present)]
         return "content", [*lost, *self._compared(session, present, known)]
+
+    def _committed(
+        self, session: Session, transfer: Transfer, done: Sequence[Item], known: Known
+    ) -> list[Item]:
+        """Each as the receiver answers for it; [] when it does not. Raises Awaiting, PeerError."""
+        wanted = {known.instance(one): self._class_of(one) for one in done}
+        commitments = Commitments(self.deliveries.queue)
+        found = committed(commitments, session, self.peer, transfer.id, wanted, self.now)
+        return [_answered_for(one, known.instance(one), found) for one in done] if found else []
 
     def _stale(self, transfer: Transfer, done: Sequence[Item], known: Known) -> list[Item]:
         stands = self.ask(transfer.order)
@@ -352,6 +366,13 @@ def _judged(item: Item, stored: str) -> Item:
         return made
     fault = "lost" if not stored else "kept-other" if stored == item.source else "altered"
     return replace(made, state="failed", reason=fault)
+
+
+def _answered_for(item: Item, uid: str, found: Commitment) -> Item:
+    if uid in found.kept:
+        return replace(item, proof="committed")
+    reason = "lost" if found.failed.get(uid) == NO_SUCH_INSTANCE else "not-committed"
+    return replace(item, state="failed", reason=reason)
 
 
 def _read_back(session: Session, wanted: Sequence[Wanted]) -> dict[str, str]:

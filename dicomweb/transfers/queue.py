@@ -20,7 +20,7 @@ import orjson
 from dicomweb.transfers.record import VITAL, Item, Order, State, Transfer
 from fhir_server.settings import Settings
 
-VERSION = 4
+VERSION = 5
 TABLES = """
 CREATE TABLE transfer(
   n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, peer TEXT NOT NULL, study TEXT NOT NULL,
@@ -65,6 +65,13 @@ CREATE TABLE rejection(
   at INTEGER NOT NULL, title TEXT NOT NULL, instances TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX rejection_study ON rejection(peer, study);
 """
+COMMITMENT = """
+CREATE TABLE commitment(
+  transaction_uid TEXT PRIMARY KEY, transfer TEXT NOT NULL, peer TEXT NOT NULL,
+  at INTEGER NOT NULL, answered INTEGER NOT NULL DEFAULT 0, kept TEXT NOT NULL DEFAULT '[]',
+  failed TEXT NOT NULL DEFAULT '{}') WITHOUT ROWID;
+CREATE INDEX commitment_transfer ON commitment(transfer);
+"""
 STANDING = tuple(one.name for one in fields(Transfer) if one.name not in ("id", "order"))
 COLUMNS = "id, kind, peer, study, urgency, request, asker, series, " + ", ".join(STANDING)
 ITEM = "series, instance, sop_class, state, reason, size, source, stored, attempts, sent, proof"
@@ -73,6 +80,7 @@ UPGRADES = {
         "ALTER TABLE item ADD COLUMN proof TEXT NOT NULL DEFAULT ''"),
     3: tuple(DELIVERED.split(";")),
     4: ("CREATE INDEX IF NOT EXISTS delivered_request ON delivered(request, study)",),
+    5: tuple(COMMITMENT.split(";")),
 }  # fmt: skip
 SMOOTH = 0.2  # weight of the newest instance in the average rate
 
@@ -97,7 +105,7 @@ class Queue:
         connection.execute("BEGIN IMMEDIATE")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found == 0:
-            for statement in (TABLES + DELIVERED).split(";"):
+            for statement in (TABLES + DELIVERED + COMMITMENT).split(";"):
                 connection.execute(statement)
         for version, statements in UPGRADES.items() if 0 < found < VERSION else ():
             for statement in statements if found < version else ():
@@ -277,6 +285,14 @@ class Queue:
             connection.execute(
                 "UPDATE transfer SET reason = ?, not_before = ?, attempts = attempts + 1, rate = 0 "
                 "WHERE id = ? AND state = 'waiting'",
+                (reason, not_before, id),
+            )
+
+    def pause(self, id: str, reason: str, not_before: int) -> None:
+        """It waits for somebody, through nobody's fault."""
+        with self.writing() as connection:
+            connection.execute(
+                "UPDATE transfer SET reason = ?, not_before = ? WHERE id = ? AND state = 'waiting'",
                 (reason, not_before, id),
             )
 

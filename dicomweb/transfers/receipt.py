@@ -28,7 +28,8 @@ def dataset_sha256(path: Path) -> str:
 
 
 def claims(transfer: Transfer, items: Sequence[Item], verified: str, now: int) -> dict[str, Any]:
-    """`verified`: "content" (read back and compared), "presence" (the receiver lists them), "none"."""
+    """`verified`: "commitment" (the receiver took responsibility for them), "content" (read back and
+    compared), "presence" (the receiver lists them), "none"."""
     order = transfer.order
     made: dict[str, Any] = {
         "iat": now // 1_000_000,

@@ -264,6 +264,7 @@ TRANSFER_REASONS: Mapping[str, str] = {
     "cut-off": "La liaison avec le PACS est coupée.",
     "out-of-resources": "Le PACS n'a plus de place.",
     "association-rejected": "Le PACS refuse l'appel (titre AE).",
+    "awaiting-commitment": "Tout est parti ; le PACS n'a pas encore confirmé qu'il garde les images.",
     "peer-not-active": "L'établissement n'a pas activé l'appel de son PACS.",
     "no-such-peer": "Ce PACS n'est plus dans l'annuaire.",
     "nothing-to-transfer": "Le PACS n'a plus cet examen.",

@@ -84,8 +84,18 @@ def orthanc(folder: Path, port: int, http: int, *, move_to: int = 1, **more: Any
         )
     try:
         _answering("127.0.0.1", port, process)
-        uses = frozenset({"query", "relay"})
-        peer = Peer("pacs", "PACS", "Organization/ch-auch", "dimse", "127.0.0.1", port, "ORTHANC", uses=uses)
+        uses, verify = frozenset({"query", "relay"}), "presence"
+        peer = Peer(
+            "pacs",
+            "PACS",
+            "Organization/ch-auch",
+            "dimse",
+            "127.0.0.1",
+            port,
+            "ORTHANC",
+            uses=uses,
+            verify=verify,
+        )
         url = f"http://127.0.0.1:{http}/dicom-web"
         web = Peer("pacs-web", "PACS", "Organization/ch-auch", "web", url=url, uses=uses)
         yield Pacs(peer, web, f"http://127.0.0.1:{http}", process)
