@@ -14,7 +14,7 @@ from typing import Any
 
 from pynetdicom import evt
 
-from dicomweb.dimse.commitment import SOP_CLASS
+from dicomweb.dimse.reporting import SOP_CLASS
 from dicomweb.dimse.registry import calling
 from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.peers.dimse import outcome

@@ -253,3 +253,17 @@ def test_a_result_is_believed_from_whom_it_was_asked_alone(platform: Platform) -
     assert found is not None
     assert (found.kept, found.failed, found.answered > 0) == (frozenset({"2.25.1.1"}), {}, True)
     assert told("ORTHANC", "2.25.4711") == 0x0110
+
+
+def test_whom_we_send_to_may_not_ask_what_we_keep(platform: Platform) -> None:
+    """The same presentation context, the other way round, needs `accept-commitment`."""
+    asked, item = Dataset(), Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "2.25.1.1"
+    asked.TransactionUID, asked.ReferencedSOPSequence = "2.25.4712", [item]
+    node = AE("ORTHANC")
+    node.add_requested_context(SOP_CLASS)
+    association = node.associate("127.0.0.1", platform.node.port, ae_title="TELEDOSSIER")
+    assert association.is_established
+    status, _reply = association.send_n_action(asked, 1, SOP_CLASS, WELL_KNOWN)
+    association.release()
+    assert status.Status == 0x0124
