@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dicomweb.decoding import Decoder
@@ -34,6 +34,7 @@ class Images:
     base: str = "/dicom-web"
     ae_title: str = "TELEDOSSIER"
     peer_keys: Path = Path("var/peer-keys")
+    settings: Settings = field(default_factory=Settings)
 
     @property
     def priors(self) -> Ledger:
@@ -62,4 +63,7 @@ def open_images(settings: Settings, store: Store) -> Images:
         index.close()
         raise
     base, ae_title, keys = settings.url + "/dicom-web", settings.ae_title, settings.peer_keys_path
-    return Images(index, files, store, Decoder(), Windows(), queue, board, Bell(board), base, ae_title, keys)
+    bell = Bell(board)
+    return Images(
+        index, files, store, Decoder(), Windows(), queue, board, bell, base, ae_title, keys, settings
+    )

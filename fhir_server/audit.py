@@ -165,11 +165,7 @@ class Trail:
         return [self._put(audit_event(noticed, about, self._settings.url), noticed.at) for about in abouts]
 
     def _put(self, event: dict[str, Any], at: int) -> Put:
-        at, id = at // 1000 * 1000, str(uuid4())
-        meta = {"versionId": "1", "lastUpdated": instant(at)}
-        stored = {"resourceType": "AuditEvent", "id": id, "meta": meta, **event}
-        entries = extract(stored, self._settings.fhir_base, self._settings.zone)
-        return Put("AuditEvent", id, 0, at, "create", codec.dump(stored), entries)
+        return put_of(event, at, self._settings)
 
     def _entries(self, version: Version) -> Entries:
         if version.body is None:
@@ -178,6 +174,16 @@ class Trail:
             return extract(codec.parse(version.body), self._settings.fhir_base, self._settings.zone)
         except TeledossierError:
             return Entries()
+
+
+def put_of(event: dict[str, Any], at: int, settings: Settings, id: str = "") -> Put:
+    """What writes an event (without id and meta) of that moment; under an `id` of the caller's it is
+    written once."""
+    at, id = at // 1000 * 1000, id or str(uuid4())
+    meta = {"versionId": "1", "lastUpdated": instant(at)}
+    stored = {"resourceType": "AuditEvent", "id": id, "meta": meta, **event}
+    entries = extract(stored, settings.fhir_base, settings.zone)
+    return Put("AuditEvent", id, 0, at, "create", codec.dump(stored), entries)
 
 
 def concerns(access: Access, type: str) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -26,7 +27,7 @@ from dicomweb.images import Images
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import Denied, Level, PeerError
 from dicomweb.peers.through import SILENT
-from dicomweb.transfers import sites
+from dicomweb.transfers import audit, sites
 from dicomweb.transfers.asking import find
 from dicomweb.transfers.record import URGENCIES, Order, Transfer
 from dicomweb.web import BASE, PRIVATE, Endpoint, access_of, answered, json_answer, small_body
@@ -84,16 +85,23 @@ def _search(images: Images, busy: asyncio.Semaphore) -> Endpoint:
     async def search(request: Request) -> Response:
         peer = await sites.peer_for(images.store, access_of(request), str(request.path_params["peer"]))
         level, keys = _asked(await small_body(request))
+        searched = audit.Searched(access_of(request).subject, peer, level, tuple(sorted(keys)))
         async with busy:
             try:
                 found = await asyncio.to_thread(find, images, peer, level, keys)
-            except Denied as error:
-                raise Conflict(error.slug, "the PACS refuses to be queried") from error
             except PeerError as error:
+                await audit.keep(images, audit.of_search(replace(searched, fault=error.slug), _now()))
+                if isinstance(error, Denied):
+                    raise Conflict(error.slug, "the PACS refuses to be queried") from error
                 raise Unavailable(error.slug, "the PACS cannot be reached, or does not answer") from error
+        await audit.keep(images, audit.of_search(replace(searched, found=len(found)), _now()))
         return json_answer(found)
 
     return search
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
 
 
 def _asked(body: Mapping[str, Any]) -> tuple[Level, dict[str, str]]:
@@ -128,10 +136,11 @@ def _submit(images: Images) -> Endpoint:
             raise Invalid("bad-transfer", "request names the télédossier")
         urgency = URGENCIES.get(str(found.get("priority", "routine")), 2)
         order = Order("import", peer.id, study, urgency, wanted, access.subject, tuple(series))
-        now = time.time_ns() // 1000
+        now = _now()
         if wanted:
             await asyncio.to_thread(images.queue.wish, study, wanted, access.subject, now)
         transfer = await asyncio.to_thread(images.queue.submit, order, now)
+        await audit.keep(images, audit.of_transfer(transfer, "ordered", access.subject, now))
         address = {"Location": f"{images.base}/transfers/{transfer.id}"}
         return json_answer(said(transfer), 202, address)
 
@@ -171,8 +180,10 @@ def _cancel(images: Images) -> Endpoint:
         found, access = await _seen(images, request), access_of(request)
         if found.order.request:
             await sites.open_request(images.store, access, found.order.request)
-        if not await asyncio.to_thread(images.queue.cancel, found.id, time.time_ns() // 1000):
+        now = _now()
+        if not await asyncio.to_thread(images.queue.cancel, found.id, now):
             raise Conflict("transfer-over", "the transfer is over")
+        await audit.keep(images, audit.of_transfer(found, "cancelled", access.subject, now))
         return Response(None, 204)
 
     return cancel

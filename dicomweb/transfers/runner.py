@@ -23,7 +23,7 @@ from dicomweb.index.contract import Index
 from dicomweb.peers.dimse import Ours
 from dicomweb.peers.opening import open_session
 from dicomweb.peers.peer import Credentials, Peer, of_endpoint
-from dicomweb.transfers import trace
+from dicomweb.transfers import audit, trace
 from dicomweb.transfers.correcting import Corrections
 from dicomweb.transfers.delivered import Deliveries
 from dicomweb.transfers.lane import SECOND, Lane, utc_microseconds
@@ -156,6 +156,9 @@ class Runner:
                 receipt = await asyncio.to_thread(queue.receipt, transfer.id)
                 text = await self._said(transfer)
                 await self._write(trace.provenance(transfer, text, receipt, self.parts.sign))
+            if transfer.state != "cancelled":  # whoever cancels it is on record already
+                ended = audit.of_transfer(transfer, "ended", transfer.order.asker, transfer.ended)
+                await audit.keep(self.parts.images, ended, audit.id_of(transfer))
             if transfer.order.kind == "import":
                 await self.parts.exams.refresh(transfer.order.study)
             await asyncio.to_thread(queue.record, transfer.id)

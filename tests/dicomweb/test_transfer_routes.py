@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -306,3 +307,76 @@ async def test_relays_follow_what_is_sent(
     await relays.sweep()
     assert images.queue.of_request("r2") == []
     assert len(images.queue.of_request("r1")) == 1
+
+
+# -- who asked for what (IHE ATNA)
+async def events(fhir: Fhir) -> list[Json]:
+    """Oldest first; each is what the validating write path takes too."""
+    found = await fhir.search("AuditEvent", [("_sort", "date")])
+    for one in found:
+        await fhir.update(one)
+    return found
+
+
+@pytest.mark.peer("orthanc")
+async def test_a_search_and_a_transfer_leave_their_events(
+    region: Fhir, pacs: Pacs, client: Client, images: Images, store: Store, settings: Settings, worker: Worker
+) -> None:
+    await site_pacs(region, pacs)
+    await request(region, "r1", requester={"reference": "PractitionerRole/p08-auch"},
+                  extension=audience("Organization/com-auch"))  # fmt: skip
+    client.access = person("p08")
+    keys = {"PatientName": "LABORDE*", "PatientBirthDate": "19530517"}
+    await client.post("/peers/pacs-auch/search", json={"keys": keys})
+    asked = {"peer": "pacs-auch", "study": making.STUDY, "request": "r1"}
+    id = (await client.post("/transfers", json=asked)).json()["id"]
+    async with running(images, store, region, settings, worker):
+
+        async def three() -> list[Json]:
+            found = await region.search("AuditEvent", [("_sort", "date")])
+            return found if len(found) > 2 else []
+
+        await until(three)
+    by_code = {one["type"]["code"]: one for one in await events(region)}
+    searched, ordered, ended = (by_code.pop(code) for code in ("110112", "110102", "110104"))
+    assert by_code == {}
+    assert {one["agent"][0]["who"]["reference"] for one in (searched, ordered, ended)} == {"Practitioner/p08"}
+    assert {one["agent"][1]["who"]["identifier"]["value"] for one in (searched, ordered, ended)} == {
+        "Endpoint/pacs-auch"
+    }
+    (entity,) = searched["entity"]
+    assert b64decode(entity["query"]) == b"study?PatientBirthDate&PatientName"
+    assert entity["what"] == {"reference": "Organization/ch-auch"}
+    assert entity["detail"] == [{"type": "found", "valueString": "1"}]
+    details = [
+        {one["type"]: one["valueString"] for one in event["entity"][0]["detail"]}
+        for event in (ordered, ended)
+    ]
+    assert details == [
+        {"transfer": id, "ordered": "import"},
+        {"transfer": id, "ended": "import", "stored": "6/6"},
+    ]
+    assert [event["entity"][1]["what"]["reference"] for event in (ordered, ended)] == [
+        "ServiceRequest/r1"
+    ] * 2
+    assert not any(
+        value in str([searched, ordered, ended]) for value in ("LABORDE", "19530517", "1953-05-17")
+    )
+
+
+async def test_a_search_that_failed_and_a_transfer_cancelled_leave_theirs(
+    region: Fhir, client: Client, images: Images, free_port: int
+) -> None:
+    await request(region, "r1", extension=audience("Organization/com-auch"))
+    await region.update(endpoint(address=f"dicom://127.0.0.1:{free_port}/X", payloadType=PAYLOAD))
+    client.access = person("p08")
+    refused = await client.post("/peers/pacs-auch/search", json={"keys": {"PatientID": "AU-300003"}})
+    assert refused.status_code == 503
+    id = images.queue.submit(Order("import", "pacs-auch", "1.2", 2, "r1"), 1).id
+    assert (await client.delete(f"/transfers/{id}")).status_code == 204
+    assert (await client.delete(f"/transfers/{id}")).status_code == 409  # nothing was done: nothing is told
+    searched, cancelled = await events(region)
+    assert (searched["outcome"], searched["entity"][0]["detail"][0]["valueString"]) == ("4", "no-connection")
+    assert b64decode(searched["entity"][0]["query"]) == b"study?PatientID"
+    assert (cancelled["type"]["code"], cancelled["outcome"]) == ("110104", "4")
+    assert cancelled["entity"][0]["detail"][1] == {"type": "cancelled", "valueString": "import"}
