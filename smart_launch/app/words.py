@@ -169,6 +169,8 @@ DONE: Mapping[str, str] = {
     "exam-asked": "L'examen est demandé : ses images arrivent en tâche de fond.",
     "exam": "L'examen est associé au télédossier.",
     "exam-refused": "La proposition d'examen est écartée.",
+    "system-on": "L'appel est activé.",
+    "system-off": "L'appel est suspendu.",
 }
 # status → title, sentence
 FAILURES: Mapping[int, tuple[str, str]] = {
@@ -266,12 +268,18 @@ TRANSFER_REASONS: Mapping[str, str] = {
     "association-rejected": "Le PACS refuse l'appel (titre AE).",
     "awaiting-commitment": "Tout est parti ; le PACS n'a pas encore confirmé qu'il garde les images.",
     "peer-not-active": "L'établissement n'a pas activé l'appel de son PACS.",
+    "gateway-silent": "La passerelle du site ne répond pas.",
+    "peer-not-allowed": "La passerelle du site n'autorise pas l'appel de ce système.",
+    "service-refused": "Le système répond, mais ne propose pas ce service.",
     "no-such-peer": "Ce PACS n'est plus dans l'annuaire.",
     "nothing-to-transfer": "Le PACS n'a plus cet examen.",
     "some-failed": "Des images manquent ; le reçu les nomme.",
     "other": "Le transfert a rencontré un problème.",
 }
+GATEWAY_SILENT = "La passerelle du site ne répond pas depuis le {since}."
 PACS_FAILURES: Mapping[str, str] = {
+    "gateway-silent": "La passerelle du site ne répond pas.",
+    "peer-not-allowed": "La passerelle du site n'autorise pas l'appel de ce PACS.",
     "peer-not-active": "Votre établissement n'a pas activé l'appel de son PACS. "
     "Adressez-vous à votre service d'imagerie.",
     "no-connection": "Le PACS est injoignable : l'établissement n'a probablement pas activé son appel.",
@@ -315,3 +323,55 @@ BODY_PARTS: Mapping[str, str] = {
     "FOOT": "Pied",
 }
 BODY_SIDES: Mapping[str, str] = {"R": "Droit", "L": "Gauche", "B": "Les deux"}
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 membre`, `2 membres`; none is singular in French."""
+    return f"{count} {noun}{'s' if count > 1 else ''}"
+
+
+# the sites and their gateways
+GATEWAY_STATES: Mapping[str, str] = {
+    "well": "En service",
+    "alarm": "À vérifier",
+    "silent": "Ne répond pas",
+    "off": "Suspendue",
+}
+GATEWAY_ALARMS: Mapping[str, str] = {
+    "never": "La passerelle n'a encore jamais appelé la plateforme.",
+    "silent": "La passerelle n'a pas appelé la plateforme depuis plus de deux minutes.",
+    "waiting": "Des images attendent leur envoi depuis plus d'un quart d'heure.",
+    "disk": "Moins d'un dixième du disque est libre.",
+    "refused": "La plateforme a refusé des images : la passerelle en garde la liste.",
+    "clock": "L'horloge de la passerelle est décalée de plus d'une minute.",
+}
+GATEWAY_FACTS: Mapping[str, str] = {
+    "seen": "Dernier appel",
+    "waiting": "En attente",
+    "delivered": "Dernière image remise",
+    "refused": "Refusées",
+    "disk": "Disque",
+    "clock": "Horloge décalée de",
+    "version": "Version",
+}
+NOTHING_WAITS = "aucune image"
+WAITING = "{images}, {size} Mo, la plus ancienne depuis {minutes} min"
+SECONDS_OFF = "{n} s"
+DISK_FREE = "{free} Go libres ({percent} %)"
+SYSTEM_STATES: Mapping[str, str] = {
+    "on": "Appel activé",
+    "off": "Appel non activé",
+    "away": "Ne répond pas",
+    "wrong": "Adresse à corriger dans l'annuaire",
+}
+SYSTEM_USES: Mapping[str, str] = {
+    "query": "recherche et import",
+    "relay": "reçoit les examens adressés au site",
+}
+SYSTEM_WAYS: Mapping[str, str] = {"via": "par la passerelle", "direct": "appelé directement"}
+SYSTEM_ANSWERED = "Le système a répondu en {n} ms."
+SITE_STATES: Mapping[str, str] = {
+    "open": "En service",
+    "closed": "Appel du PACS non activé",
+    "none": "Aucun système déclaré",
+}

@@ -20,6 +20,7 @@ from smart_launch.app.pages.answers import guarded
 from smart_launch.app.pages.dossier import load
 from smart_launch.app.rendering import render
 from smart_launch.app.views import transfers
+from smart_launch.app.views.times import date_at_time, moment
 from smart_launch.app.views.transfers import Filters
 
 JSON = {"accept": "application/json"}
@@ -99,7 +100,8 @@ async def _search(desk: Desk, request: Request, given: Mapping[str, str]) -> Res
         asked = transfers.keys(filters)
         rows = await (_here(fhir, asked) if tab == "local" else _ask(fhir, server, "study", asked))
     except FhirError as error:
-        return await _page(desk, request, {**context, "message": _why(error)}, error.status)
+        message = await _silent_since(desk, fhir, server, error) or _why(error)
+        return await _page(desk, request, {**context, "message": message}, error.status)
     return await _page(desk, request, {**context, "resultats": transfers.studies(rows)})
 
 
@@ -153,6 +155,16 @@ async def _done(desk: Desk, request: Request, path: str, body: Any, fact: str) -
     except FhirError as error:
         return await _page(desk, request, {"message": _why(error)}, error.status)
     return RedirectResponse(f"/dossiers/{request.path_params['id']}?fait={fact}", 303)
+
+
+async def _silent_since(desk: Desk, fhir: Fhir, server: str, error: FhirError) -> str:
+    """Since when the gateway of that PACS does not answer; "" when that is not known, or not the reason."""
+    if error.outcome.get("code") != "gateway-silent":
+        return ""
+    peers = (await fhir.request("GET", "/dicom-web/peers", headers=JSON)).json()
+    said = next((one.get("silentSince") for one in peers if one.get("id") == server), None)
+    at = moment(said, desk.zone)
+    return words.GATEWAY_SILENT.format(since=date_at_time(at)) if at else ""
 
 
 def _why(error: FhirError) -> str:

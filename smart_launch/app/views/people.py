@@ -31,6 +31,7 @@ from smart_launch.app.views.reading import (
 DIRECTORY_TYPES = ("PractitionerRole", "Practitioner", "Organization")
 ROUNDS = 4  # role → person, community → service → establishment
 CHUNK = 50
+ADMINISTRATION = frozenset({"admin-regional", "admin-site"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +258,11 @@ class Me:
     @property
     def place(self) -> str:
         return self.posts[0].place if self.posts else ""
+
+    @property
+    def administers(self) -> bool:
+        """Whether a post is one of administration, of the region or of a site."""
+        return any(not ADMINISTRATION.isdisjoint(post.roles) for post in self.posts)
 
     def is_recipient(self, owner: str) -> bool:
         """Whether a Task of this owner is for me: my community, one of my posts, or me."""
