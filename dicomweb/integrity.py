@@ -1,28 +1,65 @@
-"""Whether every indexed instance still has the bytes that were acknowledged. One line per finding; UIDs name
-instances, nothing names a patient."""
+"""Whether every indexed instance still has the bytes that were acknowledged, and every file is known. One
+line per finding; UIDs and paths name things, nothing names a patient.
+
+A file nobody knows (an orphan) is left by a process killed between putting it in place and the commit of the
+index: it was never acknowledged. It is adopted by taking it in again as if it came now.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import sqlite3
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
 
-from dicomweb.files import DicomFiles, sha256_of
-from dicomweb.index.contract import Index, Query
+from dicomweb.dataset import identify
+from dicomweb.files import SLOW_SPOOL, DicomFiles, sha256_of
+from dicomweb.index.contract import File, Index
+from dicomweb.ingest import Arrival, ingest
+from dicomweb.reasons import Refused
+from dicomweb.storage import packed
 
 PAGE = 500
+SETTLED = 300.0  # seconds: a younger file may be on its way into the index
+MISSING, ALTERED = "its file is missing", "its file is not what was acknowledged"
+UNREADABLE = "its compressed copy cannot be read back"
 
 
 def findings(index: Index, files: DicomFiles) -> Iterator[str]:
-    """Everything wrong in the stored instances; reads every file, in bounded memory."""
-    offset = 0
-    while studies := index.find(Query("study", limit=PAGE, offset=offset)):
-        for study in studies:
-            for file in index.files(study.study):
-                path = files.path(file.path)
-                if not path.exists():
-                    yield f"instance {file.uid}: its file is missing"
-                elif path.stat().st_size != file.size or sha256_of(path) != file.sha256:
-                    yield f"instance {file.uid}: its file is not what was acknowledged"
-        offset += PAGE
+    """Everything wrong in what is stored; reads every file, in bounded memory."""
+    last = 0
+    while found := index.stored(last, PAGE):
+        for one in found:
+            if wrong := state(files, one.file):
+                yield f"instance {one.file.uid}: {wrong}"
+        last = found[-1].number
+    for uid in index.conflicted():
+        for other in index.conflicts(uid):
+            if wrong := state(files, other):
+                yield f"instance {uid}, the other content: {wrong}"
+    for path in orphans(index, files):
+        yield f"file {path}: no instance has it (check --adopt takes it in)"
+
+
+def state(files: DicomFiles, file: File) -> str:
+    """What is wrong with it; "" when it is whole. A compressed file is expanded, piece by piece."""
+    original, copy = files.original(file.path), files.packed(file.path)
+    if original.exists():
+        is_whole = original.stat().st_size == file.size and sha256_of(original) == file.sha256
+        if not is_whole:
+            return ALTERED
+    if not copy.exists():
+        return "" if original.exists() else MISSING
+    digest = hashlib.sha256()
+    try:
+        for piece in packed.pieces(copy):
+            digest.update(piece)
+    except packed.Broken:
+        return UNREADABLE
+    return "" if digest.hexdigest() == file.sha256 else UNREADABLE
 
 
 def notes(index: Index, files: DicomFiles) -> Iterator[str]:
@@ -31,3 +68,56 @@ def notes(index: Index, files: DicomFiles) -> Iterator[str]:
     for uid in index.conflicted():
         for other in index.conflicts(uid):
             yield f"instance {uid}: another content came, kept as {files.path(other.path)}"
+
+
+def orphans(index: Index, files: DicomFiles, settled: float = SETTLED) -> Iterator[str]:
+    """The paths of files that no instance, conflict or masked instance has, and that are older than `settled`
+    seconds. The known paths go through a table on disk: an archive has millions."""
+    before = time.time() - settled
+    known = sqlite3.connect("")  # a private file, gone when it is closed
+    try:
+        known.execute("CREATE TABLE known(path TEXT PRIMARY KEY) WITHOUT ROWID")
+        known.executemany("INSERT OR IGNORE INTO known VALUES(?)", ((path,) for path in index.paths()))
+        for path, changed in _there(files):
+            row = known.execute("SELECT 1 FROM known WHERE path = ?", (path,)).fetchone()
+            if row is None and changed < before:
+                yield path
+    finally:
+        known.close()
+
+
+def _there(files: DicomFiles) -> Iterator[tuple[str, float]]:
+    """The path of each file in place, compressed or not, and when it came there."""
+    for room in ("dicom", "packed"):
+        root = files.root / room
+        for folder in sorted(root.iterdir()) if root.exists() else ():
+            if folder.is_dir():
+                for entry in os.scandir(folder):
+                    if room == "dicom" or not files.original(f"dicom/{folder.name}/{entry.name}").exists():
+                        yield f"dicom/{folder.name}/{entry.name}", entry.stat().st_ctime
+
+
+def adopt(index: Index, files: DicomFiles, path: str, now: int) -> str:
+    """Take an orphan in; what became of it, in a line. `now`: UTC microseconds."""
+    name = Path(path).name
+    spooled = files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
+    try:
+        if files.original(path).exists():
+            os.link(files.original(path), spooled)
+        else:
+            packed.expand(files.packed(path), spooled)
+        if sha256_of(spooled) != name:
+            return f"file {path}: left where it is, its content is not what its name says"
+        outcome = ingest(spooled, Arrival(now, sha256=name), files, index)
+    except packed.Broken:
+        return f"file {path}: left where it is, {UNREADABLE}"
+    except Refused as refused:
+        return f"file {path}: left where it is, {refused.reason.slug}"
+    finally:
+        spooled.unlink(missing_ok=True)
+    if outcome == "duplicate":
+        known = index.file(identify(files.path(path))[1])
+        if known and known.path != path:
+            files.remove(path, time.time() + 1)
+            return f"file {path}: removed, its instance is stored already"
+    return f"file {path}: {outcome}"

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from dicomweb.gateway.region.figures import GatewayFigures
 from dicomweb.images import open_images
 from dicomweb.mount import DicomWeb
+from dicomweb.storage.figures import Figures as ArchiveFigures
 from fhir_server import settings as config
 from fhir_server.access import SYSTEM
 from fhir_server.audit import Trail
@@ -131,6 +132,7 @@ def build(settings: Settings) -> ASGIApp:
     dicomweb = DicomWeb(images)
     figures = middleware.Figures(trail)
     figures.registry.register(GatewayFigures(images.board))
+    figures.registry.register(ArchiveFigures(images.index, images.files))
     runner = Runner(engine, WORKS)
     keys, sessions = Keys(store), Sessions(store, settings)
     http = outbound.client()

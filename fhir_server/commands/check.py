@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 
 import click
 
 from dicomweb import integrity as images
 from dicomweb.files import DicomFiles
+from dicomweb.index.contract import Index
 from dicomweb.index.sqlite import open_index
+from dicomweb.storage import quotas
 from fhir_server import integrity, main, settings
 from fhir_server.settings import Settings
 
 
 @click.command("check")
-def command() -> None:
+@click.option(
+    "--adopt", is_flag=True, help="First take image files in that no instance has, as if they came now."
+)
+def command(adopt: bool) -> None:
     """Read everything that is stored and say what is not whole; exit 1 when something is not."""
     config = settings.load()
-    found, notes = asyncio.run(_check(config))
+    found, notes = asyncio.run(_check(config, _adopted if adopt else _as_it_is))
     for line in (*notes, *found):
         click.echo(line)
     if found:
@@ -25,14 +32,28 @@ def command() -> None:
     click.echo("all is whole")
 
 
-async def _check(config: Settings) -> tuple[list[str], list[str]]:
+async def _check(
+    config: Settings, first: Callable[[Index, DicomFiles], list[str]]
+) -> tuple[list[str], list[str]]:
     """What is not whole, and what a person has to judge."""
     async with main.opened(config) as platform:
         found = [line async for line in integrity.findings(platform.engine.store, platform.engine.files)]
     index, files = open_index(config), DicomFiles(config.files_path)
+    files.open()
     index.open()
     try:
+        notes = await asyncio.to_thread(first, index, files)
         found += await asyncio.to_thread(lambda: list(images.findings(index, files)))
-        return found, await asyncio.to_thread(lambda: list(images.notes(index, files)))
+        notes += await asyncio.to_thread(lambda: list(images.notes(index, files)))
+        return found, notes + quotas.told(index, config.quota_bytes)
     finally:
         index.close()
+
+
+def _adopted(index: Index, files: DicomFiles) -> list[str]:
+    now = time.time_ns() // 1000
+    return [images.adopt(index, files, path, now) for path in list(images.orphans(index, files))]
+
+
+def _as_it_is(_index: Index, _files: DicomFiles) -> list[str]:
+    return []

@@ -10,6 +10,7 @@ import click
 from dicomweb.acquisition import Listed
 from dicomweb.images import open_images
 from dicomweb.priors.seeking import Seeking
+from dicomweb.storage.upkeep import Upkeep
 from dicomweb.transfers import asking
 from dicomweb.transfers.runner import Parts, Runner
 from dicomweb.worker import Worker, utc_microseconds
@@ -42,8 +43,9 @@ def command() -> None:
             transfers = Runner(Parts(settings, store, fhir, images, exams, sign))
             find = partial(asking.find, images)
             priors = Seeking(store, fhir, images.queue, images.priors, find, utc_microseconds)
+            upkeep = Upkeep(images.index, images.files, settings)
             try:
-                await asyncio.gather(exams.run(stop), transfers.run(stop), priors.run(stop))
+                await asyncio.gather(exams.run(stop), transfers.run(stop), priors.run(stop), upkeep.run(stop))
             finally:
                 images.close()
 
