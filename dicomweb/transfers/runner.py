@@ -37,7 +37,7 @@ from dicomweb.transfers.standing import Ask, Standing, standing
 from dicomweb.worker import Fhir, Worker
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
-from profiles.outcomes import Gone, Invalid, NotFound
+from profiles.outcomes import Conflict, Gone, Invalid, NotFound, PreconditionFailed
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +179,11 @@ class Runner:
     async def grant(self) -> None:
         """Exams that a person wants in a télédossier, once they are here."""
         for study, request in await asyncio.to_thread(self.parts.queue.open_wishes):
-            if await self.parts.exams.attach_wanted(study, request):
-                await asyncio.to_thread(self.parts.queue.grant, study, request, self.now())
+            with contextlib.suppress(
+                Conflict, PreconditionFailed
+            ):  # written meanwhile: the next round does it
+                if await self.parts.exams.attach_wanted(study, request):
+                    await asyncio.to_thread(self.parts.queue.grant, study, request, self.now())
 
     async def _write(self, resource: dict[str, Any]) -> None:
         with contextlib.suppress(NotFound):

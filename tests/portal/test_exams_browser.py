@@ -18,10 +18,15 @@ from typing import Any
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+from pydicom.sr.codedict import codes
 
 from tests.dicomweb import making
 from tests.dicomweb.pacs import Pacs, orthanc
+from tests.dicomweb.test_films import FOLDER as FILMS
 from tests.dicomweb.test_peers import endpoint, ports
+from tests.dicomweb.test_reading import coded, item, measured, report
 from tests.portal.test_browser import browser
 from tests.portal.test_browser import sign_in as signed_in
 from tests.running import Running, demo
@@ -282,6 +287,90 @@ def test_exams_of_the_local_server_are_ticked(world: World, browser: object, tmp
     expect(page.get_by_role("checkbox", name="Examen 1")).to_be_disabled()
     assert signed.errors == []
     page.context.close()
+
+
+def test_films_reports_and_documents_are_read_in_the_viewer(
+    world: World, browser: object, tmp_path: Path
+) -> None:
+    """A film plays, a report and a document open, a tracing is drawn, a presentation is named."""
+    signed = signed_in(browser, world, "p08")  # type: ignore[arg-type]
+    page = signed.page
+    address = draft(world, page)
+    page.goto(f"{address}/examens/ajouter?onglet=creer")
+    page.get_by_label("Description de l'examen").fill("Marche")
+    page.get_by_label("Région du corps").select_option(label="Jambe")
+    page.get_by_label("Côté").select_option(label="Gauche")
+    (tmp_path / "bilan.pdf").write_bytes(PDF)
+    page.get_by_label("Ajouter des images").set_input_files([FILMS / "phone.mp4", tmp_path / "bilan.pdf"])
+    seen(page, "creer-rempli")
+    page.get_by_role("button", name="Créer", exact=True).click()
+    page.wait_for_url(f"{address}/formulaire*")
+    (tmp_path / "cd").mkdir()
+    for n, made in enumerate(readings()):
+        place = {"StudyInstanceUID": "2.25.950", "SeriesInstanceUID": f"2.25.95{n + 1}", "StudyID": "1"}
+        for keyword, value in {**place, **IDENTITY, "SOPInstanceUID": f"2.25.96{n}"}.items():
+            setattr(made, keyword, value)
+        making.write(tmp_path / "cd" / f"{n}", made)
+    chosen(page, address, folder=tmp_path / "cd")
+    sent(page, "4 images envoyées.")
+    page.wait_for_url(f"{address}/formulaire*")
+    expect(page.locator("a.bande")).to_have_count(2, timeout=30_000)
+    page.locator("a.bande", has_text="Marche").click()
+    film = page.locator("video")
+    expect(film).to_be_visible()
+    film.evaluate(
+        "film => film.readyState || new Promise((ok, no) => { film.onloadeddata = ok; film.onerror = no; })"
+    )
+    assert film.evaluate("film => [film.videoWidth, film.videoHeight, film.duration]") == [64, 48, 1]
+    assert (
+        film.evaluate("async film => { film.muted = true; await film.play(); return film.paused }") is False
+    )
+    film.evaluate("film => film.ended || new Promise((done) => { film.onended = done; })")
+    seen(page, "lecture-video")
+    page.locator("[data-serie]").nth(1).click()
+    expect(page.locator("iframe[title=Marche]")).to_be_visible()
+    seen(page, "lecture-pdf")
+    page.goto(page.url.rpartition("/")[0] + "/2.25.950")
+    for n, text in enumerate(("Constatations", "", "Réglages d'affichage", "Images d'intérêt")):
+        page.locator(f"[data-serie='2.25.95{n + 1}']").click()
+        if n in (0, 3):
+            expect(page.frame_locator("iframe").locator("body")).to_contain_text(text)
+        elif n == 1:
+            assert (
+                page.locator(".v-lecture img").evaluate("img => img.decode().then(() => img.naturalWidth)")
+                > 100
+            )
+        else:
+            expect(page.locator(".v-lecture-dit")).to_contain_text(text)
+        seen(page, f"lecture-{n}")
+    assert signed.errors == []
+    page.context.close()
+
+
+IDENTITY = {
+    "PatientName": "LABORDE^Henri", "PatientID": "AU-300003", "IssuerOfPatientID": "ch-auch",
+    "PatientBirthDate": "19530517", "PatientSex": "M", "StudyDate": "20240808", "StudyTime": "0508",
+}  # fmt: skip
+PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj "
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+)
+
+
+def readings() -> list[Dataset]:
+    """A report, an electrocardiogram, a presentation state, key images."""
+    text = item("TEXT", codes.DCM.Finding, TextValue="Pas de lésion hémorragique.")
+    size = item("NUM", codes.SCT.Length, MeasuredValueSequence=measured("12.5", codes.UCUM.Millimeter))
+    findings = report(item("CONTAINER", codes.DCM.Findings, text, size), SeriesDescription="Compte rendu")
+    keys = report(SeriesDescription="Sélection")
+    keys.SOPClassUID, keys.Modality = "1.2.840.10008.5.1.4.1.1.88.59", "KO"
+    keys.ConceptNameCodeSequence = coded(codes.DCM.OfInterest)
+    tracing = dcmread(str(get_testdata_file("waveform_ecg.dcm")))
+    shown = making.dataset(
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.11.1", Modality="PR", PixelData=None, SeriesDescription="",
+        ContentLabel="FLECHES", ContentDescription="Flèches", ContentCreatorName="BENALI^Nadia",
+    )  # fmt: skip
+    return [findings, tracing, shown, keys]
 
 
 def test_an_exam_made_of_photos(world: World, browser: object) -> None:

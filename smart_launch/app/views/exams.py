@@ -23,6 +23,9 @@ from smart_launch.app.views.reading import (
 )
 
 
+BESIDE = frozenset({"", "SC", "OT", "PR", "SR", "KO", "DOC"})  # modalities that do not name an exam of others
+
+
 @dataclass(frozen=True, slots=True)
 class Exam:
     """One ImagingStudy; `href` opens the viewer, "" while it has no image. `prior`: an earlier exam, brought
@@ -118,7 +121,7 @@ def modality(study: Json) -> str:
     """The French name of the first modality that is not a mere capture."""
     found = [str(item.get("code", "")) for item in many(study, "modality")]
     found += [str(item.get("modality", {}).get("code", "")) for item in many(study, "series")]
-    first = next((name for name in found if name not in ("", "SC", "OT", "PR", "SR")), next(iter(found), ""))
+    first = next((name for name in found if name not in BESIDE), next(iter(found), ""))
     return words.label(words.MODALITIES, first)
 
 

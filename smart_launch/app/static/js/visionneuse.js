@@ -43,6 +43,8 @@ function toolbar(pane) {
   if (cursor.max !== String(total)) cursor.max = String(total);
   cursor.value = String(pane.index + 1);
   cursor.setAttribute("aria-valuetext", `Image ${pane.index + 1} sur ${total}`);
+  page.classList.toggle("lecture", Boolean(pane.frame?.reading)); // its tools are the browser's
+  page.classList.toggle("seule", total === 1);
   const list = one("preset");
   if (presetsOf !== pane.current) {
     presetsOf = pane.current;
@@ -81,7 +83,8 @@ function card(pane, item) {
   const name = document.createElement("span");
   name.textContent = item.name || `Série ${item.number ?? ""}`;
   const count = document.createElement("span");
-  count.textContent = `${item.modality} · ${item.count} image${item.count > 1 ? "s" : ""}`;
+  const unit = item.read ? "élément" : "image";
+  count.textContent = `${item.modality} · ${item.count} ${unit}${item.count > 1 ? "s" : ""}`;
   button.append(canvas, name, count);
   button.addEventListener("click", () => pane.open(item));
   place.append(button);
@@ -93,11 +96,22 @@ async function pictures(pane) {
   for (const item of pane.series) {
     item.picture ??= await pictureOf(item).catch(() => null);
     const canvas = page.querySelector(`[data-serie="${CSS.escape(item.uid)}"] canvas`);
+    if (canvas && !item.picture) mark(canvas, item.read || "▶");
     if (!item.picture || !canvas) continue;
     const { width, height } = item.picture;
     const scale = Math.min(160 / width, 160 / height);
     canvas.getContext("2d").drawImage(item.picture, 80 - (width * scale) / 2, 80 - (height * scale) / 2, width * scale, height * scale);
   }
+}
+
+/** A word where there is no picture: a report, a document, a film. */
+function mark(canvas, word) {
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#a9bac6";
+  context.font = "600 44px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(word, 80, 82, 140);
 }
 
 // -- two panes
@@ -144,7 +158,7 @@ const actions = {
 function key(event) {
   if (one("dialogue").open || !active?.frame) return;
   const target = event.target;
-  if (target.matches("select, input") && !["?", "Escape"].includes(event.key)) return;
+  if (target.matches("select, input, video") && !["?", "Escape"].includes(event.key)) return;
   if (target.matches("button") && [" ", "Enter"].includes(event.key)) return;
   if (event.ctrlKey || event.metaKey) return;
   const arrows = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };

@@ -1,9 +1,9 @@
 // What an examination holds, from QIDO-RS: series, and the frames of each in the order they are read.
 import { dicomJson, text } from "../commun.js";
+import { FIELDS, READ, kindOf, reading } from "./lecture.js";
 
 const PAGE = 500;
-const INSTANCE_FIELDS = ["00200013", "00280008", "00280010", "00280011", "00280030", "00281050", "00281051", "00280101", "00201041", "00180050", "00200037", "00280004", "00280106", "00280107"];
-const WITHOUT_PICTURES = new Set(["SR", "PR", "KO", "DOC", "REG", "PLAN", "RTPLAN", "RTSTRUCT"]);
+const INSTANCE_FIELDS = ["00200013", "00280008", "00280010", "00280011", "00280030", "00281050", "00281051", "00280101", "00201041", "00180050", "00200037", "00280004", "00280106", "00280107", ...FIELDS];
 
 const number = (dataset, tag, index = 0) => {
   const value = dataset[tag]?.Value?.[index];
@@ -20,13 +20,14 @@ export async function seriesOf(study) {
       number: number(one, "00200011"),
       name: text(one, "0008103E"),
       count: number(one, "00201209") ?? 0,
+      read: READ[text(one, "00080060")] ?? "", // no pictures: what stands for one
       root: `/dicom-web/studies/${study}/series/${text(one, "0020000E")}`,
     }))
-    .filter((one) => one.uid && !WITHOUT_PICTURES.has(one.modality))
-    .sort((a, b) => (a.number ?? 1e9) - (b.number ?? 1e9) || a.uid.localeCompare(b.uid));
+    .filter((one) => one.uid)
+    .sort((a, b) => Number(Boolean(a.read)) - Number(Boolean(b.read)) || (a.number ?? 1e9) - (b.number ?? 1e9) || a.uid.localeCompare(b.uid));
 }
 
-/** Every frame of a series: one per instance, or several for a multi-frame one. */
+/** Every frame of a series: one per instance, or several for a multi-frame one; what is no image is one of its `reading`. */
 export async function framesOf(series) {
   const fields = INSTANCE_FIELDS.map((tag) => `includefield=${tag}`).join("&");
   const instances = [];
@@ -48,6 +49,8 @@ export async function framesOf(series) {
       thickness: number(one, "00180050"),
       orientation: [0, 1, 2, 3, 4, 5].map((index) => number(one, "00200037", index)),
     };
+    const kind = kindOf(one);
+    if (kind !== "image") return [{ ...common, frame: 1, reading: reading(one, kind, series.root), address: `${series.root}/instances/${uid}/rendered` }];
     const frames = number(one, "00280008") ?? 1;
     return Array.from({ length: Math.max(1, frames) }, (_, index) => ({
       ...common,
@@ -69,6 +72,7 @@ function windowOf(one) {
 
 /** A small picture of the series' middle, or null. */
 export async function pictureOf(series) {
+  if (series.read) return null;
   const offset = Math.floor(series.count / 2);
   const found = await dicomJson(`${series.root}/instances?limit=1&offset=${offset}`);
   if (!found[0]) return null;

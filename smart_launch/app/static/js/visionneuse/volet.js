@@ -2,6 +2,7 @@
 // other pane) is told through `page`: `active(pane)`, `changed(pane)`, `scrolled(pane, steps)`, `opened(pane)`, `tool()`.
 import { edges, framesOf, seriesOf } from "./etude.js";
 import { gestures } from "./gestes.js";
+import { Reading } from "./lecture.js";
 import { Stack, round } from "./pile.js";
 import { View } from "./vue.js";
 
@@ -22,6 +23,7 @@ export class Pane {
     this.page = page;
     this.view = new View(this.one("toile"));
     this.stack = new Stack((key, error) => this.arrived(key, error), () => this.view.shown?.bitmap);
+    this.reading = new Reading(scene);
     this.study = null; // { uid, title, modality, date }
     this.series = [];
     this.current = null; // the series shown
@@ -85,6 +87,7 @@ export class Pane {
     this.stopCine();
     this.view.clear();
     this.stack.clear();
+    this.reading.hide();
     delete this.scene.dataset.affiche;
     this.current = null;
     for (const name of ["serie-nom", "position", "coupe", "fenetre", "zoom"]) this.one(name).textContent = "";
@@ -121,6 +124,8 @@ export class Pane {
   update() {
     const { frame, stack, view } = this;
     if (!frame) return;
+    if (frame.reading) { this.read(frame); return; }
+    this.reading.hide();
     const key = Stack.key(frame, this.voi);
     const bitmap = stack.get(key);
     if (bitmap) { view.show(bitmap, this.voi, frame.spacing); this.message(""); this.scene.dataset.affiche = String(this.index + 1); }
@@ -137,9 +142,39 @@ export class Pane {
     this.overlay();
   }
 
+  /** A film, a report, a document: shown by the browser itself. */
+  read(frame) {
+    this.stack.want([]);
+    this.view.clear();
+    this.message("");
+    this.reading.show(frame.reading);
+    this.scene.dataset.affiche = String(this.index + 1);
+    const total = this.current.frames.length;
+    this.one("position").textContent = total > 1 ? `${this.index + 1} / ${total}` : "";
+    this.page.changed(this);
+  }
+
   arrived(key, error) {
     if (!this.frame || key !== Stack.key(this.frame, this.voi)) return;
+    if (error && !this.frame.tried) { this.tryFilm(this.frame); return; }
     if (error) { this.message("Cette image n'a pas pu être affichée. Flèches pour continuer.", true); return; }
+    this.update();
+  }
+
+  /** Frames that cannot be drawn may be those of a film: then it is played. */
+  async tryFilm(frame) {
+    frame.tried = true;
+    const series = this.current;
+    const address = frame.address.replace(/\/frames\/.*$/, "/rendered");
+    const answer = await fetch(`${address}?accept=video/mp4`, { headers: { range: "bytes=0-0" } }).catch(() => null);
+    if (this.current !== series) return;
+    if (answer?.ok) {
+      const at = series.frames.findIndex((one) => one.uid === frame.uid);
+      const film = { ...frame, address, reading: { kind: "film", title: series.name || "Vidéo", address } };
+      series.frames = series.frames.filter((one) => one.uid !== frame.uid);
+      series.frames.splice(at, 0, film);
+      this.index = at;
+    }
     this.update();
   }
 
