@@ -14,8 +14,8 @@ from typing import Any
 
 from pynetdicom import evt
 
-from dicomweb.dimse.reporting import SOP_CLASS
 from dicomweb.dimse.registry import calling
+from dicomweb.dimse.reporting import SOP_CLASS
 from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.peers.dimse import outcome
 from dicomweb.transfers.commitments import Commitments

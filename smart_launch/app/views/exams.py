@@ -22,7 +22,6 @@ from smart_launch.app.views.reading import (
     value_x,
 )
 
-
 BESIDE = frozenset({"", "SC", "OT", "PR", "SR", "KO", "DOC"})  # modalities that do not name an exam of others
 
 
