@@ -14,7 +14,7 @@ from typing import Any
 
 from dicomweb.attributes import Attributes, first, integer
 from dicomweb.identity import Identifier
-from dicomweb.index.contract import Brief, Series, Study
+from dicomweb.index.contract import EXPIRY, Brief, Series, Study, Trace
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 PROFILE = "https://teledossier.example/fhir/StructureDefinition/teledossier-imaging-study"
@@ -65,11 +65,12 @@ def merge(built: dict[str, Any], current: dict[str, Any] | None) -> dict[str, An
     return merged
 
 
-def withdrawn(current: dict[str, Any]) -> dict[str, Any]:
-    """The resource of a study of which nothing is left in sight. R4's word for what was available and is
-    withdrawn."""
+def withdrawn(current: dict[str, Any], trace: Trace) -> dict[str, Any]:
+    """The resource of a study of which nothing is left in sight: R4's word for what was available and is
+    withdrawn, but for an exam whose time was over: that was no error, and nobody must reject it elsewhere."""
     left = {name: value for name, value in current.items() if name != "series"}
-    return {**left, "status": "entered-in-error", "numberOfSeries": 0, "numberOfInstances": 0}
+    status = "cancelled" if trace.by == EXPIRY else "entered-in-error"
+    return {**left, "status": status, "numberOfSeries": 0, "numberOfInstances": 0}
 
 
 def same(a: dict[str, Any], b: dict[str, Any] | None) -> bool:

@@ -126,7 +126,8 @@ class Worker:
             found = await self.write_up(study)
             return found.again if found else None
         current = await self._current(uid)
-        if current is not None and current["status"] == "entered-in-error":
+        masked = await asyncio.to_thread(self.index.masked, uid)
+        if current is not None and masked:
             return None  # all of it was put out of sight
         found = await self.write_up(acquisition.announced_study(uid, step))
         if found is None or found.stage == "discontinued" or await self._is_attached(uid):
@@ -141,7 +142,7 @@ class Worker:
             if current is not None and traces and await asyncio.to_thread(self.index.study, uid) is None:
                 requests = [one["reference"] for one in current.get("basedOn", ()) if "reference" in one]
                 trace = association.withdrawal(uid, traces[-1], requests)
-                await self._transaction(_put(withdrawn(current), current), _put(trace, None))
+                await self._transaction(_put(withdrawn(current, traces[-1]), current), _put(trace, None))
             await asyncio.to_thread(self._end_reading, uid, "CANCELED")
             await asyncio.to_thread(self.index.settle, uid)
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "package": "FHIR packages: install, list, remove",
     "reindex": "what is stored, by search parameters of one's own",
     "check": "integrity of store and files",
+    "retention": "the exams that the sites' rules would put out of sight now",
     "migrate": "bring the store to this program's schema",
 }
 

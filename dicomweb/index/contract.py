@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dicomweb.ups_events import Event
 
 Level = Literal["study", "series", "instance"]
+EXPIRY = "Télédossier, rule of retention"  # in a trace: nobody did it, its time was over
 Outcome = Literal["stored", "duplicate", "conflict"]
 
 

@@ -316,6 +316,16 @@ class Queue:
         listed = dict.fromkeys(str(instance) for instance, _state in rows if instance)
         return tuple(listed), any(state == "waiting" for _instance, state in rows)
 
+    def is_wanted(self, study: str) -> bool:
+        """Whether a transfer or a wish for it is not over."""
+        return bool(
+            self.rows(
+                "SELECT 1 FROM transfer WHERE study = ?1 AND state = 'waiting' "
+                "UNION ALL SELECT 1 FROM wish WHERE study = ?1 AND granted = 0 LIMIT 1",
+                (study,),
+            )
+        )
+
     def receipt(self, id: str) -> str:
         found = self.rows("SELECT receipt FROM transfer WHERE id = ?", (id,))
         return str(found[0][0]) if found else ""

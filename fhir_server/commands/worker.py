@@ -10,6 +10,7 @@ import click
 from dicomweb.acquisition import Listed
 from dicomweb.images import open_images
 from dicomweb.priors.seeking import Seeking
+from dicomweb.storage.retention import Retention
 from dicomweb.storage.upkeep import Upkeep
 from dicomweb.transfers import asking
 from dicomweb.transfers.runner import Parts, Runner
@@ -44,8 +45,10 @@ def command() -> None:
             find = partial(asking.find, images)
             priors = Seeking(store, fhir, images.queue, images.priors, find, utc_microseconds)
             upkeep = Upkeep(images.index, images.files, settings)
+            retention = Retention(images.index, fhir, images.queue.is_wanted, settings.retention_seconds)
             try:
-                await asyncio.gather(exams.run(stop), transfers.run(stop), priors.run(stop), upkeep.run(stop))
+                running = (exams, transfers, priors, upkeep, retention)
+                await asyncio.gather(*(one.run(stop) for one in running))
             finally:
                 images.close()
 
