@@ -18,7 +18,7 @@ from dicomweb.gateway.outbox import Entry
 from simulators.modality import phantom
 from tests.dicomweb import making
 from tests.dicomweb.gateway.site.conftest import register
-from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, eventually
+from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, Wire, eventually
 
 COUNT = 300
 
@@ -87,6 +87,8 @@ def main() -> None:
             register(platform, operator.strip())
             compression(exam(folder / "a", 1)[1])
             measure(platform, site, folder)
+            site.stop()
+            urgent(platform, secret.strip(), folder)
         finally:
             site.stop()
             platform.stop()
@@ -111,6 +113,45 @@ def measure(platform: Platform, site: Site, folder: Path) -> None:
     assert site.emptied(120)
     print(f"delivery alone: {COUNT / (time.perf_counter() - began):.0f}/s")
     print(f"memory of the gateway: {site.peak_memory() / 1e6:.0f} MB")
+    large(platform, site, folder)
+
+
+def large(platform: Platform, site: Site, folder: Path) -> None:
+    """One multiframe of 315 MB: noise, as nothing shortens it."""
+    noise = np.random.default_rng(1).integers(0, 2000, 512 * 512, "<u2").tobytes()
+    made = making.dataset(
+        StudyInstanceUID="2.25.9", SOPInstanceUID="2.25.9.1", Rows=512, Columns=512, NumberOfFrames=600,
+        PixelData=noise * 600,
+    )  # fmt: skip
+    path = making.write(folder / "large.dcm", made)
+    del made
+    sent = timed(lambda: site.send([path]))
+    assert site.emptied(120)
+    size = path.stat().st_size / 1e6
+    print(f"one of {size:.0f} MB: received in {sent:.1f} s; memory {site.peak_memory() / 1e6:.0f} MB")
+
+
+def urgent(platform: Platform, secret: str, folder: Path) -> None:
+    """An acute stroke's 20 images behind a backlog of 300 on a line of 20 Mbit/s."""
+    wire = Wire(platform.port)
+    site = Site(folder / "slow", f"http://127.0.0.1:{wire.port}", secret, urgent="ae:SCANAVC")
+    study, paths = exam(folder / "d", 4)
+    avc, few = exam(folder / "e", 5)
+    try:
+        wire.rate = 250_000
+        site.start()
+        site.send(paths)
+        wire.rate = 2_500_000
+        began = time.perf_counter()
+        site.send(few[:20], calling="SCANAVC")
+        assert eventually(lambda: len(platform.stored(avc)) == 20, 120)
+        took = time.perf_counter() - began
+        left = COUNT - len(platform.stored(study))
+        size = sum(path.stat().st_size for path in few[:20]) / 1e6
+        print(f"urgent, {size:.0f} MB, 20 Mbit/s: delivered in {took:.1f} s; {left} of {COUNT} still wait")
+    finally:
+        wire.close()
+        site.stop()
 
 
 if __name__ == "__main__":

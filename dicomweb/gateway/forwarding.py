@@ -29,6 +29,7 @@ from dicomweb.peers.session import PeerError
 log = logging.getLogger(__name__)
 
 MOST_INSTANCES = 64  # in one request
+GATHER_SECONDS = 0.3
 FIRST_WAIT = 1.0  # seconds
 LONGEST_INSTANCE_WAIT = 900.0  # seconds before one instance that failed alone is tried again
 TRIES = 12  # of an instance that the platform says it failed on, before it stands apart
@@ -51,6 +52,9 @@ class Lane:
         while not stop.is_set():
             heard = self.parts.bell.rung
             batch = self._batch()
+            if batch and not self.is_urgent and self._is_growing(batch):
+                stop.wait(GATHER_SECONDS)
+                batch = self._batch()
             if not batch:
                 self.parts.bell.wait(heard, self._idle_seconds())
                 continue
@@ -82,6 +86,12 @@ class Lane:
             outbox.settle([], [(one.n, "file-lost") for one in lost], utc_microseconds())
             log.error("%d files of the outbox are gone", len(lost))
         return [one for one in batch if one not in lost]
+
+    def _is_growing(self, batch: Sequence[Entry]) -> bool:
+        """A request has a price of its own: while instances come in, a short wait makes one of many."""
+        recent = utc_microseconds() - batch[-1].received < GATHER_SECONDS * 1e6
+        small = sum(one.size for one in batch) < self.parts.settings.request_bytes / 2
+        return recent and small and 1 <= len(batch) < MOST_INSTANCES and not self.alone
 
     def _idle_seconds(self) -> float:
         """Until the first that failed alone is due; within a minute, for the hours may begin."""

@@ -42,6 +42,7 @@ class Stub:
     reply: Callable[[Asked], Reply]
     asked: list[Asked] = field(default_factory=list)
     tokens: int = 0
+    lifetime: float = 300  # seconds
     server: ThreadingHTTPServer | None = None
 
     @property
@@ -58,7 +59,7 @@ def handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
             body = b"".join(self._chunks())
             if self.path == "/oauth/token":
                 stub.tokens += 1
-                self._answer(200, {"access_token": f"token-{stub.tokens}", "expires_in": 300})
+                self._answer(200, {"access_token": f"token-{stub.tokens}", "expires_in": stub.lifetime})
                 return
             coding = self.headers.get("Content-Encoding", "")
             whole = zstandard.ZstdDecompressor().decompressobj().decompress(body) if coding else body
@@ -173,6 +174,21 @@ def test_a_refused_token_is_replaced(stub: Stub, parts: Parts) -> None:
     put(parts, 1)
     run(parts, lambda: empty(parts))
     assert [one.token for one in stub.asked] == ["token-1", "token-2"]
+
+
+def test_a_token_is_renewed_before_it_ends(stub: Stub, parts: Parts) -> None:
+    stub.lifetime = 0.02
+    put(parts, 1)
+    run(parts, lambda: empty(parts))
+    time.sleep(0.02)
+    put(parts, 2)
+    run(parts, lambda: empty(parts))
+    stub.lifetime = 300
+    time.sleep(0.02)
+    for n in (3, 4):
+        put(parts, n)
+        run(parts, lambda: empty(parts))
+    assert [one.token for one in stub.asked] == ["token-1", "token-2", "token-3", "token-3"]
 
 
 def test_a_request_refused_as_such_is_sent_plain_then_one_by_one(stub: Stub, parts: Parts) -> None:

@@ -203,7 +203,9 @@ class Wire:
         self.port = int(self._listener.getsockname()[1])
         self.cut_after = -1  # bytes towards the platform after which a connection is cut; -1: never
         self.cuts = 0
-        self.rate = 0  # bytes per second towards the platform; 0: no limit
+        self.flip_after = -1  # bytes towards the platform after which one bit is turned, once; -1: never
+        self.rate = 0  # bytes per second towards the platform, of all connections together; 0: no limit
+        self._shared = threading.Lock()
         self.mute = False  # nothing of what the platform answers arrives
         self.passed = 0
         self._stopped = threading.Event()
@@ -249,7 +251,11 @@ class Wire:
                 if 0 <= self.cut_after < came:
                     self.cuts += 1
                     return
+                if 0 <= self.flip_after < came:
+                    self.flip_after, middle = -1, len(data) // 2
+                    data = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
                 far.sendall(data)
                 self.passed += len(data)
                 if self.rate:
-                    time.sleep(len(data) / self.rate)
+                    with self._shared:
+                        time.sleep(len(data) / self.rate)

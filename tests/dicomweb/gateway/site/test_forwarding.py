@@ -145,6 +145,24 @@ def test_a_line_cut_within_bodies_loses_nothing_and_doubles_nothing(
     assert whole(platform, study) == sent(study, 30)
 
 
+def test_what_is_altered_on_the_way_is_refused_and_sent_again(
+    platform: Platform, site: Make, wire: Wire, tmp_path: Path
+) -> None:
+    gateway = site(through(wire), compression="none", health_seconds="600")
+    study, paths = exam(tmp_path / "exam", 1350, 2, pixels=20_000)
+    gateway.start()
+    wire.flip_after = 20_000  # within the pixels of the first instance
+    gateway.send(paths)
+    assert gateway.emptied()
+    assert wire.flip_after == -1
+    with sqlite3.connect(gateway.folder / "var" / "outbox.db") as connection:
+        tries = connection.execute("SELECT uid, attempts FROM instance ORDER BY n").fetchall()
+    connection.close()
+    assert tries == [(f"{study}.1.1", 1), (f"{study}.1.2", 0)]
+    assert whole(platform, study) == sent(study, 2)
+    assert platform.stored(study)[f"{study}.1.1"][-40_000:] == paths[0].read_bytes()[-40_000:]
+
+
 def test_urgent_overtakes_what_waits_and_what_is_under_way(
     platform: Platform, site: Make, wire: Wire, tmp_path: Path
 ) -> None:
