@@ -31,6 +31,7 @@ from pynetdicom.service_class import StorageServiceClass
 
 from dicomweb.dataset import is_stored
 from dicomweb.dimse.sockets import QuickSocket
+from dicomweb.dimse.steady import Checkpoint
 from dicomweb.files import RESERVE
 
 log = logging.getLogger(__name__)
@@ -284,6 +285,10 @@ class QuickAssociation(Association):  # type: ignore[misc]
             self._is_paused = False
             self.dul._idle_timer.restart()  # the peer had to wait for us
 
+    def rouse(self) -> None:
+        """Before another thread sends on this association: its own must not sleep on the queue of answers."""
+        self.dimse.msg_queue.put((None, None))
+
     @property
     def busy(self) -> bool:
         """Whether something is being received or answered."""
@@ -297,6 +302,7 @@ def quicken(association: Association) -> None:
     association.dul = QuickProvider(association)
     association.dimse = BoundedMessages(association)
     association.acse = Negotiation(association)
+    association._reactor_checkpoint = Checkpoint(association)
     association.dul.socket = line
     line.__class__ = QuickSocket
     line.event_queue.put("Evt5")  # transport connection indication

@@ -1,79 +1,125 @@
 """Storage Commitment: a peer asks whether instances are kept for good; each is looked up and its bytes are
 counted against what was acknowledged, then the peer is told which are and which are not.
 
-The result goes to the peer's own address, on a new association, tried a few times; a peer that cannot be
-reached asks again, as the standard lets it. PS3.4 §J (Storage Commitment Service Class)
+    N-ACTION → row of the index → looked up → N-EVENT-REPORT → row gone
+
+The question outlives this process: whichever process of the node runs takes it up. The result goes to the
+peer's own address, on a new association; where that does not answer, on the one on which it was asked, as
+long as it is open; else again later, for a week. PS3.4 §J (Storage Commitment Service Class)
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 
+from dicomweb.dataset import is_uid
 from dicomweb.dimse import registry
 from dicomweb.dimse.registry import calling
-from dicomweb.dimse.reporting import SOP_CLASS, WELL_KNOWN, tell
+from dicomweb.dimse.reporting import SOP_CLASS, WELL_KNOWN, tell, told_here
 from dicomweb.dimse.services import Handler, Service, World
-from dicomweb.files import DicomFiles, sha256_of
-from dicomweb.index.contract import Index
+from dicomweb.files import sha256_of
+from dicomweb.index.contract import Promise
 from dicomweb.peers.peer import Peer
 
 log = logging.getLogger(__name__)
 
-WAITS = (0.0, 5.0, 30.0, 120.0)  # seconds before each try to tell the result
-NOT_AUTHORISED, NO_SUCH_ACTION, MISSING = 0x0124, 0x0123, 0x0120
+FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0  # seconds before a peer that was not reached is called again
+GIVEN_UP = 7 * 86_400  # seconds after which a peer that takes no result is left alone
+LOOK_SECONDS = 2.0
+LEASE_SECONDS = 120.0  # within which a process tells a result that it has taken up
+MOST_REFERENCES, MOST_OPEN = 20_000, 500
+NOT_AUTHORISED, NO_SUCH_ACTION, MISSING, NO_RESOURCES = 0x0124, 0x0123, 0x0120, 0x0213
 NO_SUCH_INSTANCE, CLASS_CONFLICT, FAILED = 0x0112, 0x0119, 0x0110
 
 
-@dataclass(frozen=True, slots=True)
 class Committer:
-    files: DicomFiles
-    index: Index
-    ae_title: str
-    stopped: threading.Event
+    """Takes questions in pynetdicom's threads, answers them in one of its own (`run`)."""
+
+    def __init__(self, world: World) -> None:
+        self.files, self.index, self.known = world.images.files, world.images.index, world.known
+        self.ae_title, self.stopped = world.settings.ae_title, world.stopped
+        self._asked = threading.Event()
+        self._open: dict[tuple[str, str], Any] = {}  # the associations of this process's questions
 
     def on_action(self, event: Any) -> tuple[int, Dataset | None]:
-        """EVT_N_ACTION: taken, and answered on an association of our own."""
+        """EVT_N_ACTION. 0x0000 says that the question is on disk."""
         peer = calling(event)
         if peer is None or registry.COMMITMENT not in peer.uses:
             return NOT_AUTHORISED, None
         if event.action_type != 1 or str(event.request.RequestedSOPInstanceUID) != WELL_KNOWN:
             return NO_SUCH_ACTION, None
-        asked = event.action_information
-        transaction = str(asked.get("TransactionUID", "") or "")
-        references = list(asked.get("ReferencedSOPSequence", None) or ())
-        if not transaction or not references:
+        try:
+            asked = event.action_information
+            transaction = str(asked.get("TransactionUID", "") or "")
+            items = tuple(
+                (str(one.get("ReferencedSOPClassUID", "")), str(one.get("ReferencedSOPInstanceUID", "")))
+                for one in asked.get("ReferencedSOPSequence", None) or ()
+            )
+        except Exception:  # hostile input: whatever pydicom stumbles on
+            return FAILED, None
+        if not is_uid(transaction) or not items:
             return MISSING, None
-        threading.Thread(
-            target=self._settle, args=(peer, transaction, references), name="commitment", daemon=True
-        ).start()
+        now = time.time_ns() // 1000
+        promise = Promise(transaction, peer.id, now, items, now)
+        if len(items) > MOST_REFERENCES or not self.index.put_promise(promise, MOST_OPEN):
+            return NO_RESOURCES, None
+        self._open[transaction, peer.id] = event.assoc
+        self._asked.set()
         return 0x0000, None
 
-    def _settle(self, peer: Peer, transaction: str, references: Sequence[Dataset]) -> None:
-        result = self.result(transaction, references)
-        for wait in WAITS:
-            if self.stopped.wait(wait):
-                return
-            if tell(self.ae_title, peer, result):
-                return
-        log.warning("a storage commitment result could not be told to %s", peer.ae_title)
+    def run(self) -> None:
+        """Until the node stops: answer what is due, of whichever process it was asked."""
+        while not self.stopped.is_set():
+            self._asked.wait(LOOK_SECONDS)
+            self._asked.clear()
+            try:
+                while not self.stopped.is_set() and self._settle(time.time_ns() // 1000):
+                    pass
+            except Exception:
+                log.exception("storage commitments could not be answered")
 
-    def result(self, transaction: str, references: Sequence[Dataset]) -> Dataset:
+    def _settle(self, now: int) -> bool:
+        """One that is due; whether there was one."""
+        promise = self.index.claim_promise(now, now + int(LEASE_SECONDS * 1e6))
+        if promise is None:
+            return False
+        peer = next((one for one in self.known.peers() if one.id == promise.peer), None)
+        if self._told(peer, promise):
+            self.index.drop_promise(promise)
+        elif now - promise.asked > GIVEN_UP * 1_000_000:
+            log.error("%s took no answer to its storage commitment; given up", promise.peer)
+            self.index.drop_promise(promise)
+        else:
+            wait = min(FIRST_WAIT * 2**promise.tries, LONGEST_WAIT)
+            self.index.later_promise(promise, now + int(wait * 1e6))
+            return True
+        self._open.pop((promise.uid, promise.peer), None)
+        return True
+
+    def _told(self, peer: Peer | None, promise: Promise) -> bool:
+        if peer is None:  # switched off, for now
+            return False
+        result = self.result(promise.uid, promise.items)
+        if tell(self.ae_title, peer, result):
+            return True
+        association = self._open.get((promise.uid, promise.peer))
+        return association is not None and told_here(association, result)
+
+    def result(self, transaction: str, items: Sequence[tuple[str, str]]) -> Dataset:
         """What is kept, and what is not with why."""
         made, kept, failed = Dataset(), [], []
         made.TransactionUID, made.RetrieveAETitle = transaction, self.ae_title
-        for one in references:
+        for sop_class, uid in items:
             item = Dataset()
-            item.ReferencedSOPClassUID = one.get("ReferencedSOPClassUID", "")
-            item.ReferencedSOPInstanceUID = one.get("ReferencedSOPInstanceUID", "")
-            reason = self._reason(str(item.ReferencedSOPClassUID), str(item.ReferencedSOPInstanceUID))
-            if reason:
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
+            if reason := self._reason(sop_class, uid):
                 item.FailureReason = reason
                 failed.append(item)
             else:
@@ -100,8 +146,8 @@ class Committer:
 
 
 def _handlers(world: World) -> Mapping[Any, Handler]:
-    images = world.images
-    committer = Committer(images.files, images.index, world.settings.ae_title, world.stopped)
+    committer = Committer(world)
+    threading.Thread(target=committer.run, name="commitment", daemon=True).start()
     return {evt.EVT_N_ACTION: committer.on_action}
 
 

@@ -35,10 +35,24 @@ def tell(ae_title: str, peer: Peer, result: Dataset) -> bool:
     if not association.is_established:
         return False
     try:
+        return _reported(association, result)
+    finally:
+        association.release()
+
+
+def told_here(association: Any, result: Dataset) -> bool:
+    """Whether the peer took it on the association on which it asked, if that is still open. Blocking, not to
+    be called by the association's own thread."""
+    if not association.is_established:
+        return False
+    association.rouse()
+    return _reported(association, result)
+
+
+def _reported(association: Any, result: Dataset) -> bool:
+    try:
         kind = 2 if "FailedSOPSequence" in result else 1
         status, _reply = association.send_n_event_report(result, kind, SOP_CLASS, WELL_KNOWN)
         return int(status.get("Status", 0xFFFF)) == 0x0000
-    except ValueError:  # the peer did not take the role
+    except (ValueError, RuntimeError):  # the peer did not take the role, or is gone
         return False
-    finally:
-        association.release()

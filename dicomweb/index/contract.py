@@ -291,6 +291,18 @@ class Index(Protocol):
     def subscriptions(self) -> Subscriptions:
         """Who is told of changes to work items."""
 
+    def put_promise(self, one: Promise, most: int) -> bool:
+        """Keep a storage commitment that is asked for until `drop_promise`, in place of what its peer asked
+        under the same transaction; False when that peer has `most` others open."""
+
+    def claim_promise(self, now: int, until: int) -> Promise | None:
+        """One that is due; nobody else gets it before `until`."""
+
+    def later_promise(self, one: Promise, due: int) -> None:
+        """It could not be told: once more, not before `due`."""
+
+    def drop_promise(self, one: Promise) -> None: ...
+
     def performed(self, uid: str) -> PerformedStep | None:
         """A performed procedure step by its SOP Instance UID."""
 
@@ -333,6 +345,19 @@ class Index(Protocol):
         """A number the worker keeps between runs, 0 at first."""
 
     def set_mark(self, name: str, value: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A storage commitment that a peer (the id of its Endpoint) asked for: transaction UID, when, and the
+    SOP class and instance of each. `due`: when it is looked at next, `tries` how often it was in vain."""
+
+    uid: str
+    peer: str
+    asked: int
+    items: tuple[tuple[str, str], ...]
+    due: int
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

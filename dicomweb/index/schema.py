@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from dicomweb.index.contract import Level
 
-VERSION = 7
+VERSION = 8
 
 TABLES = """
 CREATE TABLE study(
@@ -78,6 +78,9 @@ CREATE TABLE workitem(uid TEXT PRIMARY KEY, n INTEGER NOT NULL, state TEXT NOT N
 CREATE TABLE origin(study TEXT NOT NULL, instance TEXT NOT NULL, gateway TEXT NOT NULL, sha256 TEXT NOT NULL,
   dataset TEXT NOT NULL, ae_title TEXT NOT NULL, received INTEGER NOT NULL,
   PRIMARY KEY(study, instance, gateway, sha256)) WITHOUT ROWID;
+CREATE TABLE commitment(uid TEXT NOT NULL, peer TEXT NOT NULL, asked INTEGER NOT NULL,
+  due INTEGER NOT NULL, tries INTEGER NOT NULL, items BLOB NOT NULL, PRIMARY KEY(uid, peer)) WITHOUT ROWID;
+CREATE INDEX commitment_due ON commitment(due);
 CREATE TABLE performed(uid TEXT PRIMARY KEY, state TEXT NOT NULL, ae_title TEXT NOT NULL,
   organisation TEXT NOT NULL, attributes BLOB NOT NULL, changed INTEGER NOT NULL,
   revision INTEGER NOT NULL, due INTEGER) WITHOUT ROWID;

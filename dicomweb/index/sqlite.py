@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from dicomweb.index import masking, performed, rows
+from dicomweb.index import masking, performed, promises, rows
 from dicomweb.index import subscriptions as told
 from dicomweb.index.contract import (
     Body,
@@ -35,6 +35,7 @@ from dicomweb.index.contract import (
     Origin,
     Outcome,
     PerformedStep,
+    Promise,
     Query,
     SearchTooLong,
     Series,
@@ -486,6 +487,26 @@ class SqliteIndex(Keeping):
                 )
             told.note(connection, before, item)
             return True
+
+    # -- storage commitments -----------------------------------------------------------------------
+    def put_promise(self, one: Promise, most: int) -> bool:
+        with self._write_lock, self._transaction() as connection:
+            return promises.put(connection, one, most)
+
+    def claim_promise(self, now: int, until: int) -> Promise | None:
+        if not self._all("SELECT 1 FROM commitment WHERE due <= ? LIMIT 1", (now,)):
+            return None  # looked at often, and nothing is written for it
+        with self._write_lock, self._transaction() as connection:
+            return promises.claim(connection, now, until)
+
+    def later_promise(self, one: Promise, due: int) -> None:
+        self._write(
+            "UPDATE commitment SET due = ?, tries = tries + 1 WHERE uid = ? AND peer = ?",
+            (due, one.uid, one.peer),
+        )
+
+    def drop_promise(self, one: Promise) -> None:
+        self._write("DELETE FROM commitment WHERE uid = ? AND peer = ?", (one.uid, one.peer))
 
     # -- performed procedure steps -----------------------------------------------------------------
     def performed(self, uid: str) -> PerformedStep | None:

@@ -19,6 +19,7 @@ _SINCE = {  # version → the tables it began with
     5: ("performed", "performed_study"),
     6: ("spelling", "usage", "damage"),
     7: ("subscriber", "subscription", "event"),
+    8: ("commitment",),
 }
 
 

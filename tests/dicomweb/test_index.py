@@ -131,7 +131,7 @@ def test_an_index_of_the_first_version_is_brought_to_this_one(
     connection = sqlite3.connect(settings.sqlite_path.with_name("store-dicom.db"))
     connection.executescript(
         "DROP TABLE name; DROP TABLE masked; DROP TABLE workitem; DROP TABLE withdrawn; "
-        "DROP TABLE origin; "
+        "DROP TABLE origin; DROP TABLE commitment; "
         "DROP TABLE performed; DROP TABLE performed_study; DROP TABLE subscriber; "
         "DROP TABLE subscription; DROP TABLE event; "
         "DROP TABLE spelling; DROP TABLE usage; DROP TABLE damage; "

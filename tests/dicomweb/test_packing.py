@@ -153,7 +153,9 @@ def test_only_what_came_before(images: Images, take: Take, tmp_path: Path) -> No
     take(making.write(tmp_path / "a.dcm", making.dataset(**CT)), received=5)
     assert packing.step(images.index, images.files, 5) is None
     assert packing.step(images.index, images.files, 6) == packing.Saved(
-        1, images.index.file("2.25.1").size, next((images.files.root / "packed").rglob("*/*")).stat().st_size  # type: ignore[union-attr]
+        1,
+        images.index.file("2.25.1").size,
+        next((images.files.root / "packed").rglob("*/*")).stat().st_size,  # type: ignore[union-attr]
     )
 
 

@@ -116,7 +116,7 @@ def node(tmp_path: Path, free_port: int) -> Iterator[Node]:
     started = Node(
         tmp_path / "node", free_port,
         caller("CT1", here, "ch-auch", use=["accept-store"], sop_class=f"urn:oid:{CTImageStorage}"),
-        caller("WS", here, "ch-auch", use=["accept-worklist"]), caller("IDLE", here, use=["relay"]),
+        caller("WS", here, "ch-auch", use=["accept-worklist"]), caller("IDLE", here, use=["query"]),
         caller("AWAY", "192.0.2.1:104"), dimse_unknown="refuse",
     )  # fmt: skip
     started.start()
