@@ -175,6 +175,21 @@ async def test_a_pacs_that_does_not_answer_or_is_not_activated(tmp_path: Path, f
             assert (await stranger.get(page)).status_code == 404
 
 
+async def test_an_exam_is_created_from_the_list(tmp_path: Path) -> None:
+    """R091: the button above the list leads to the télédossiers one sees and may still add to."""
+    async with platform(tmp_path) as here:
+        id = await here.sent()
+        async with here.as_("p08") as doctor, here.as_("p20") as stranger:
+            assert 'href="/dossiers/examen">Examen</a>' in (await doctor.get("/dossiers")).text
+            target = f'href="/dossiers/{id}/examens/ajouter?onglet=creer"'
+            assert target in (await doctor.get("/dossiers/examen")).text
+            assert target in (await doctor.post("/dossiers/examen", data={"patient": "laborde"})).text
+            assert target not in (await doctor.post("/dossiers/examen", data={"patient": "autre"})).text
+            assert target not in (await stranger.get("/dossiers/examen")).text
+            await here.step("p08", id, "cancel", reason="Erreur")
+            assert target not in (await doctor.get("/dossiers/examen")).text
+
+
 async def test_an_exam_of_the_local_server(tmp_path: Path) -> None:
     """R087, R088: only what this person sees is found."""
     async with platform(tmp_path / "here") as here:

@@ -376,7 +376,12 @@ def readings() -> list[Dataset]:
 def test_an_exam_made_of_photos(world: World, browser: object) -> None:
     page = signed_in(browser, world, "p08").page  # type: ignore[arg-type]
     address = draft(world, page)
-    page.goto(f"{address}/examens/ajouter?onglet=creer")
+    page.goto(f"{world.url}/dossiers")
+    seen(page, "liste")
+    page.get_by_role("link", name="Examen", exact=True).click()  # R091
+    expect(page.get_by_role("heading", name="Pour quel télédossier ?")).to_be_visible()
+    seen(page, "choisir-dossier")
+    page.locator(f"a[href='{address.removeprefix(world.url)}/examens/ajouter?onglet=creer']").click()
     seen(page, "creer")
     picture = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").save(picture, "JPEG")

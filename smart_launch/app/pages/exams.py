@@ -16,14 +16,16 @@ from starlette.routing import BaseRoute, Route
 from smart_launch.app import words
 from smart_launch.app.desk import Desk
 from smart_launch.app.fhir import Fhir, FhirError
+from smart_launch.app.pages import worklist
 from smart_launch.app.pages.answers import guarded
 from smart_launch.app.pages.dossier import load
 from smart_launch.app.rendering import render
 from smart_launch.app.views import transfers
 from smart_launch.app.views.times import date_at_time, moment
-from smart_launch.app.views.transfers import Filters
+from smart_launch.app.views.worklist import Filters as Wanted
 
 JSON = {"accept": "application/json"}
+CLOSED = frozenset({"clos", "annule", "refuse"})
 PAGE = "/dossiers/{id}/examens/ajouter"
 
 
@@ -49,7 +51,19 @@ def routes(desk: Desk) -> list[BaseRoute]:
         await desk.fhir(request).request("DELETE", f"/dicom-web/transfers/{transfer}", headers=JSON)
         return RedirectResponse(f"/dossiers/{id}", 303)
 
+    async def choose(request: Request) -> Response:
+        """The button « Examen » above the list: for which télédossier (R091). A name goes by POST."""
+        async with request.form() as form:
+            name = str(form.get("patient") or "").strip()[:80]
+        fhir = desk.fhir(request)
+        me, _ = await desk.me(request, fhir)
+        wanted = Wanted(tab="tous", text=name)
+        listed = await worklist.fetch(fhir, desk.directory, me, wanted, desk.zone, desk.now())
+        lines = [row for row in listed.rows if row.state not in CLOSED]
+        return render("choisir_dossier.html", {"moi": me, "lignes": lines, "cherche": name})
+
     return [
+        Route("/dossiers/examen", guarded(choose), methods=["GET", "POST"]),
         Route(PAGE, guarded(show), methods=["GET"]),
         Route(PAGE, guarded(act), methods=["POST"]),
         Route("/dossiers/{id}/transferts/{transfert}/arret", guarded(stop), methods=["POST"]),
@@ -86,7 +100,7 @@ async def _search(desk: Desk, request: Request, given: Mapping[str, str]) -> Res
     tab = "local" if given.get("onglet") == "local" else "pacs"
     filters, server = transfers.filters(given), given.get("serveur", "")
     if given.get("action") == "effacer":
-        filters = Filters()
+        filters = transfers.Filters()
     context: dict[str, Any] = {"onglet": tab, "filtres": filters, "serveur": server}
     if given.get("action") == "effacer" or filters.faults:
         return await _page(desk, request, context, 422 if filters.faults else 200)
