@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 from zoneinfo import ZoneInfo
 
+from dicomweb.index.contract import Origin
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import PeerError, Session
 from dicomweb.transfers.commitments import Awaiting
@@ -46,7 +47,8 @@ def utc_microseconds() -> int:
 
 @dataclass(slots=True)
 class Lane:
-    """`run` until there is nothing to do for this peer or `stop` is set."""
+    """`run` until there is nothing to do for this peer or `stop` is set. `origins`: what gateways said of a
+    study's instances, for the receipt."""
 
     peer: Peer
     queue: Queue
@@ -57,6 +59,7 @@ class Lane:
     locks: Path
     now: Callable[[], int] = utc_microseconds
     stop: threading.Event = field(default_factory=threading.Event)
+    origins: Callable[[str], Sequence[Origin]] = lambda _study: ()
 
     def run(self) -> None:
         """Returns at once when another process has this lane."""
@@ -174,7 +177,7 @@ class Lane:
         failed = sum(one.state == "failed" for one in items)
         state: State = "done" if not failed and items else "failed" if failed == len(items) else "partial"
         now = self.now()
-        receipt = self.sign(claims(transfer, items, verified, now))
+        receipt = self.sign(claims(transfer, items, verified, now, self.origins(transfer.order.study)))
         self.queue.settle(transfer.id, items)
         self.queue.finish(
             transfer.id, state, slug or ("" if state == "done" else "some-failed"), receipt, now

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomweb.dataset import data_part
+from dicomweb.index.contract import Origin
 from dicomweb.transfers.record import Item, Transfer
 
 Sign = Callable[[Mapping[str, Any]], str]
@@ -27,10 +28,15 @@ def dataset_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def claims(transfer: Transfer, items: Sequence[Item], verified: str, now: int) -> dict[str, Any]:
+def claims(
+    transfer: Transfer, items: Sequence[Item], verified: str, now: int, origins: Sequence[Origin] = ()
+) -> dict[str, Any]:
     """`verified`: "commitment" (the receiver took responsibility for them), "content" (read back and
-    compared), "presence" (the receiver lists them), "none"."""
+    compared), "presence" (the receiver lists them), "none". `origins`: what gateways said of the study."""
     order = transfer.order
+    said: dict[str, list[Origin]] = {}
+    for origin in origins:
+        said.setdefault(origin.instance, []).append(origin)
     made: dict[str, Any] = {
         "iat": now // 1_000_000,
         "transfer": transfer.id,
@@ -43,15 +49,16 @@ def claims(transfer: Transfer, items: Sequence[Item], verified: str, now: int) -
         "began": _instant(transfer.started),
         "ended": _instant(now),
         "verified": verified,
-        "instances": [_line(one) for one in items],
+        "instances": [_line(one, said.get(one.instance, ())) for one in items],
     }
     if order.request:
         made["request"] = f"ServiceRequest/{order.request}"
     return made
 
 
-def _line(one: Item) -> dict[str, str]:
+def _line(one: Item, origins: Sequence[Origin]) -> dict[str, str]:
     made = {"sopInstanceUID": one.instance, "source": one.source, "stored": one.stored}
+    made |= _at_gateway(one, origins)
     if one.sent and one.sent != one.source:
         made["sent"] = one.sent
     if one.proof:
@@ -61,6 +68,16 @@ def _line(one: Item) -> dict[str, str]:
     elif one.reason:
         made["note"] = one.reason
     return made
+
+
+def _at_gateway(one: Item, origins: Sequence[Origin]) -> dict[str, str]:
+    """Which gateway took the instance in, and the hash there. Of several contents that came under its UID it
+    is the one that is meant here; when it is none of them, the difference is to be seen."""
+    known = [origin for origin in origins if origin.dataset]
+    if not known:
+        return {}
+    meant = next((origin for origin in known if origin.dataset == one.source), known[-1])
+    return {"gateway": meant.gateway, "atGateway": meant.dataset}
 
 
 def _instant(at: int) -> str:

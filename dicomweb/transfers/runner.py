@@ -120,6 +120,7 @@ class Runner:
             files.root / "locks",
             self.now,
             self._stop,
+            index.origins,
         )
 
     def _ways(self, peer: Peer) -> Mapping[Kind, Way]:

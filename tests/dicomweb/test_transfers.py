@@ -15,7 +15,7 @@ from pynetdicom import AE, evt
 
 from dicomweb.dimse.spool import spooling
 from dicomweb.images import Images
-from dicomweb.index.contract import Outcome
+from dicomweb.index.contract import Origin, Outcome
 from dicomweb.peers.dimse import Ours
 from dicomweb.peers.opening import open_session
 from dicomweb.peers.peer import Credentials, Peer, Window
@@ -34,6 +34,7 @@ from dicomweb.transfers.delivered import Deliveries
 from dicomweb.transfers.lane import Lane
 from dicomweb.transfers.moving import Importing, Relaying
 from dicomweb.transfers.queue import Queue, QueueMismatch
+from dicomweb.transfers.receipt import dataset_sha256
 from dicomweb.transfers.record import Item, Order, Transfer
 from dicomweb.transfers.rejecting import Rejecting
 from dicomweb.transfers.standing import Ask, Standing
@@ -86,6 +87,7 @@ class Desk:
                 "reject": Rejecting(peer, files, index, self.deliveries),
             },
             self.sign, ZoneInfo("Europe/Paris"), self.root / "locks", self.clock,
+            origins=index.origins,
         )  # fmt: skip
 
     def run(self, peer: Peer, session: Session | None = None) -> None:
@@ -367,6 +369,30 @@ def test_a_lost_and_an_altered_instance_are_named(
     assert faults == {uids[1]: "lost", uids[3]: "altered"}
     assert session.sent.count(uids[1]) == 3  # tried again before it was given up
     assert session.sent.count(uids[0]) == 1
+
+
+def test_a_receipt_says_what_the_gateway_had(
+    desk: Desk, take: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    """DOMAIN: the gateway hashes each instance. One that it had otherwise is to be seen in the receipt."""
+    uids, study = given(take, tmp_path, 4), "2.25.100"
+    index = desk.images.index
+
+    def note(uid: str, dataset: str, received: int) -> None:
+        index.note_origin(Origin(study, uid, "gw-auch", f"{received:064x}", dataset, "CT1", received))
+
+    hashes = {uid: dataset_sha256(tmp_path / f"0-{n}.dcm") for n, uid in enumerate(uids, 1)}
+    note(uids[0], hashes[uids[0]], 1)
+    for dataset, received in ((hashes[uids[1]], 2), ("ab" * 32, 3)):  # a changed duplicate came later
+        note(uids[1], dataset, received)
+    note(uids[2], "cd" * 32, 4)
+    desk.order("relay", FAKE, study)
+    desk.run(FAKE, Fake(folder=str(tmp_path)))
+    (receipt,) = desk.receipts
+    found = {one["sopInstanceUID"]: one.get("atGateway") for one in receipt["instances"]}
+    assert found == {uids[0]: hashes[uids[0]], uids[1]: hashes[uids[1]], uids[2]: "cd" * 32, uids[3]: None}
+    assert {one["sopInstanceUID"]: one["source"] for one in receipt["instances"]} == hashes
+    assert {one.get("gateway") for one in receipt["instances"]} == {"gw-auch", None}
 
 
 def test_a_file_damaged_on_our_disk_is_not_sent(
