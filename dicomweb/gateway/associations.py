@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dicomweb.gateway.errand import Errand
+from dicomweb.gateway.errand import MOVING, Errand
 from dicomweb.gateway.parts import Parts
 from dicomweb.peers.dimse import Ours
 from dicomweb.peers.opening import open_session
 from dicomweb.peers.peer import Credentials, Peer
 from dicomweb.peers.session import Denied, PeerError, Session
 
-IDLE = 5.0  # seconds that an association is kept for the next errand
+IDLE = 5.0  # seconds that an association is kept for the next instances of its line
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Associations:
                     kept.session.close()
                     raise
         finally:
-            self._left(key, kept)
+            self._left(key, kept, IDLE if errand.kind in MOVING else 0.0)
 
     def _entered(self, key: tuple[str, str], peer: Peer) -> _Kept:
         with self._lock:
@@ -62,12 +62,16 @@ class Associations:
             kept.users += 1
             return kept
 
-    def _left(self, key: tuple[str, str], kept: _Kept) -> None:
+    def _left(self, key: tuple[str, str], kept: _Kept, idle: float) -> None:
+        """A PACS serves few associations at once (Orthanc: four): after a question it is let go at once."""
         with self._lock:
             kept.users -= 1
-            kept.closing = threading.Timer(IDLE, self._idle, args=(key, kept))
-            kept.closing.daemon = True
-            kept.closing.start()
+            if idle:
+                kept.closing = threading.Timer(idle, self._idle, args=(key, kept))
+                kept.closing.daemon = True
+                kept.closing.start()
+        if not idle:
+            self._idle(key, kept)
 
     def close(self) -> None:
         with self._lock:

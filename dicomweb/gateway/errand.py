@@ -26,6 +26,7 @@ from dicomweb.peers.session import Denied, Incapable, PeerError, Unreachable
 from profiles.outcomes import Invalid
 
 Kind = Literal["find", "fetch", "digest", "send", "echo"]
+MOVING: frozenset[Kind] = frozenset({"fetch", "digest", "send"})  # several follow one another on one line
 FAULTS: Mapping[str, type[PeerError]] = {
     "unreachable": Unreachable, "denied": Denied, "incapable": Incapable, "failed": PeerError,
 }  # fmt: skip

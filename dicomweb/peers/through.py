@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dicomweb.files import sha256_of
-from dicomweb.gateway.errand import Kind, raised
+from dicomweb.gateway.errand import MOVING, Kind, raised
 from dicomweb.gateway.region.board import Asked, Board, Standing
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import (
@@ -34,7 +34,6 @@ SILENT = 40.0  # seconds without a sign of life: a poll waits 25 s at most
 UNTAKEN = 10.0  # seconds within which a gateway that is there takes an errand
 LONGEST: Mapping[Kind, float] = {"find": 120.0, "echo": 30.0}
 TOUCH = 5.0
-MOVING: frozenset[Kind] = frozenset({"fetch", "digest", "send"})
 Answers = Generator[Mapping[str, Any], None, None]
 QUICK, CALM = 0.004, 0.02  # seconds between two looks: at first, and after a second without an answer
 

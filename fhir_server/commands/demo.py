@@ -26,13 +26,14 @@ from fhir_server import settings as config
 from fhir_server.commands.lasting import run_until_stopped
 from fhir_server.commands.processes import Program, Supervisor
 from fhir_server.demo import pacs
-from fhir_server.settings import Settings
+from fhir_server.settings import Settings, is_loopback
 from smart_launch.app.dpi import issuers
 from smart_launch.authorization import clients
 from smart_launch.signin import local
 
 READY_SECONDS = 60.0
 CLIENT = "demo-backend"
+GATEWAY_FOLDER = Path("var/gateway")
 KEPT = Path("var/demo.json")
 """The demonstration's password and secret, so that a second start prints the same."""
 
@@ -47,7 +48,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Of the programs beside the platform; `pacs` 0 = none."""
+    """Of the programs beside the platform; `pacs` the first of the PACS and the gateway, 0 = none."""
 
     dpi: int
     pacs: int
@@ -93,12 +94,15 @@ async def _run(settings: Settings, ports: Ports, exams: bool, stop: asyncio.Even
     supervisor.start(Program("dpi", ("-m", "simulators.dpi", *portal)))
     for one in pacs.PACS if ports.pacs else ():
         supervisor.start(_pacs(settings, one, ports.pacs + one.offset))
+    if ports.pacs:
+        supervisor.start(_gateway(settings, ports.pacs))
     try:
         if await _ready(stop, f"{settings.url}/readyz", f"{dpi_url}/"):
             if exams:
                 supervisor.start(_modality(settings))
             if ports.pacs:
-                supervisor.start(_earlier(settings, ports.pacs))
+                for years, one in enumerate(pacs.PACS, 3):
+                    supervisor.start(_earlier(one, ports.pacs, years))
             _announce(settings, credentials, (dpi_url, ports.pacs), loaded, time.monotonic() - began)
             await stop.wait()
     finally:
@@ -113,6 +117,8 @@ async def _prepare(settings: Settings, credentials: Credentials, dpi_url: str, p
         loaded = await demo.load(platform.engine)
         for one in pacs.PACS if pacs_port else ():
             await platform.fhir.update(pacs.endpoint(one, pacs_port))
+        if pacs_port:
+            await _prepare_gateway(platform)
         for account in demo.accounts():
             if await local.get(store, account.id) is None:
                 await local.create_account(
@@ -136,15 +142,33 @@ async def _prepare(settings: Settings, credentials: Credentials, dpi_url: str, p
     return loaded
 
 
+async def _prepare_gateway(platform: main.Platform) -> None:
+    """Its client, which may store images and do nothing else, and its Endpoint."""
+    secret, store = GATEWAY_FOLDER / "secret", platform.engine.store
+    if not secret.exists() or await clients.get(store, pacs.GATEWAY.client) is None:
+        if await clients.get(store, pacs.GATEWAY.client) is not None:
+            await clients.remove(store, pacs.GATEWAY.client)
+        _, made = await clients.add(
+            store, pacs.GATEWAY.client, scope="system/ImagingStudy.c", name=pacs.GATEWAY.name
+        )
+        _write_private(secret, made or "")
+    await platform.fhir.update(pacs.gateway())
+
+
 def _credentials() -> Credentials:
     if KEPT.exists():
         return Credentials(**json.loads(KEPT.read_text("utf-8")))
     made = Credentials("demo-" + secrets.token_hex(4), secrets.token_urlsafe(24))
-    KEPT.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(KEPT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"password": made.password, "secret": made.secret}, file)
+    _write_private(KEPT, json.dumps({"password": made.password, "secret": made.secret}))
     return made
+
+
+def _write_private(path: Path, text: str) -> None:
+    """A file that its owner alone may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 async def _ready(stop: asyncio.Event, *urls: str) -> bool:
@@ -180,14 +204,28 @@ def _pacs(settings: Settings, one: pacs.Pacs, port: int) -> Program:
     return Program(f"pacs-{one.site}", ("-m", "simulators.pacs", *arguments))
 
 
-def _earlier(settings: Settings, port: int) -> Program:
-    """An exam that the PACS of Auch has and the platform has not."""
+def _gateway(settings: Settings, first_port: int) -> Program:
+    """The gateway of one site: it opens connections to the platform, which never calls it."""
+    host = settings.host if is_loopback(settings.host) else "127.0.0.1"  # plain http goes no further
+    given = {
+        "PLATFORM": f"http://{host}:{settings.port}", "CLIENT": pacs.GATEWAY.client,
+        "FOLDER": str(GATEWAY_FOLDER / "kept"), "SECRET_FILE": str(GATEWAY_FOLDER / "secret"),
+        "AE_TITLE": pacs.GATEWAY.ae_title, "PORT": str(first_port + pacs.GATEWAY.offset),
+        "PEERS": pacs.called(first_port), "RETRY_SECONDS": "5", "LOG_LEVEL": "error",
+    }  # fmt: skip
+    environment = {f"TELEDOSSIER_GATEWAY_{name}": value for name, value in given.items()}
+    return Program("gateway", ("-m", "fhir_server", "gateway"), environment)
+
+
+def _earlier(one: pacs.Pacs, first_port: int, years: int) -> Program:
+    """An exam that this PACS has and the platform has not."""
     scenario = str(files("fhir_server") / "demo" / "scenario.yaml")
     arguments = (
-        "-m", "simulators.modality", "--scenario", scenario, "--exam", "ex01", "--earlier", "3",
-        "--to", f"127.0.0.1:{port}", "--ae", pacs.PACS[0].ae_title, "--folder", "var/pacs/exams",
+        "-m", "simulators.modality", "--scenario", scenario, "--exam", "ex01", "--earlier", str(years),
+        "--to", f"127.0.0.1:{first_port + one.offset}", "--ae", one.ae_title,
+        "--folder", f"var/pacs/exams-{one.site}",
     )  # fmt: skip
-    return Program("pacs-exams", arguments, lasting=False)
+    return Program(f"exams-{one.site}", arguments, lasting=False)
 
 
 def _pacs_port(settings: Settings, port: int) -> int:
@@ -198,7 +236,7 @@ def _pacs_port(settings: Settings, port: int) -> int:
         click.echo("No PACS: Orthanc is not installed.")
         return 0
     try:
-        for one in pacs.PACS:
+        for one in (*pacs.PACS, pacs.GATEWAY):
             _check_free("PACS", "127.0.0.1", port + one.offset)
     except click.ClickException as error:
         click.echo(f"No PACS: {error.message}")
@@ -222,7 +260,16 @@ def _announce(
         f"  DICOM          {settings.host}:{settings.dimse_port}, AE title {settings.ae_title}",
         *(
             f"  {'PACS':<14} 127.0.0.1:{pacs_port + one.offset}, AE title {one.ae_title}: {one.name}"
+            + (", reached through its gateway alone" if one.via else "")
             for one in (pacs.PACS if pacs_port else ())
+        ),
+        *(
+            [
+                f"  {'Gateway':<14} 127.0.0.1:{pacs_port + pacs.GATEWAY.offset}, AE title "
+                f"{pacs.GATEWAY.ae_title}: {pacs.GATEWAY.name}; {settings.url}/sites, as p21"
+            ]
+            if pacs_port
+            else []
         ),
         "",
         f"  Accounts       {', '.join(account.id for account in accounts)}; password {credentials.password}",

@@ -1,4 +1,4 @@
-"""The demonstration's two PACS as the directory has them."""
+"""The demonstration's two PACS, and the gateway that alone reaches one of them, as the directory has them."""
 
 from __future__ import annotations
 
@@ -9,33 +9,70 @@ from fhir_server.teledossier.vocabulary import BASE, Resource, ref, system
 
 @dataclass(frozen=True, slots=True)
 class Pacs:
-    """A site's PACS: `offset` from the first port; `uses` as in the extension `peer`."""
+    """A site's PACS: `offset` from the first port; `uses` as in the extension `peer`; `via` the Endpoint of
+    the gateway that alone reaches it, "" for one that the platform calls itself."""
 
     site: str
     name: str
     ae_title: str
     offset: int
     uses: tuple[str, ...]
+    via: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A site's gateway: the OAuth client that it is; where its modalities would call it."""
+
+    id: str
+    site: str
+    name: str
+    client: str
+    ae_title: str
+    offset: int
+
+
+GATEWAY = Gateway(
+    "gateway-chu-tls", "chu-tls", "Passerelle du CHU Toulouse (démo)", "gateway-chu-tls", "PASSERELLE-CHU", 2
+)
 PACS = (
     Pacs("ch-auch", "PACS du CH Auch (démo)", "PACS-AUCH", 0, ("query",)),
-    Pacs("chu-tls", "PACS du CHU Toulouse (démo)", "PACS-CHU-TLS", 1, ("query", "relay")),
+    Pacs("chu-tls", "PACS du CHU Toulouse (démo)", "PACS-CHU-TLS", 1, ("query", "relay"), GATEWAY.id),
 )
 
 
 def endpoint(pacs: Pacs, first_port: int) -> Resource:
     """Its Endpoint resource."""
-    uses = [{"url": "use", "valueCode": use} for use in pacs.uses]
+    parts: list[Resource] = [{"url": "use", "valueCode": use} for use in pacs.uses]
+    if pacs.via:
+        parts.append({"url": "via", "valueReference": ref(f"Endpoint/{pacs.via}")})
+    return {
+        **_endpoint(f"pacs-{pacs.site}", pacs.name, pacs.site, "dicom-dimse"),
+        "extension": [{"url": f"{BASE}/StructureDefinition/peer", "extension": parts}],
+        "address": f"dicom://127.0.0.1:{first_port + pacs.offset}/{pacs.ae_title}",
+    }
+
+
+def gateway() -> Resource:
+    """The gateway's Endpoint resource."""
+    made = _endpoint(GATEWAY.id, GATEWAY.name, GATEWAY.site, "gateway")
+    return {**made, "address": f"gateway:{GATEWAY.client}"}
+
+
+def called(first_port: int) -> str:
+    """The PACS behind the gateway, as its own settings list them."""
+    behind = [one for one in PACS if one.via]
+    return ",".join(f"{one.ae_title}=127.0.0.1:{first_port + one.offset}" for one in behind)
+
+
+def _endpoint(id: str, name: str, site: str, connection: str) -> Resource:
     payload = {"system": "http://terminology.hl7.org/CodeSystem/endpoint-payload-type", "code": "any"}
     return {
         "resourceType": "Endpoint",
-        "id": f"pacs-{pacs.site}",
-        "extension": [{"url": f"{BASE}/StructureDefinition/peer", "extension": uses}],
+        "id": id,
         "status": "active",
-        "connectionType": {"system": system("endpoint-connection"), "code": "dicom-dimse"},
-        "name": pacs.name,
-        "managingOrganization": ref(f"Organization/{pacs.site}"),
+        "connectionType": {"system": system("endpoint-connection"), "code": connection},
+        "name": name,
+        "managingOrganization": ref(f"Organization/{site}"),
         "payloadType": [{"coding": [payload]}],
-        "address": f"dicom://127.0.0.1:{first_port + pacs.offset}/{pacs.ae_title}",
     }

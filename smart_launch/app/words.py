@@ -169,8 +169,8 @@ DONE: Mapping[str, str] = {
     "exam-asked": "L'examen est demandé : ses images arrivent en tâche de fond.",
     "exam": "L'examen est associé au télédossier.",
     "exam-refused": "La proposition d'examen est écartée.",
-    "system-on": "L'appel est activé.",
-    "system-off": "L'appel est suspendu.",
+    "system-on": "C'est activé. La trace en est gardée.",
+    "system-off": "C'est suspendu. La trace en est gardée.",
 }
 # status → title, sentence
 FAILURES: Mapping[int, tuple[str, str]] = {

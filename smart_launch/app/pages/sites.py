@@ -29,7 +29,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         (me, _), answer = await asyncio.gather(
             desk.me(request, fhir), fhir.request("GET", "/gateway/sites", headers=JSON)
         )
-        found = [sites.site(one, desk.zone, desk.now()) for one in answer.json()]
+        found = sites.ordered(sites.site(one, desk.zone, desk.now()) for one in answer.json())
         if len(found) == 1:
             return RedirectResponse(f"/sites/{quote(found[0].id, safe='')}", 303)
         return render("sites.html", {"moi": me, "sites": found})

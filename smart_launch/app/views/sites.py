@@ -71,6 +71,11 @@ def site(found: Json, zone: tzinfo, now: datetime) -> Site:
     return Site(str(found["id"]), str(found["name"]), tone, state, gateways, systems)
 
 
+def ordered(found: Iterable[Site]) -> list[Site]:
+    """What a person should look at first, then what is in service, then by name."""
+    return sorted(found, key=lambda one: (one.tone != "alerte", not (one.gateways or one.systems), one.name))
+
+
 def _summary(gateways: Iterable[Gateway], systems: Iterable[System]) -> tuple[str, str]:
     gateways, systems = list(gateways), list(systems)
     for one in gateways:
