@@ -20,6 +20,7 @@ from dicomweb.attributes import Attributes
 from dicomweb.dataset import BULK, HEADER_LIMIT
 from dicomweb.frames import Framed
 from dicomweb.images import Images
+from dicomweb.media import Spans
 from dicomweb.web import absent
 
 PIXELS = ("7FE00010", "7FE00008", "7FE00009")
@@ -30,7 +31,7 @@ _PATH = re.compile(r"[0-9A-F]{8}(/[1-9][0-9]{0,5}/[0-9A-F]{8}){0,16}")
 class Value:
     """`length` bytes of `content` from `start`."""
 
-    content: bytes | Path
+    content: bytes | Path | Spans
     start: int
     length: int
 
@@ -55,6 +56,8 @@ def find(images: Images, one: Framed, path: str) -> Value:
     file = images.files.path(one.file.path)
     if path in PIXELS and one.where.kind == "native":
         return Value(file, one.where.start, one.where.size * one.where.frames)
+    if path in PIXELS and one.where.kind == "stream":
+        return Value(Spans(file, one.where.ranges[0]), 0, sum(length for _, length in one.where.ranges[0]))
     tags = path.split("/")
     if path in PIXELS and "7FE00010" not in one.attributes and path not in one.attributes:
         raise absent()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import anyio.to_thread
 from starlette.requests import Request
@@ -171,7 +172,9 @@ def _outer(request: Request) -> str:
 def _part(images: Images, one: Framed, path: str, value: bulk.Value) -> Part:
     file = one.file
     url = f"{images.base}/studies/{file.study}/series/{file.series}/instances/{file.uid}/bulkdata/{path}"
-    content = b"".join(media.pieces(value.content, value.start, value.length))
+    content: media.Content = value.content
+    if isinstance(content, Path):
+        content = media.Spans(content, ((value.start, value.length),))
     return Part(OCTETS, content, value.length, url)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import anyio.to_thread
 from starlette.requests import Request
@@ -80,9 +81,10 @@ def shown(images: Images, one: Framed, wanted: Sequence[int], rendering: Renderi
         return films.part(images, one)
     if documents.document_type(one.attributes) and not documents.is_report(one.attributes):
         value = bulk.find(images, one, documents.DOCUMENT)
-        if isinstance(value.content, bytes):
-            return Part(rendering.media, value.content, value.length)
-        return Part(rendering.media, Spans(value.content, ((value.start, value.length),)), value.length)
+        content = value.content
+        if isinstance(content, Path):
+            content = Spans(content, ((value.start, value.length),))
+        return Part(rendering.media, content, value.length)
     data = show(images, one, wanted, rendering)
     return Part(rendering.media, data, len(data))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,11 @@ async def test_a_film_becomes_an_instance_and_is_shown_again(
     uri = f"/wado?requestType=WADO&studyUID={file.study}&seriesUID={file.series}&objectUID={file.uid}"
     assert (await client.get(f"{uri}&contentType=video/mp4")).content == fragment
     assert (await client.get(address.replace("/rendered", "/frames/1"))).status_code == 404
+    for place in ("/bulkdata/7FE00010", "/pixeldata"):
+        assert fragment in (await client.get(address.replace("/rendered", place))).content
+    for accept in ("application/dicom", "application/dicom; transfer-syntax=*", "*/*"):
+        kept = await client.get(address.removesuffix("/rendered"), headers={"Accept": accept})
+        assert path.read_bytes() in kept.content, accept
 
 
 def written(path: Path, content: bytes) -> Path:
@@ -245,3 +251,37 @@ def test_a_heic_photograph_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedMedia) as raised:
         films.is_film(path)
     assert raised.value.slug == "photo-heic"
+
+
+@pytest.mark.slow
+async def test_a_large_film_is_never_whole_in_memory(
+    opened: Fhir, client: Client, images: Images, tmp_path: Path
+) -> None:
+    """300 MB in and out: what Python holds at its highest stays small."""
+    size, film = 300_000_000, (FOLDER / "avc.mp4").read_bytes()
+    head = b'--b\r\nContent-Disposition: form-data; name="description"\r\n\r\nLong\r\n--b\r\n' + (
+        b'Content-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
+    )
+
+    async def body() -> AsyncIterator[bytes]:
+        yield head + film + struct.pack(">L4s", size + 8, b"mdat")
+        for _ in range(size // 1_000_000):
+            yield bytes(1_000_000)
+        yield b"\r\n--b--\r\n"
+
+    client.access = person("p08")
+    tracemalloc.start()
+    try:
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        answer = await client.post("/requests/r1/created", content=body(), headers=headers)
+        assert answer.status_code == 201, answer.text
+        (file,) = images.index.files(answer.json()["study"])
+        client.access = SYSTEM
+        address = f"/studies/{file.study}/series/{file.series}/instances/{file.uid}/rendered"
+        part = await client.get(address, headers={"Range": f"bytes={size - 100}-{size - 1}"})
+        assert (part.status_code, len(part.content)) == (206, 100)
+        highest = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert highest < 60_000_000
+    assert file.size > size
