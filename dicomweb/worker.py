@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from dicomweb import acquisition, association, readings
+from dicomweb import acquisition, association, merges, readings
 from dicomweb.acquisition import Listed, Track
 from dicomweb.association import Attach, Exam, Propose, Request
 from dicomweb.attributes import first
@@ -367,6 +367,7 @@ class Worker:
             return 0
         requests = [association.request_of(one) for one in await changed(self.store, "ServiceRequest", mark)]
         patients = await changed(self.store, "Patient", mark)
+        await merges.follow(self.fhir, patients, self._instant())
         for reference in {request.patient for request in requests if request.patient.startswith("Patient/")}:
             with contextlib.suppress(NotFound, Gone):
                 patients.append(await self.fhir.read("Patient", reference.removeprefix("Patient/")))

@@ -34,6 +34,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
 )
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined,unused-ignore]
 
+from dicomweb.attributes import first
 from dicomweb.dataset import to_json
 from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickSocket, hasten
 from dicomweb.dimse.steady import steady
@@ -79,6 +80,7 @@ TAKEN = (
     "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
     "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.57",
 )  # fmt: skip
+MOST_LISTED = 50_000
 MOST_CONTEXTS = 127  # one is left for the query's own
 SAME_ASSOCIATION_SECONDS = 1.0  # for a storage commitment's answer
 BATCH = 20  # instances of one C-GET or C-MOVE
@@ -242,7 +244,7 @@ class DimseSession:
         """What our node has acknowledged is in the index by then: it is asked there, not believed."""
         association = self._open([build_context(MOVE)])
         self._accepted(MOVE)
-        left = {one.instance for one in wanted}
+        left, code = {one.instance for one in wanted}, 0
         number = self._number()
         answers = association.send_c_move(_identifier(wanted), self._ours.ae_title, MOVE, number)
         try:
@@ -250,15 +252,26 @@ class DimseSession:
                 if not status:
                     self._drop()
                     raise Unreachable("cut-off", "the peer broke off a C-MOVE")
-                if status.Status == 0xA801:
+                code = int(status.Status)
+                if code == 0xA801:
                     raise Denied("move-destination-unknown", "the peer does not know our AE title as one")
                 yield from self._moved(left)
         except GeneratorExit:
             self._cancel(association, answers, (number, MOVE))
             raise
         yield from self._moved(left)
+        if code >= 0xA000 and code & 0xF000 != 0xB000 and len(left) == len(wanted):
+            left -= self._listed(wanted[0])
+            if len(left) < len(wanted):
+                raise Unreachable("not-moved", "the peer has them and cannot bring them to our node")
         for instance in sorted(left):
             yield Fetched(instance, missing="not-given")
+
+    def _listed(self, one: Wanted) -> set[str]:
+        """What the peer has of a series: some answer alike when our node is away and when they have no such
+        instance."""
+        keys = {"StudyInstanceUID": one.study, "SeriesInstanceUID": one.series}
+        return {first(row, "00080018") for row in self.find("instance", keys, MOST_LISTED)}
 
     def _moved(self, left: set[str]) -> Iterator[Fetched]:
         for instance in [one for one in sorted(left) if self._ours.stored(one)]:

@@ -121,16 +121,19 @@ class Importing:
                     slug = fetched.refused.reason.slug if fetched.refused else came.fault if came else ""
                     yield replace(item, state="failed", reason=slug)
                 else:
-                    yield self._here(item, came.source if came else fetched.source)
+                    yield self._here(item, came.source if came else fetched.source, came is not None)
         finally:
             if isinstance(fetching, Generator):
                 fetching.close()
 
-    def _here(self, item: Item, source: str) -> Item:
-        """By C-MOVE it came through our node: then what the node indexed is the source."""
+    def _here(self, item: Item, source: str, is_ours: bool) -> Item:
+        """By C-MOVE it came through our node (not `is_ours`): then what the node indexed is the source,
+        unless it kept another content for a person, which may be what the PACS has."""
         file = self.index.file(item.instance)
         if file is None:
             return replace(item, state="failed", reason="lost")
+        if not is_ours and self.index.conflicts(item.instance):
+            return replace(item, state="failed", reason=DUPLICATE.slug, attempts=99)
         if not source:
             path = self.files.path(file.path)
             source = dataset_sha256(path) if sha256_of(path) == file.sha256 else "altered"

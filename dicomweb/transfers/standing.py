@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomweb.coercion.identity import Identity, known_as, site_of
+from dicomweb.merges import replaced_by
 from dicomweb.peers.peer import Peer
 from dicomweb.transfers.delivered import Delivered
 from dicomweb.transfers.record import Order
@@ -72,13 +73,6 @@ async def patient_of(fhir: Fhir, reference: str) -> dict[str, Any] | None:
             break
         found = following
     return found
-
-
-def replaced_by(patient: dict[str, Any]) -> str:
-    for link in patient.get("link", ()):
-        if link.get("type") == "replaced-by":
-            return str((link.get("other") or {}).get("reference", ""))
-    return ""
 
 
 async def _read(fhir: Fhir, reference: str) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ def _ended(process: subprocess.Popen[bytes]) -> None:
         process.wait(10)
 
 
-def _answering(host: str, port: int, process: subprocess.Popen[bytes]) -> None:
+def answering(host: str, port: int, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 20
     while time.monotonic() < until:
         assert process.poll() is None, "the PACS ended"
@@ -80,10 +80,14 @@ def orthanc(folder: Path, port: int, http: int, *, move_to: int = 1, **more: Any
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["/usr/sbin/Orthanc", str(folder / "orthanc.json")], stdout=log, stderr=log, cwd=folder
+            ["/usr/sbin/Orthanc", str(folder / "orthanc.json")],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,
         )
     try:
-        _answering("127.0.0.1", port, process)
+        answering("127.0.0.1", port, process)
         uses, verify = frozenset({"query", "relay"}), "presence"
         peer = Peer(
             "pacs",
@@ -106,6 +110,13 @@ def orthanc(folder: Path, port: int, http: int, *, move_to: int = 1, **more: Any
 @contextmanager
 def dcmqrscp(folder: Path, port: int, move_to: int) -> Iterator[Peer]:
     """DCMTK's query/retrieve application."""
+    with qrscp(folder, port, move_to):
+        yield Peer("qrscp", "PACS", "Organization/ch-auch", "dimse", "127.0.0.1", port, "DCMQRSCP")
+
+
+@contextmanager
+def qrscp(folder: Path, port: int, move_to: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Its process."""
     (folder / "files").mkdir(parents=True)
     (folder / "dcmqrscp.cfg").write_text(
         f"NetworkTCPPort = {port}\nMaxPDUSize = 65536\nMaxAssociations = 16\n"
@@ -115,10 +126,14 @@ def dcmqrscp(folder: Path, port: int, move_to: int) -> Iterator[Peer]:
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["/usr/bin/dcmqrscp", "-c", str(folder / "dcmqrscp.cfg")], stdout=log, stderr=log, cwd=folder
+            ["/usr/bin/dcmqrscp", "-c", str(folder / "dcmqrscp.cfg")],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,
         )
     try:
-        _answering("127.0.0.1", port, process)
-        yield Peer("qrscp", "PACS", "Organization/ch-auch", "dimse", "127.0.0.1", port, "DCMQRSCP")
+        answering("127.0.0.1", port, process)
+        yield process
     finally:
         _ended(process)

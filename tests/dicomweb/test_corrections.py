@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pydicom import Dataset, dcmread
 
+from dicomweb import merges
 from dicomweb.coercion.identity import STATUS, Identity
 from dicomweb.coercion.renewing import new_uid
 from dicomweb.images import Images
@@ -289,6 +290,10 @@ async def test_an_unknown_patient_identified_later(world: World, store: Store) -
         for one in series.ReferencedSOPSequence
     }
     assert named == {"2.25.1.1", "2.25.1.2"}
+    # what is served and found here is as the modality wrote it: README, Decisions
+    body = next(iter(world.desk.images.index.metadata(making.STUDY)))
+    assert b"LABORDE" in body.json
+    assert b"VIDAL" not in body.json
     # and a second correction, of the name alone, goes to the new ones
     await world.patient(name=[{"family": "VIDAL", "given": ["Marcel"]}], birthDate="1971-03-02")
     assert (await world.settle())[3:] == ["relay done"]
@@ -302,6 +307,16 @@ async def test_two_patients_merged_are_one(world: World) -> None:
     await world.patient("pat09")
     link = [{"other": {"reference": "Patient/pat09"}, "type": "replaced-by"}]
     await world.patient("pat08", active=False, link=link)
+    await world.worker.sweep()
+    study = await world.fhir.read("ImagingStudy", making.STUDY)
+    assert study["subject"] == {"reference": "Patient/pat09"}  # the exam follows
+    assert study["basedOn"] == [{"reference": "ServiceRequest/r1"}]
+    told = await world.fhir.search("Provenance", [("target", "ServiceRequest/r1")])
+    assert [one["reason"][0]["text"] for one in told if "reason" in one] == [merges.WORDS]
+    assert (
+        await merges.follow(world.fhir, [await world.fhir.read("Patient", "pat08")], "2024-08-08T08:00:00Z")
+        == 0
+    )
     assert await world.settle() == ["relay done"]  # the same identity: nothing to correct
     await world.patient("pat09", birthDate="1953-05-18")
     assert await world.settle() == ["relay done", "relay done"]

@@ -14,15 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
+from pydicom.uid import CTImageStorage
 
+from dicomweb.dimse.spool import spooling
 from dicomweb.images import Images, open_images
 from dicomweb.ingest import Arrival, ingest
+from dicomweb.peers.dimse import DimseSession, Ours
+from dicomweb.peers.peer import EXTENSION, Credentials, Peer
+from dicomweb.peers.session import Sendable
 from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.record import Order, Transfer
 from fhir_server import main
 from fhir_server.settings import Settings
 from tests.dicomweb import making
-from tests.dicomweb.pacs import orthanc
+from tests.dicomweb.node import Node
+from tests.dicomweb.pacs import answering, orthanc, qrscp
 from tests.dicomweb.test_peers import endpoint, ports
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +84,7 @@ def progress(queue: Queue, id: str) -> Transfer:
 def wait_until(queue: Queue, id: str, enough: Any, seconds: float) -> Transfer:
     until = time.monotonic() + seconds
     while not enough(found := progress(queue, id)):
-        assert time.monotonic() < until, found
+        assert time.monotonic() < until, (found.state, found.reason, found.attempts, found)
         time.sleep(0.01)
     return found
 
@@ -132,3 +139,102 @@ async def test_killed_at_any_point(kind: Any, count: int, kills: int, tmp_path: 
         assert all(images.index.conflicts(uid) == [] for uid in expected)
         assert queue.receipt(transfer.id).count(".") == 2  # a compact JWS
     assert "Traceback" not in (tmp_path / "worker.log").read_text()
+
+
+PAYLOAD = [
+    {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/endpoint-payload-type", "code": "any"}]}
+]
+
+
+def killed(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(10)
+
+
+def again(process: subprocess.Popen[bytes], port: int) -> subprocess.Popen[bytes]:
+    """The PACS killed with its children, which would keep its port, and started once more on its folder."""
+    killed(process)
+    started = subprocess.Popen(
+        process.args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    answering("127.0.0.1", port, started)
+    return started
+
+
+@pytest.mark.peer("dcmtk")
+@pytest.mark.parametrize("what", ["orthanc", "dcmqrscp"])
+@pytest.mark.parametrize(
+    ("count", "victims"),
+    [(90, ("worker", "node", "pacs")),
+     pytest.param(600, ("worker", "node", "pacs") * 3, marks=pytest.mark.slow)],
+)  # fmt: skip
+async def test_an_import_by_c_move_survives_every_process(
+    what: str, count: int, victims: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The PACS sends to our node, a process of its own; each of the three is killed while images come."""
+    dimse, http, port = ports(3)
+    node, title = Node(tmp_path, port), what.upper()
+    parts = [{"url": "use", "valueCode": "query"}, {"url": "retrieve", "valueCode": "move"}]
+    made = endpoint(
+        address=f"dicom://127.0.0.1:{dimse}/{title}", payloadType=PAYLOAD,
+        extension=[{"url": EXTENSION, "extension": parts}],
+    )  # fmt: skip
+    del made["managingOrganization"]
+    async with main.opened(node.settings) as platform:
+        await platform.fhir.update(made)
+    paths = making.files(tmp_path / "given", count)
+    expected = sorted(f"2.25.1.{n}" for n in range(1, count + 1))
+    worker, chance = WorkerProcess(node.settings, tmp_path), random.Random(f"{what}{count}")
+    with (
+        pacs_of(what, tmp_path / "pacs", (dimse, http, port), paths) as process,
+        opened(node.settings) as images,
+    ):
+        transfer = images.queue.submit(Order("import", "pacs-auch", making.STUDY, 0), time.time_ns() // 1000)
+        running, done = process, 0
+        node.start()
+        worker.start()
+        try:
+            for number, victim in enumerate(victims, 1):
+                goal = count * number // (len(victims) + 1) + chance.randint(-5, 5)
+                goal = min(count - 1, max(done + 1, goal))
+                done = wait_until(images.queue, transfer.id, lambda t, goal=goal: t.done >= goal, 90).done
+                if victim == "worker":
+                    worker.end(signal.SIGKILL)
+                    worker.start()
+                elif victim == "node":
+                    node.stop(signal.SIGKILL)
+                    node.start()
+                else:
+                    running = again(running, dimse)
+                acknowledged = {
+                    one.instance for one in images.queue.items(transfer.id) if one.state == "done"
+                }
+                assert acknowledged <= {file.uid for file in images.index.files(making.STUDY)}
+            after = wait_until(images.queue, transfer.id, lambda t: t.state != "waiting", 120)
+        finally:
+            worker.end(signal.SIGTERM)
+            node.stop()
+            killed(running)
+        assert (after.state, after.done, after.failed, after.reason) == ("done", count, 0, "")
+        assert sorted(file.uid for file in images.index.files(making.STUDY)) == expected
+        assert images.index.conflicted() == []
+    assert "Traceback" not in (tmp_path / "worker.log").read_text()
+
+
+@contextmanager
+def pacs_of(what: str, folder: Path, at: tuple[int, int, int], paths: list[Path]) -> Iterator[Any]:
+    """Its process, with these files in it."""
+    dimse, http, port = at
+    if what == "orthanc":
+        with orthanc(folder, dimse, http, move_to=port) as running:
+            running.load(paths)
+            yield running.process
+        return
+    with qrscp(folder, dimse, port) as process, spooling(folder):
+        peer = Peer("qrscp", "PACS", "", "dimse", "127.0.0.1", dimse, "DCMQRSCP")
+        session = DimseSession(peer, Ours("TELEDOSSIER", Credentials(folder)))
+        for path in paths:
+            uid = str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+            session.send(Sendable(uid, str(CTImageStorage), making.SYNTAX, path))
+        session.close()
+        yield process

@@ -574,3 +574,57 @@ def test_the_list_of_a_studys_imports(queue: Queue) -> None:
     queue.cancel(submitted("import", "c", "2.25.7"), 4)
     assert queue.importing("2.25.100") == (("2.25.1", "2.25.2"), False)
     assert queue.importing("2.25.101") == ((), False)
+
+
+@dataclass
+class Losing(Fake):
+    """A peer to import from: it lists what it has, and gives none of `lost`."""
+
+    lost: set[str] = field(default_factory=set)
+
+    def find(self, level: Level, keys: Mapping[str, str], most: int) -> list[Attributes]:
+        if level == "series":
+            return [{"0020000E": {"vr": "UI", "Value": [making.SERIES]}}]
+        return [{"00080018": {"vr": "UI", "Value": [uid]}} for uid in self.there]
+
+    def fetch(self, wanted: Sequence[Wanted], take: Taker) -> Iterator[Fetched]:
+        for one in wanted:
+            if one.instance in self.lost:
+                yield Fetched(one.instance, missing="not-given")
+                continue
+            path = Path(self.folder) / f"spooled-{one.instance}"
+            path.write_bytes(self.there[one.instance])
+            take(path)
+            yield Fetched(one.instance)
+
+
+def test_an_import_names_what_is_lost_and_what_is_altered_afterwards(desk: Desk, tmp_path: Path) -> None:
+    """DOMAIN: drop or alter one instance; the receipt says which. The third is altered on our own disk."""
+    there = {f"2.25.1.{n}": making.files(tmp_path / str(n), n)[-1].read_bytes() for n in range(1, 5)}
+    session = Losing(there=there, folder=str(tmp_path), lost={"2.25.1.2"})
+    settled: list[str] = []
+    import_way = Importing(FAKE, desk.images.files, desk.images.index, desk.clock)
+
+    class Damaging:
+        """The import, with a disk that alters an instance before it is read back."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(import_way, name)
+
+        def verified(self, *given: Any) -> Any:
+            file = desk.images.index.file("2.25.1.3")
+            assert file is not None
+            path = desk.images.files.path(file.path)
+            path.write_bytes(path.read_bytes()[:-1] + b"!")
+            settled.append("read back")
+            return import_way.verified(*given)
+
+    transfer, lane = desk.order("import", FAKE), desk.lane(FAKE, session)
+    lane.ways = {**lane.ways, "import": Damaging()}  # type: ignore[dict-item]
+    lane.run()
+    assert (desk.after(transfer).state, desk.after(transfer).done) == ("partial", 2)
+    faults = {one["sopInstanceUID"]: one.get("fault") for one in desk.receipts[0]["instances"]}
+    assert faults == {"2.25.1.1": None, "2.25.1.2": "not-given", "2.25.1.3": "altered", "2.25.1.4": None}
+    assert settled
+    proofs = {one["sopInstanceUID"]: one.get("proof") for one in desk.receipts[0]["instances"]}
+    assert proofs["2.25.1.1"] == "content"
