@@ -8,6 +8,7 @@ A status 0x0000 says: the instance is durable. A dataset cut off by a lost conne
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -81,7 +82,8 @@ def drop_unfinished(event: Any) -> None:
     for unfinished in (getattr(dimse.message, "_data_set_file", None), *waiting):
         if unfinished is not None:
             log.warning("connection closed within a C-STORE; nothing kept of that instance")
-            unfinished.close()
+            with contextlib.suppress(OSError):  # a full disk: what is buffered cannot be written
+                unfinished.close()
             Path(unfinished.name).unlink(missing_ok=True)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
@@ -126,17 +127,26 @@ class Intake:
             self.room.take(size)
             try:
                 path = self.files.place(spooled, whole)
-                self.outbox.add(
-                    Received(
-                        header.instance, header.study, header.series, header.sop_class, whole, dataset, size,
-                        path, arrival.calling_ae, arrival.received, urgent,
-                    )
+                made = Received(
+                    header.instance, header.study, header.series, header.sop_class, whole, dataset, size,
+                    path, arrival.calling_ae, arrival.received, urgent,
                 )  # fmt: skip
+                self._note(made)
             except BaseException:
                 self.room.give(size)
                 raise
         self.bell.ring()
         return "stored"
+
+    def _note(self, made: Received) -> None:
+        """Write its row. Raises Refused when the disk is too full even for that; its file is gone then."""
+        try:
+            self.outbox.add(made)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            self.files.path(made.path).unlink(missing_ok=True)
+            raise Refused(reasons.OUT_OF_RESOURCES) from error
 
     @contextmanager
     def _alone(self, key: tuple[str, str]) -> Iterator[None]:

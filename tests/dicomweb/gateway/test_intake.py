@@ -118,6 +118,23 @@ def test_no_room_is_a700_and_what_was_delivered_makes_room(
         take(full, making.write(tmp_path / "x.dcm", making.dataset(SOPInstanceUID="2.25.77")))
 
 
+def test_a_disk_too_full_for_the_row_is_a700_too(outbox: Outbox, files: DicomFiles, tmp_path: Path) -> None:
+    taking = intake(outbox, files)
+    with outbox._using() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count={pages}")
+    outcomes = []
+    for path in making.files(tmp_path / "sent", 40):
+        try:
+            outcomes.append(take(taking, path))
+        except Refused as refused:
+            outcomes.append(refused.reason.slug)
+    assert set(outcomes) == {"stored", "out-of-resources"}
+    kept = [one for one in (files.root / "dicom").glob("*/*") if one.is_file()]
+    assert len(kept) == outcomes.count("stored") == outbox.summary().waiting
+    assert taking.room.kept == sum(path.stat().st_size for path in kept)
+
+
 def test_the_same_content_on_two_associations_is_taken_once(
     outbox: Outbox, files: DicomFiles, tmp_path: Path
 ) -> None:
