@@ -30,8 +30,10 @@ Doing = Callable[[Parts, Errand, Session, Telling], None]
 def find(_parts: Parts, errand: Errand, session: Session, telling: Telling) -> None:
     asked = errand.asked
     rows = session.find(asked["level"], asked["keys"], int(asked["most"]))
-    for start in range(0, len(rows), PAGE):
+    whole = len(rows) // PAGE * PAGE
+    for start in range(0, whole, PAGE):
         telling.tell([{"rows": rows[start : start + PAGE]}])
+    telling.hold([{"rows": rows[whole:]}])
 
 
 def echo(_parts: Parts, _errand: Errand, session: Session, _telling: Telling) -> None:
@@ -64,7 +66,7 @@ def digest(_parts: Parts, errand: Errand, session: Session, telling: Telling) ->
         while len(found) >= GROUP:
             telling.tell(found[:GROUP])
             del found[:GROUP]
-    telling.tell(found)
+    telling.hold(found)
 
 
 def send(parts: Parts, errand: Errand, session: Session, telling: Telling) -> None:
@@ -74,7 +76,7 @@ def send(parts: Parts, errand: Errand, session: Session, telling: Telling) -> No
     try:
         _download(parts, telling, path, asked)
         sent = session.send(Sendable(asked["instance"], asked["sop_class"], asked["transfer_syntax"], path))
-        telling.tell([{"syntax": sent}])
+        telling.hold([{"syntax": sent}])
     finally:
         path.unlink(missing_ok=True)
 

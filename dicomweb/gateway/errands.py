@@ -81,7 +81,7 @@ class Errands:
     def _do(self, errand: Errand) -> None:
         telling = Telling(self.parts.platform, errand, self.stop)
         try:
-            telling.tell((), self._outcome(errand, telling))
+            telling.end(self._outcome(errand, telling))
         except Gone:
             log.info("an errand was taken back")
         except Untold as error:

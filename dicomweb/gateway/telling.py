@@ -35,11 +35,21 @@ class Telling:
     errand: Errand
     stop: threading.Event
     told: int = 0
+    held: list[Mapping[str, Any]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def path(self) -> str:
         return f"{ERRANDS}/{quote(self.errand.id, safe='')}"
+
+    def hold(self, answers: Sequence[Mapping[str, Any]]) -> None:
+        """To be told with the end, in one request."""
+        self.held += answers
+
+    def end(self, outcome: Mapping[str, Any]) -> None:
+        """Raises Gone, Untold."""
+        held, self.held = self.held, []
+        self.tell(held, outcome)
 
     def tell(self, answers: Sequence[Mapping[str, Any]], over: Mapping[str, Any] | None = None) -> None:
         """Raises Gone; Untold when the platform cannot be reached for long."""
