@@ -83,25 +83,31 @@ class Schedule:
             for match in plain_matches(path[-1], path, vr, value)
         ]
         told = _told(asked)
-        rows = (
-            row for one in self._announced(access_of(peer)) for row in self._steps(access_of(peer), one, told)
-        )
+        rows = (row for one in self._announced(access_of(peer)) for row in self._steps(peer, one, told))
         return [row for row in rows if all(matches(row, match) for match in wanted)]
 
     def _announced(self, access: Access) -> Sequence[Row]:
         found = self.bridge.resources(access, "ServiceRequest", Everything(), NEWEST)
         return [one for one in found if one.get("status") in _OPEN and request_of(one).accessions]
 
-    def _steps(self, access: Access, request: Row, told: Row) -> Iterator[Row]:
+    def _steps(self, peer: Peer, request: Row, told: Row) -> Iterator[Row]:
+        access = access_of(peer)
         subject = str(request.get("subject", {}).get("reference", ""))
         patient = self.bridge.by_id(access, "Patient", subject.removeprefix("Patient/"))
         if patient:
             for accession in sorted(request_of(request).accessions):
-                states = {one.state for one in self.index.performed_of(study_of(request, accession))}
+                states = self._states(request, accession, peer.site)
                 if COMPLETED not in states:
                     status = "STARTED" if IN_PROGRESS in states else "SCHEDULED"
                     of_step = {**told, "00400020": _one("CS", status)}
                     yield step(request, patient, accession, of_step, self.zone)
+
+    def _states(self, request: Row, accession: str, site: str) -> set[str]:
+        """Of the steps that perform an order: they name its study, or its accession number at the same
+        site."""
+        named = self.index.performed_of(study_of(request, accession))
+        same = self.index.performed_for(accession[:16])
+        return {one.state for one in named} | {one.state for one in same if one.organisation == site}
 
 
 def _told(asked: Dataset) -> Row:

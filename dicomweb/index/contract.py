@@ -312,6 +312,9 @@ class Index(Protocol):
     def performed_of(self, study: str) -> list[PerformedStep]:
         """The steps that name a study, oldest first."""
 
+    def performed_for(self, accession: str) -> list[PerformedStep]:
+        """The steps that perform an order, by its accession number, oldest first."""
+
     def performed_due(self, now: int, limit: int = 50) -> list[PerformedStep]:
         """Those whose exams are to be looked at, the longest waiting first."""
 

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 
+from dicomweb.attributes import first, values
 from dicomweb.index.contract import PerformedStep
 
 _STEP = "uid, state, ae_title, organisation, attributes, changed, revision"
 OF_STUDY = "uid IN (SELECT step FROM performed_study WHERE study = ?) ORDER BY changed, uid"
+FOR_ORDER = "uid IN (SELECT step FROM performed_order WHERE accession = ?) ORDER BY changed, uid"
 DUE = "due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?"
 SETTLE = "UPDATE performed SET due = ? WHERE uid = ? AND revision = ?"
 WHEREABOUTS = (
@@ -40,7 +43,17 @@ def put(connection: sqlite3.Connection, step: PerformedStep) -> bool:
             "INSERT INTO performed_study VALUES(?, ?, ?)",
             [(study, step.uid, place) for place, study in enumerate(step.studies)],
         )
+        connection.executemany(
+            "INSERT OR IGNORE INTO performed_order VALUES(?, ?)",
+            [(accession, step.uid) for accession in accessions(step.attributes)],
+        )
     return made.rowcount == 1
+
+
+def accessions(attributes: Mapping[str, Any]) -> set[str]:
+    """The accession numbers of the orders that a step performs."""
+    items = values(attributes, "00400270")
+    return {first(item, "00080050") for item in items if isinstance(item, Mapping)} - {""}
 
 
 def read(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> list[PerformedStep]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from dicomweb.index.contract import Level
 
-VERSION = 8
+VERSION = 9
 
 TABLES = """
 CREATE TABLE study(
@@ -88,6 +88,8 @@ CREATE INDEX performed_due ON performed(due) WHERE due IS NOT NULL;
 CREATE TABLE performed_study(study TEXT NOT NULL, step TEXT NOT NULL, place INTEGER NOT NULL,
   PRIMARY KEY(study, step)) WITHOUT ROWID;
 CREATE INDEX performed_study_step ON performed_study(step, place);
+CREATE TABLE performed_order(accession TEXT NOT NULL, step TEXT NOT NULL,
+  PRIMARY KEY(accession, step)) WITHOUT ROWID;
 CREATE TABLE subscriber(ae_title TEXT PRIMARY KEY, owner TEXT NOT NULL, channel TEXT NOT NULL DEFAULT '',
   every TEXT, every_lock INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE subscription(workitem TEXT NOT NULL, ae_title TEXT NOT NULL, lock INTEGER NOT NULL,

@@ -531,6 +531,10 @@ class SqliteIndex(Keeping):
         with self._reader() as connection:
             return performed.read(connection, performed.OF_STUDY, (study,))
 
+    def performed_for(self, accession: str) -> list[PerformedStep]:
+        with self._reader() as connection:
+            return performed.read(connection, performed.FOR_ORDER, (accession,))
+
     def performed_due(self, now: int, limit: int = 50) -> list[PerformedStep]:
         with self._reader() as connection:
             return performed.read(connection, performed.DUE, (now, limit))

@@ -20,6 +20,7 @@ _SINCE = {  # version → the tables it began with
     6: ("spelling", "usage", "damage"),
     7: ("subscriber", "subscription", "event"),
     8: ("commitment",),
+    9: ("performed_order",),
 }
 
 

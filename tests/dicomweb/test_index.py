@@ -133,7 +133,7 @@ def test_an_index_of_the_first_version_is_brought_to_this_one(
         "DROP TABLE name; DROP TABLE masked; DROP TABLE workitem; DROP TABLE withdrawn; "
         "DROP TABLE origin; DROP TABLE commitment; "
         "DROP TABLE performed; DROP TABLE performed_study; DROP TABLE subscriber; "
-        "DROP TABLE subscription; DROP TABLE event; "
+        "DROP TABLE performed_order; DROP TABLE subscription; DROP TABLE event; "
         "DROP TABLE spelling; DROP TABLE usage; DROP TABLE damage; "
         "ALTER TABLE study ADD COLUMN referring TEXT NOT NULL DEFAULT ''; "
         "ALTER TABLE study ADD COLUMN patient_name TEXT NOT NULL DEFAULT ''; "
