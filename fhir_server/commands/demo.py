@@ -48,10 +48,12 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Of the programs beside the platform; `pacs` the first of the PACS and the gateway, 0 = none."""
+    """Of the programs beside the platform; `pacs` the first of the PACS and the gateway, 0 = none; `scanners`
+    where the scanners listen, 0 = none."""
 
     dpi: int
     pacs: int
+    scanners: int
 
 
 @click.command("demo")
@@ -72,7 +74,7 @@ def command(dpi_port: int, exams: bool, pacs_port: int) -> None:
     for name, port in (("web", settings.port), ("DICOM", settings.dimse_port), ("DPI", dpi_port)):
         _check_free(name, settings.host, port)
 
-    ports = Ports(dpi_port, _pacs_port(settings, pacs_port) if exams else 0)
+    ports = Ports(dpi_port, _pacs_port(settings, pacs_port) if exams else 0, _some_port() if exams else 0)
 
     async def run(stop: asyncio.Event) -> None:
         await _run(settings, ports, exams, stop)
@@ -85,7 +87,7 @@ async def _run(settings: Settings, ports: Ports, exams: bool, stop: asyncio.Even
     click.echo("Télédossier: loading the demonstration …")
     credentials = _credentials()
     dpi_url = f"http://{settings.host}:{ports.dpi}"
-    loaded = await _prepare(settings, credentials, dpi_url, ports.pacs)
+    loaded = await _prepare(settings, credentials, dpi_url, ports)
     supervisor = Supervisor(lambda line: click.echo(f"[{line}]", err=True))
     quiet = {"TELEDOSSIER_LOG_LEVEL": os.environ.get("TELEDOSSIER_LOG_LEVEL", "warning")}
     for name in ("serve", "dimse", "worker"):
@@ -99,7 +101,7 @@ async def _run(settings: Settings, ports: Ports, exams: bool, stop: asyncio.Even
     try:
         if await _ready(stop, f"{settings.url}/readyz", f"{dpi_url}/"):
             if exams:
-                supervisor.start(_modality(settings))
+                supervisor.start(_modality(settings, ports.scanners))
             if ports.pacs:
                 for years, one in enumerate(pacs.PACS, 3):
                     supervisor.start(_earlier(one, ports.pacs, years))
@@ -110,14 +112,16 @@ async def _run(settings: Settings, ports: Ports, exams: bool, stop: asyncio.Even
         await supervisor.stop()
 
 
-async def _prepare(settings: Settings, credentials: Credentials, dpi_url: str, pacs_port: int) -> demo.Loaded:
+async def _prepare(settings: Settings, credentials: Credentials, dpi_url: str, ports: Ports) -> demo.Loaded:
     """Data, accounts, one backend client, and one DPI per establishment. Repeating it changes nothing."""
     async with main.opened(settings) as platform:
         store = platform.engine.store
         loaded = await demo.load(platform.engine)
-        for one in pacs.PACS if pacs_port else ():
-            await platform.fhir.update(pacs.endpoint(one, pacs_port))
-        if pacs_port:
+        for peer in pacs.PACS if ports.pacs else ():
+            await platform.fhir.update(pacs.endpoint(peer, ports.pacs))
+        for one in demo.read()["organisations"] if ports.scanners else ():
+            await platform.fhir.update(pacs.scanner(one["id"], ports.scanners))
+        if ports.pacs:
             await _prepare_gateway(platform)
         for account in demo.accounts():
             if await local.get(store, account.id) is None:
@@ -188,11 +192,11 @@ async def _ready(stop: asyncio.Event, *urls: str) -> bool:
     return not stop.is_set()
 
 
-def _modality(settings: Settings) -> Program:
+def _modality(settings: Settings, port: int) -> Program:
     scenario = str(files("fhir_server") / "demo" / "scenario.yaml")
     arguments = (
         "-m", "simulators.modality", "--scenario", scenario,
-        "--to", f"{settings.host}:{settings.dimse_port}", "--ae", settings.ae_title,
+        "--to", f"{settings.host}:{settings.dimse_port}", "--ae", settings.ae_title, "--listen", str(port),
     )  # fmt: skip
     return Program("modality", arguments, lasting=False)
 
@@ -226,6 +230,12 @@ def _earlier(one: pacs.Pacs, first_port: int, years: int) -> Program:
         "--folder", f"var/pacs/exams-{one.site}",
     )  # fmt: skip
     return Program(f"exams-{one.site}", arguments, lasting=False)
+
+
+def _some_port() -> int:
+    """A free one, on which the scanners hear whether their images are kept."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _pacs_port(settings: Settings, port: int) -> int:

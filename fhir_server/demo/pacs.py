@@ -1,4 +1,5 @@
-"""The demonstration's two PACS, and the gateway that alone reaches one of them, as the directory has them."""
+"""The demonstration's two PACS, the gateway that alone reaches one of them, and the sites' scanners, as the directory has
+them."""
 
 from __future__ import annotations
 
@@ -57,6 +58,18 @@ def gateway() -> Resource:
     """The gateway's Endpoint resource."""
     made = _endpoint(GATEWAY.id, GATEWAY.name, GATEWAY.site, "gateway")
     return {**made, "address": f"gateway:{GATEWAY.client}"}
+
+
+def scanner(site: str, port: int) -> Resource:
+    """The Endpoint of a site's modality, which may store, ask the worklist, tell its steps, ask for
+    commitment."""
+    uses = [f"accept-{one}" for one in ("store", "worklist", "steps", "commitment")]
+    parts = [{"url": "use", "valueCode": use} for use in uses]
+    return {
+        **_endpoint(f"modalite-{site}", f"Modalités de {site} (démo)", site, "dicom-dimse"),
+        "extension": [{"url": f"{BASE}/StructureDefinition/peer", "extension": parts}],
+        "address": f"dicom://127.0.0.1:{port}/{site.upper()[:16]}",
+    }
 
 
 def called(first_port: int) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from pynetdicom import AE
+from pynetdicom import AE, evt
 
 from dicomweb import performed
 from dicomweb.dataset import to_json
+from dicomweb.dimse.steady import steady
 from dicomweb.performed import NotTaken
 from tests.dicomweb import steps
 from tests.dicomweb.node import Node, caller
@@ -153,7 +154,10 @@ class Modality:
         peer = AE(title)
         peer.add_requested_context(steps.SOP_CLASS)
         peer.add_requested_context(steps.RETRIEVE)
-        self.association = peer.associate("127.0.0.1", node.port, ae_title="TELEDOSSIER")
+        handlers = [(evt.EVT_CONN_OPEN, steady)]
+        self.association = peer.associate(
+            "127.0.0.1", node.port, ae_title="TELEDOSSIER", evt_handlers=handlers
+        )
         assert self.association.is_established
 
     def create(self, made: Dataset, uid: str) -> Any:

@@ -21,17 +21,18 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
+from dicomweb.dimse.steady import steady
 from dicomweb.ingest import Arrival, ingest
 from fhir_server.access import SYSTEM
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
-from fhir_server.store.contract import Put
+from fhir_server.store.contract import Entries, Put
 from fhir_server.store.files import Files
 from tests.dicomweb import making, steps
 from tests.dicomweb.node import Node, caller
-from tests.dicomweb.test_access import request, study
+from tests.dicomweb.test_access import entry, request, study
 from tests.dicomweb.test_dimse import eventually
 from tests.dicomweb.test_wado import bundled
 
@@ -77,11 +78,18 @@ def node(tmp_path: Path, free_port: int, receiver_port: int) -> Iterator[Node]:
     node.stop(signal.SIGKILL)
 
 
+def community(id: str, site: str) -> Put:
+    return entry("Organization", id, "{}", Entries(references=(("partof", site),)))
+
+
 async def _attached(settings: Settings) -> None:
-    """The second study belongs to a télédossier of ch-auch."""
+    """The second study belongs to a télédossier of a community of ch-auch, the first to none."""
     store = open_store(settings)
     await store.open()
-    puts: list[Put] = [request("r1", "Organization/ch-auch"), study("2.25.100"), study("2.25.101", "r1")]
+    puts: list[Put] = [request("r1", "Organization/urg-auch"), study("2.25.100"), study("2.25.101", "r1"),
+                       request("r2", "Organization/ch-auchan"), community("urg", "Organization/ch-auch"),
+                       community("urg-auch", "Organization/urg"), community("urg-x", "Organization/ch-x"),
+                       study("2.25.102", "r2")]  # fmt: skip
     await store.commit(puts)
     await store.close()
 
@@ -90,7 +98,8 @@ def associate(node: Node, title: str, *contexts: str, **more: Any) -> Any:
     peer = AE(title)
     for one in contexts:
         peer.add_requested_context(one)
-    return peer.associate("127.0.0.1", node.port, ae_title="TELEDOSSIER", **more)
+    handlers = [(evt.EVT_CONN_OPEN, steady), *more.pop("evt_handlers", ())]
+    return peer.associate("127.0.0.1", node.port, ae_title="TELEDOSSIER", evt_handlers=handlers, **more)
 
 
 def found(node: Node, title: str, model: str, **keys: Any) -> list[Dataset]:
