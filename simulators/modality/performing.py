@@ -8,7 +8,7 @@ A service that the platform does not offer is left out, as scanners do: the imag
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,12 +20,13 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
-from dicomweb.dimse.steady import steady
 from simulators.modality.exams import Exam
 
 WORKLIST, STEP, COMMITMENT = "1.2.840.10008.5.1.4.31", "1.2.840.10008.3.1.2.3.3", "1.2.840.10008.1.20.1"
 WELL_KNOWN = "1.2.840.10008.1.20.1.1"
 ANSWER_SECONDS = 30.0
+DUPLICATE, NO_LONGER = 0x0111, 0xA710  # the step is there already, is final already
+Act = Callable[[Any], Dataset]  # what is asked on an association
 _READ = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ProtocolName")
 
 
@@ -86,11 +87,9 @@ def scheduled(platform: Platform, exam: Exam) -> Dataset | None:
 def begin(platform: Platform, exam: Exam, order: Dataset | None) -> str:
     """N-CREATE; the step's UID, "" when the platform does not take steps."""
     uid = f"2.25.{uuid4().int}"
-    with _associated(platform, STEP) as association:
-        if association is None:
-            return ""
-        status, _reply = association.send_n_create(_begun(platform, exam, order), STEP, uid)
-        return uid if status and status.Status == 0x0000 else ""
+    made = _begun(platform, exam, order)
+    status = _asked(platform, STEP, lambda peer: peer.send_n_create(made, STEP, uid)[0])
+    return uid if status is not None and status.Status in (0x0000, DUPLICATE) else ""
 
 
 def end(platform: Platform, step: str, paths: Sequence[Path], state: str = "COMPLETED") -> bool:
@@ -100,11 +99,8 @@ def end(platform: Platform, step: str, paths: Sequence[Path], state: str = "COMP
     made.PerformedProcedureStepEndDate = f"{now:%Y%m%d}"
     made.PerformedProcedureStepEndTime = f"{now:%H%M%S}"
     made.PerformedSeriesSequence = _series(paths)
-    with _associated(platform, STEP) as association:
-        if association is None:
-            return False
-        status, _reply = association.send_n_set(made, STEP, step)
-        return bool(status) and status.Status == 0x0000
+    status = _asked(platform, STEP, lambda peer: peer.send_n_set(made, STEP, step)[0])
+    return status is not None and (status.Status == 0x0000 or status.get("ErrorID") == NO_LONGER)
 
 
 def commit(platform: Platform, paths: Sequence[Path], answers: Commitments) -> tuple[int, int] | None:
@@ -112,16 +108,27 @@ def commit(platform: Platform, paths: Sequence[Path], answers: Commitments) -> t
     asked = Dataset()
     asked.TransactionUID = f"2.25.{uuid4().int}"
     asked.ReferencedSOPSequence = [_reference(_head(path)) for path in paths]
-    with _associated(platform, COMMITMENT) as association:
-        if association is None:
-            return None
-        status, _reply = association.send_n_action(asked, 1, COMMITMENT, WELL_KNOWN)
-        if not status or status.Status != 0x0000:
-            return None
+    act: Act = lambda peer: peer.send_n_action(asked, 1, COMMITMENT, WELL_KNOWN)[0]  # noqa: E731
+    status = _asked(platform, COMMITMENT, act)
+    if status is None or status.Status != 0x0000:
+        return None
     result = answers.wait(asked.TransactionUID)
     if result is None:
         return None
     return len(result.get("ReferencedSOPSequence", ())), len(result.get("FailedSOPSequence", ()))
+
+
+def _asked(platform: Platform, service: str, act: Act) -> Dataset | None:
+    """The status of the answer. A second try, since pynetdicom loses an answer now and then: what was done by
+    then is answered as done already. None where the service is not offered or nobody answers."""
+    for _try in range(2):
+        with _associated(platform, service) as association:
+            if association is None:
+                return None
+            status: Dataset = act(association)
+        if status:
+            return status
+    return None
 
 
 @contextmanager
@@ -130,9 +137,7 @@ def _associated(platform: Platform, service: str) -> Iterator[Any]:
     node = AE(platform.calling)
     node.acse_timeout, node.dimse_timeout, node.network_timeout = 10, ANSWER_SECONDS, 60
     node.add_requested_context(service)
-    association = node.associate(
-        platform.host, platform.port, ae_title=platform.ae, evt_handlers=[(evt.EVT_CONN_OPEN, steady)]
-    )
+    association = node.associate(platform.host, platform.port, ae_title=platform.ae)
     try:
         yield association if association.is_established else None
     finally:

@@ -100,7 +100,8 @@ def test_what_the_platform_has_not_is_not_kept(node: Node, tmp_path: Path, liste
         assert performing.commit(stranger, paths, answers) is None
         step = performing.begin(platform, EXAM, performing.scheduled(platform, EXAM))
         assert performing.end(platform, step, paths[:0], "DISCONTINUED")
-        assert not performing.end(platform, step, paths)
+        assert performing.end(platform, step, paths[:0], "DISCONTINUED")  # answered as done already
+        assert not performing.end(platform, "2.25.404", paths)
         assert performing.scheduled(platform, EXAM) is not None
     finally:
         answers.close()
