@@ -1,5 +1,5 @@
-"""The demonstration's two PACS, the gateway that alone reaches one of them, and the sites' scanners, as the directory has
-them."""
+"""The demonstration's two PACS, the gateway that alone reaches one of them, and the sites' scanners, as the
+directory has them."""
 
 from __future__ import annotations
 
