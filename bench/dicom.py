@@ -20,18 +20,22 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import httpx
 import numpy as np
 import pydicom
 from pydicom.uid import generate_uid
 
+from dicomweb.peers.peer import DIMSE, EXTENSION
 from tests.dicomweb import making
 
 ROOT = Path(__file__).parents[1]
 COUNT = 300
 RUNS = 3
 ORTHANC, PLUGINS = "/usr/sbin/Orthanc", "/usr/share/orthanc/plugins"
+FRAME = {"Accept": "multipart/related; type=application/octet-stream; transfer-syntax=*"}
 BATCH = 25  # instances in one STOW-RS request
 
 
@@ -44,6 +48,7 @@ class Server:
     dicom: int
     title: str
     pids: tuple[int, ...]
+    folder: Path
 
     def memory(self) -> int:
         """Bytes of resident memory, at the highest, of the largest process."""
@@ -93,6 +98,15 @@ def reading(servers: list[Server], paths: list[Path], study: str) -> None:
         ("one instance", instance, dicom, 30),
     ):
         show(what, {one.name: f"{median(one, path, headers, runs) * 1000:.1f} ms" for one in servers})
+    frame = f"{instance}/frames/1"
+    cold = {"metadata": (f"/studies/{study}/metadata", json_type), "a frame": (frame, FRAME)}
+    for what, (path, headers) in cold.items():
+        times: dict[str, list[float]] = {one.name: [] for one in servers}
+        for _run in range(RUNS):
+            for one in servers:
+                forgotten(one.folder)
+                times[one.name].append(median(one, path, headers, 1))
+        show(f"cold, {what}", {name: f"{statistics.median(f) * 1000:.1f} ms" for name, f in times.items()})
     size = sum(path.stat().st_size for path in paths)
     rates = {one.name: size / 1e6 / median(one, f"/studies/{study}", dicom, 5) for one in servers}
     show(
@@ -130,15 +144,18 @@ def store_by_dicom(server: Server, paths: list[Path]) -> None:
 
 
 def store_by_web(server: Server, paths: list[Path]) -> None:
-    kind = 'multipart/related; type="application/dicom"; boundary=B'
+    boundary = uuid4().hex.encode()  # as clients make them
+    kind = f'multipart/related; type="application/dicom"; boundary={boundary.decode()}'
     headers = {"Content-Type": kind, "Accept": "application/dicom+json"}
     with httpx.Client(timeout=120) as client:
         for start in range(0, len(paths), BATCH):
             body = b"".join(
-                b"--B\r\nContent-Type: application/dicom\r\n\r\n" + path.read_bytes() + b"\r\n"
+                b"--%b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n" % (boundary, path.read_bytes())
                 for path in paths[start : start + BATCH]
             )
-            client.post(f"{server.web}/studies", content=body + b"--B--", headers=headers).raise_for_status()
+            client.post(
+                f"{server.web}/studies", content=body + b"--%b--" % boundary, headers=headers
+            ).raise_for_status()
 
 
 def median(server: Server, path: str, headers: dict[str, str], runs: int) -> float:
@@ -153,6 +170,16 @@ def median(server: Server, path: str, headers: dict[str, str], runs: int) -> flo
                     pass
             times.append(time.perf_counter() - began)
     return statistics.median(times)
+
+
+def forgotten(folder: Path) -> None:
+    """The system's cache no longer has what is in these files."""
+    os.sync()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            fd = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(fd)
 
 
 def moved(server: Server, study: str) -> float:
@@ -180,6 +207,16 @@ def free() -> int:
         return int(listener.getsockname()[1])
 
 
+def caller() -> dict[str, Any]:
+    """What the directory says of the one who asks."""
+    uses = [{"url": "use", "valueCode": code} for code in ("accept-store", "accept-query", "accept-all")]
+    return {
+        "resourceType": "Endpoint", "id": "bench", "status": "active", "name": "bench",
+        "connectionType": {"system": DIMSE[0], "code": DIMSE[1]}, "address": "dicom://127.0.0.1:1/BENCH",
+        "payloadType": [{"text": "DICOM"}], "extension": [{"url": EXTENSION, "extension": uses}],
+    }  # fmt: skip
+
+
 @contextlib.contextmanager
 def ours(folder: Path) -> Iterator[Server]:
     """`serve` and `dimse`, in open mode."""
@@ -197,8 +234,9 @@ def ours(folder: Path) -> Iterator[Server]:
     try:
         base = f"http://127.0.0.1:{web}/dicom-web"
         until(lambda: httpx.get(f"{base}/studies").status_code == 204)
+        httpx.put(f"http://127.0.0.1:{web}/fhir/Endpoint/bench", json=caller()).raise_for_status()
         until(lambda: listens(dicom))
-        yield Server("here", base, dicom, "TELEDOSSIER", tuple(one.pid for one in processes))
+        yield Server("here", base, dicom, "TELEDOSSIER", tuple(one.pid for one in processes), folder)
     finally:
         stop(processes)
 
@@ -222,7 +260,7 @@ def orthanc(folder: Path) -> Iterator[Server]:
     try:
         base = f"http://127.0.0.1:{web}/dicom-web"
         until(lambda: httpx.get(f"{base}/studies").status_code == 200)
-        yield Server("Orthanc", base, dicom, "ORTHANC", (process.pid,))
+        yield Server("Orthanc", base, dicom, "ORTHANC", (process.pid,), folder)
     finally:
         stop([process])
 

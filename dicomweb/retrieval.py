@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from dicomweb import bulk, frames, media, wado
+from dicomweb.dataset import syntax_flags
 from dicomweb.dicom_xml import XML
 from dicomweb.frames import Framed
 from dicomweb.images import Images
@@ -31,6 +32,16 @@ from dicomweb.web import (
 from profiles.outcomes import NotAcceptable
 
 METADATA_TYPES = (JSON, "application/json", XML, "application/xml")
+
+
+def prepare(images: Images, path: Mapping[str, str]) -> None:
+    """Whoever asks for metadata is about to ask for pictures: a decoder is started when they are
+    compressed."""
+    if not images.decoder.is_cold:
+        return
+    syntaxes = images.index.syntaxes(path["study"], path.get("series"))
+    if any(syntax_flags(syntax).encapsulated for syntax in syntaxes):
+        images.decoder.warm()
 
 
 async def version_of(images: Images, path: Mapping[str, str]) -> str:
@@ -56,6 +67,7 @@ def metadata(images: Images) -> Endpoint:
         }
         if unchanged(request, headers["ETag"]):
             return not_modified(headers)
+        await anyio.to_thread.run_sync(prepare, images, path)
         if media_type.endswith("xml"):
             parts = await anyio.to_thread.run_sync(wado.metadata_xml, images, path)
             return multipart_answer(parts, XML, headers)

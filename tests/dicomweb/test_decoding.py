@@ -15,6 +15,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.pixels import pixel_array
 
+from dicomweb.decoding import Decoder
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome
 from tests.dicomweb.conftest import Client
@@ -61,3 +62,17 @@ async def test_colours(client: Client, take: Callable[..., Outcome], name: str) 
     shown = await client.get(f"{instance}/rendered", headers={"Accept": "image/png"})
     picture = Image.open(io.BytesIO(shown.content))
     assert (picture.size, picture.mode) == ((head.Columns, head.Rows), "RGB")
+
+
+def test_a_decoder_is_started_ahead() -> None:
+    """Without waiting for it, and once."""
+    decoder = Decoder(1)
+    try:
+        assert decoder.is_cold
+        decoder.warm()
+        assert not decoder.is_cold
+        pool = decoder._pool
+        decoder.warm()
+        assert decoder._pool is pool
+    finally:
+        decoder.close()
