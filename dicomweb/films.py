@@ -6,24 +6,28 @@ way. PS3.3 §A.32.5 (Video Photographic Image), PS3.5 §8.2.7–8.2.11, §A.4 (o
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 from pydicom.dataset import Dataset
 
-from dicomweb import mp4
+from dicomweb import mp4, remux
+from dicomweb.files import SLOW_SPOOL
 from dicomweb.frames import Framed
 from dicomweb.images import Images
-from dicomweb.media import CHUNK, Part, Spans
+from dicomweb.media import CHUNK, Part, Spans, pieces
 from dicomweb.mp4 import Film, NoFilm
+from dicomweb.remux import NotRemuxed
 from dicomweb.syntaxes import AVC, AVC_42, HEVC, HEVC_10
 from profiles.outcomes import NotAcceptable, UnsupportedMedia
 
 VIDEO = "1.2.840.10008.5.1.4.1.1.77.1.4.1"
 MAX_BYTES = 2_000_000_000  # of a film: a fragment's length is a number of 32 bits
 MP4 = "video/mp4"
+REMUXED = "film-"  # how the films in the spool begin that were put into MP4
+MOST_KEPT = 8
 _PICTURES = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif"})
 _LOSSY = {"avc": "ISO_14496_10", "hevc": "ISO_23008_2"}
 
@@ -119,28 +123,47 @@ def blanked(source: Path, film: Film) -> Iterator[bytes]:
             yield bytes(piece)
 
 
-def media_of(images: Images, one: Framed) -> str:
-    """What the stored stream can be shown as: "" when it is no file by itself."""
-    if one.where.kind not in ("stream", "encapsulated") or not one.where.ranges:
-        return ""
-    path = images.files.path(one.file.path)
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        head = os.pread(fd, 12, one.where.ranges[0][0][0])
-    finally:
-        os.close(fd)
+def kinds(images: Images, one: Framed) -> tuple[str, ...]:
+    """What the stored stream can be shown as, the best first; empty when it is no file by itself."""
+    if one.where.kind != "stream":
+        return ()
+    stream = _stream(images, one)
+    head = next(pieces(stream, 0, 4 * remux.PACKET), b"")
     if head[4:8] == b"ftyp":
-        return MP4
-    if head[:4] in (b"\0\0\1\xba", b"\0\0\1\xb3"):
-        return "video/mpeg"
-    return "video/mp2t" if head[:1] == b"G" else ""
+        return (MP4,)
+    if remux.is_transport(head):
+        return (MP4, "video/mp2t")
+    return ("video/mpeg",) if head[:4] in (b"\0\0\1\xba", b"\0\0\1\xb3") else ()
 
 
-def part(images: Images, one: Framed) -> Part:
-    """The stored stream, to be sent whole or by ranges. Raises NotAcceptable."""
-    kind = media_of(images, one)
-    if not kind:
-        raise NotAcceptable("cannot-render", "this film is stored without a container that can be shown")
-    ranges = tuple(span for fragments in one.where.ranges for span in fragments)
-    content = Spans(images.files.path(one.file.path), ranges)
-    return Part(kind, content, sum(length for _, length in ranges))
+def _stream(images: Images, one: Framed) -> Spans:
+    return Spans(images.files.path(one.file.path), one.where.ranges[0])
+
+
+def part(images: Images, one: Framed, kind: str) -> Part:
+    """The stored stream as one of its `kinds`, to be sent whole or by ranges. Raises NotAcceptable."""
+    stream = _stream(images, one)
+    if kind == MP4 and kinds(images, one) != (MP4,):
+        path = _remuxed(images, one, stream)
+        return Part(kind, path, path.stat().st_size)
+    return Part(kind, stream, sum(length for _, length in stream.ranges))
+
+
+def _remuxed(images: Images, one: Framed, stream: Spans) -> Path:
+    """A transport stream as MP4, made once and kept a while: a player asks for it range by range."""
+    kept = images.files.spool / f"{REMUXED}{one.file.sha256}"
+    if kept.exists():
+        return kept
+    made = images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
+    try:
+        with made.open("wb") as out:
+            remux.remux(pieces(stream), out)
+        made.replace(kept)
+    except NotRemuxed as error:
+        raise NotAcceptable("cannot-render", "this film cannot be put into MP4 here") from error
+    finally:
+        made.unlink(missing_ok=True)
+    older = sorted(images.files.spool.glob(f"{REMUXED}*"), key=lambda path: path.stat().st_mtime)
+    for path in older[:-MOST_KEPT]:
+        path.unlink(missing_ok=True)
+    return kept

@@ -64,8 +64,7 @@ def wish(accept: Sequence[media.Range], offered: Sequence[str]) -> Wish:
 def offered(images: Images, one: Framed) -> tuple[str, ...]:
     """What an instance can be shown as. Blocking."""
     if one.file.transfer_syntax in FILMS:
-        kind = films.media_of(images, one)
-        return (kind,) if kind else ()
+        return films.kinds(images, one)
     if documents.is_report(one.attributes):
         return documents.TEXTS
     if document := documents.document_type(one.attributes):
@@ -78,7 +77,7 @@ def offered(images: Images, one: Framed) -> tuple[str, ...]:
 def shown(images: Images, one: Framed, wanted: Sequence[int], rendering: Rendering) -> Part:
     """What is shown, as a part: a film from its file. Raises NotFound, NotAcceptable. Blocking."""
     if one.file.transfer_syntax in FILMS:
-        return films.part(images, one)
+        return films.part(images, one, rendering.media)
     if documents.document_type(one.attributes) and not documents.is_report(one.attributes):
         value = bulk.find(images, one, documents.DOCUMENT)
         content = value.content

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from httpx import Response
@@ -14,14 +16,16 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.encaps import generate_fragments
 
-from dicomweb import films, mp4
+from dicomweb import films, mp4, remux
 from dicomweb.coded import Bits, Unreadable
 from dicomweb.dataset import read_header
 from dicomweb.images import Images
 from dicomweb.mp4 import NoFilm
+from dicomweb.remux import NotRemuxed
 from fhir_server.access import SYSTEM
 from fhir_server.interactions.fhir import Fhir
 from profiles.outcomes import UnsupportedMedia
+from tests.dicomweb import making
 from tests.dicomweb.conftest import Client
 from tests.dicomweb.test_adding import opened
 from tests.dicomweb.test_transfer_routes import person, region
@@ -230,10 +234,9 @@ def test_fragments_are_one_stream(tmp_path: Path, images: Images) -> None:
     assert film.frames == 10
 
 
-def make_stored(target: Path, syntax: str, source: Path, cuts: int) -> None:
-    from tests.dicomweb import making
-
-    made = making.dataset(SOPClassUID=films.VIDEO, PixelData=None, NumberOfFrames=10)
+def make_stored(target: Path, syntax: str, source: Path, cuts: int, **changes: Any) -> None:
+    given: dict[str, Any] = {"SOPClassUID": films.VIDEO, "PixelData": None, "NumberOfFrames": 10}
+    made = making.dataset(**given | changes)
     making.write(target, made, syntax)
     data = source.read_bytes() + b"\0" * (source.stat().st_size % 2)
     step = len(data) // cuts // 2 * 2
@@ -244,6 +247,56 @@ def make_stored(target: Path, syntax: str, source: Path, cuts: int) -> None:
         for piece in pieces:
             out.write(struct.pack("<HHL", 0xFFFE, 0xE000, len(piece)) + piece)
         out.write(struct.pack("<HHL", 0xFFFE, 0xE0DD, 0))
+
+
+async def test_a_transport_stream_is_shown_as_mp4(
+    client: Client, images: Images, take: Callable[[Path], object], tmp_path: Path
+) -> None:
+    """What endoscopes store (PS3.5 §8.2.7): the same coded pictures in the container of a browser."""
+    make_stored(tmp_path / "ts", AVC, FOLDER / "avc.ts", 1)
+    take(tmp_path / "ts")
+    (file,) = images.index.files(making.STUDY)
+    address = f"/studies/{file.study}/series/{file.series}/instances/{file.uid}/rendered"
+    whole = await client.get(address, headers={"Accept": "video/mp4"})
+    assert whole.status_code == 200, whole.text
+    found = mp4.read(written(tmp_path / "out.mp4", whole.content))
+    assert (found.frames, found.seconds, found.coded.width, found.coded.height) == (10, 1.0, 64, 48)
+    part = await client.get(address, headers={"Accept": "video/mp4", "Range": "bytes=50-99"})
+    assert (part.status_code, part.content) == (206, whole.content[50:100])
+    raw = await client.get(address, headers={"Accept": "video/mp2t"})
+    assert raw.content == (FOLDER / "avc.ts").read_bytes()
+
+
+def test_pictures_of_a_transport_stream_are_untouched(tmp_path: Path) -> None:
+    """Each coded slice of the stream stands in the MP4, in order, wherever the input is cut."""
+    data = (FOLDER / "avc.ts").read_bytes()
+    made = []
+    for step in (100, 188, 5000):
+        out = io.BytesIO()
+        remux.remux((data[at : at + step] for at in range(0, len(data), step)), out)
+        made.append(out.getvalue())
+    assert made[0] == made[1] == made[2]
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    film = b"".join(payload for pid, _, payload in remux._packets(packets) if pid == 0x100)
+    slices = [nal for nal in remux._units(film) if nal[0] & 31 in (1, 5)]
+    assert len(slices) >= 10
+    at = 0
+    for nal in slices:
+        at = made[0].index(nal[:40], at) + 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_transport_stream_breaks_the_remuxer(data: st.DataObject) -> None:
+    content = bytearray((FOLDER / "avc.ts").read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    out = io.BytesIO()
+    try:
+        remux.remux([bytes(content[: data.draw(st.integers(0, len(content)))])], out)
+    except NotRemuxed:
+        return
+    assert len(out.getvalue()) < 3 * len(content)
 
 
 def test_a_heic_photograph_is_named(tmp_path: Path) -> None:

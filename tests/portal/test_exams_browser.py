@@ -24,6 +24,7 @@ from pydicom.sr.codedict import codes
 
 from tests.dicomweb import making
 from tests.dicomweb.pacs import Pacs, orthanc
+from tests.dicomweb.test_films import AVC, make_stored
 from tests.dicomweb.test_films import FOLDER as FILMS
 from tests.dicomweb.test_peers import endpoint, ports
 from tests.dicomweb.test_reading import coded, item, measured, report
@@ -311,8 +312,11 @@ def test_films_reports_and_documents_are_read_in_the_viewer(
         for keyword, value in {**place, **IDENTITY, "SOPInstanceUID": f"2.25.96{n}"}.items():
             setattr(made, keyword, value)
         making.write(tmp_path / "cd" / f"{n}", made)
+    cine = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.3.1", "Modality": "US", "SeriesDescription": "Ciné"}
+    place = {"StudyInstanceUID": "2.25.950", "SeriesInstanceUID": "2.25.955", "SOPInstanceUID": "2.25.965"}
+    make_stored(tmp_path / "cd" / "film", AVC, FILMS / "avc.ts", 1, **cine, **place)
     chosen(page, address, folder=tmp_path / "cd")
-    sent(page, "4 images envoyées.")
+    sent(page, "5 images envoyées.")
     page.wait_for_url(f"{address}/formulaire*")
     expect(page.locator("a.bande")).to_have_count(2, timeout=30_000)
     page.locator("a.bande", has_text="Marche").click()
@@ -331,6 +335,12 @@ def test_films_reports_and_documents_are_read_in_the_viewer(
     expect(page.locator("iframe[title=Marche]")).to_be_visible()
     seen(page, "lecture-pdf")
     page.goto(page.url.rpartition("/")[0] + "/2.25.950")
+    cine_film = page.locator("video")  # an ultrasound loop stored as a transport stream
+    expect(cine_film).to_be_visible(timeout=20_000)
+    cine_film.evaluate(
+        "film => film.readyState || new Promise((ok, no) => { film.onloadeddata = ok; film.onerror = no; })"
+    )
+    assert cine_film.evaluate("film => [film.videoWidth, film.duration]") == [64, 1]
     for n, text in enumerate(("Constatations", "", "Réglages d'affichage", "Images d'intérêt")):
         page.locator(f"[data-serie='2.25.95{n + 1}']").click()
         if n in (0, 3):
@@ -389,7 +399,17 @@ def test_an_exam_made_of_photos(world: World, browser: object) -> None:
     page.get_by_label("Ajouter des images").set_input_files(
         [{"name": "a.jpg", "mimeType": "image/jpeg", "buffer": picture.getvalue()}]
     )
-    page.get_by_role("button", name="Créer", exact=True).click()
+    field = page.get_by_label("Ajouter des images")
+    button = page.get_by_role("button", name="Créer", exact=True)
+    for name, file, said in (
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC ne sont pas prises"),
+        ("b.mp4", (FILMS / "frag.mp4").read_bytes(), "enregistrée par fragments"),
+    ):
+        field.set_input_files([{"name": name, "mimeType": "image/heic", "buffer": file}])
+        button.click()
+        expect(page.locator("[data-creation-message]")).to_contain_text(said)
+    field.set_input_files([{"name": "a.jpg", "mimeType": "image/jpeg", "buffer": picture.getvalue()}])
+    button.click()
     page.wait_for_url(f"{address}/formulaire*")
     expect(page.locator("a.bande")).to_contain_text("Plaie du bras", timeout=30_000)
     page.context.close()
