@@ -8,6 +8,7 @@ model)
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import re
@@ -21,7 +22,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydicom import config, datadict, uid
+from pydicom import charset, config, datadict, uid
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import dcmread, read_dataset, read_file_meta_info
@@ -46,6 +47,10 @@ INFLATE_LIMIT = 64_000_000
 BULK = "bulkdata:"  # before the path of a bulk value in the JSON; `wado` puts the instance's address there
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DIRECTORY = "1.2.840.10008.1.3.10"
+_TEXT_ENCODINGS = frozenset(
+    codecs.lookup(name).name
+    for name in (*charset.python_encoding.values(), "utf-8", "ascii", "cp1252", "iso8859-15")
+)
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 PUBLIC = frozenset(map(str, uid.AllTransferSyntaxes))
 BLOCK = 65_536  # bytes of a file that are read first: most headers end within
@@ -235,7 +240,7 @@ def to_json(dataset: Dataset, place: str = BULK) -> dict[str, Any]:
                 items = [to_json(item, f"{here}/{number}") for number, item in enumerate(element.value, 1)]
                 made = {"vr": "SQ", **({"Value": items} if items else {})}
             else:
-                made = element.to_json_dict(lambda _element, uri=here: uri, INLINE_LIMIT)
+                made = _bounded(element.to_json_dict(lambda _element, uri=here: uri, INLINE_LIMIT))
         except RecursionError:
             raise
         except Exception:  # noqa: S112 - one broken element says nothing against the others
@@ -246,9 +251,31 @@ def to_json(dataset: Dataset, place: str = BULK) -> dict[str, Any]:
     return attributes
 
 
+def _bounded(made: dict[str, Any]) -> dict[str, Any]:
+    """Whole numbers that no JSON reader holds are text, as PS3.18 §F.2.3 lets IS be."""
+    values = made.get("Value", ())
+    if not any(isinstance(one, int) and not -(2**63) <= one < 2**63 for one in values):
+        return made
+    return {**made, "Value": [str(int(one)) if isinstance(one, int) else one for one in values]}
+
+
 def _encodings(dataset: Dataset) -> list[str]:
-    found = dataset._character_set
-    return [found] if isinstance(found, str) else list(found)
+    """Python's names of the dataset's encodings. A character set that DICOM does not know is read as the
+    default repertoire: pydicom would take the name of any codec of Python (`punycode`, `utf-7`)."""
+    character_set = dataset._character_set
+    found = [character_set] if isinstance(character_set, str) else list(character_set)
+    if not all(map(_is_text_encoding, found)):
+        found = [charset.default_encoding]
+        dataset._read_charset = charset.default_encoding
+    return found
+
+
+@lru_cache(maxsize=256)
+def _is_text_encoding(name: str) -> bool:
+    try:
+        return codecs.lookup(name).name in _TEXT_ENCODINGS
+    except (LookupError, ValueError):
+        return False
 
 
 def is_uid(text: str) -> bool:

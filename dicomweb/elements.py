@@ -93,6 +93,8 @@ def _decimals(text: str, vr: str) -> dict[str, Any] | None:
         found = [int(one) if vr == "IS" else float(one) for one in parts]
     except ValueError:
         return None
+    if vr == "IS" and any(abs(one) >= 2**63 for one in found):
+        return None
     return {"vr": vr, "Value": found}
 
 

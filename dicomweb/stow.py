@@ -138,10 +138,12 @@ class Intake:
         await anyio.to_thread.run_sync(spooled.close)
         location = head.get("content-location") or head.get("content-id", "").strip("<>")
         if media in METADATA and not location:
-            if spooled.size > MAX_METADATA:
-                raise Invalid("bad-metadata", "the metadata is too long")
-            self.metadata += await anyio.to_thread.run_sync(_metadata, spooled.path, media)
-            spooled.drop()
+            try:
+                if spooled.size > MAX_METADATA:
+                    raise Invalid("bad-metadata", "the metadata is too long")
+                self.metadata += await anyio.to_thread.run_sync(_metadata, spooled.path, media)
+            finally:
+                spooled.drop()
         else:
             syntax = parameters.get("transfer-syntax", "")
             self.bulk.setdefault(location, []).append(Bulk(spooled.path, media, syntax))

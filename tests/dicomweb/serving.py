@@ -76,7 +76,8 @@ def serving(folder: Path, **settings: str) -> Iterator[Served]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(20)
-    assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
+    _before, broken, after = log.read_text().partition("Traceback")
+    assert not broken, after[:4000]
 
 
 def _ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
