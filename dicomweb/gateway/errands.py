@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 WAIT = 25  # seconds that a poll may wait
 MOST_IN_HAND = 16
+LONGEST_WAIT = 10.0  # seconds between two polls while the platform does not answer: people wait for answers
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Errands:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def run(self) -> None:
-        waits = Waits(0.5, self.parts.settings.retry_seconds)
+        waits = Waits(0.5, min(LONGEST_WAIT, self.parts.settings.retry_seconds))
         while not self.stop.is_set():
             if not self._has_room():
                 continue

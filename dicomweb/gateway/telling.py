@@ -23,6 +23,10 @@ class Gone(Exception):
     """The platform has taken the errand back."""
 
 
+class Unusable(PeerError):
+    """The platform does not take an answer as it is: it would not take it again either."""
+
+
 class Untold(Exception):
     """The platform was not reached: no fault of the peer's."""
 
@@ -49,10 +53,13 @@ class Telling:
     def end(self, outcome: Mapping[str, Any]) -> None:
         """Raises Gone, Untold."""
         held, self.held = self.held, []
-        self.tell(held, outcome)
+        try:
+            self.tell(held, outcome)
+        except Unusable as error:
+            self.tell((), {"error": "failed", "slug": error.slug})
 
     def tell(self, answers: Sequence[Mapping[str, Any]], over: Mapping[str, Any] | None = None) -> None:
-        """Raises Gone; Untold when the platform cannot be reached for long."""
+        """Raises Gone, Unusable; Untold when the platform cannot be reached for long."""
         with self._lock:
             body: dict[str, Any] = {"attempt": self.errand.attempt, "answers": list(answers)}
             body["start"] = self.errand.start + self.told
@@ -68,6 +75,8 @@ class Telling:
             )
             if answer.status == 404:
                 raise Gone
+            if answer.status in (400, 413, 422):
+                raise Unusable("answer-refused", f"the platform answered {answer.status}")
             if answer.status >= 300:
                 raise Untold(f"the platform answered {answer.status}")
             self.told += len(answers)

@@ -28,7 +28,7 @@ from profiles import definitions
 access_log = logging.getLogger("teledossier.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ROOMS = frozenset(
-    {"fhir", "dicom-web", "oauth", "launch", "static", "connexion", "healthz", "readyz", "metrics"}
+    {"fhir", "dicom-web", "gateway", "oauth", "launch", "static", "connexion", "healthz", "readyz", "metrics"}
 )
 _READY_WITHIN = 2.0  # seconds
 _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)

@@ -44,7 +44,10 @@ CREATE TABLE hour(gateway TEXT NOT NULL, hour INTEGER NOT NULL, reports INTEGER 
   waiting INTEGER NOT NULL, oldest REAL NOT NULL, refused INTEGER NOT NULL, disk REAL NOT NULL,
   PRIMARY KEY(gateway, hour)) WITHOUT ROWID;
 """
-FORGOTTEN = 60_000_000  # an errand that nobody touched for so long
+FORGOTTEN = 60_000_000  # a question that nobody touched for so long
+FORGOTTEN_MOVING = (
+    900_000_000  # the same of images: a lane that keeps to a site's rate stands still between two
+)
 MOST_GIVEN = 8  # errands at once
 
 
@@ -184,7 +187,10 @@ class Board:
             )
             _delete(
                 connection,
-                connection.execute("SELECT n FROM errand WHERE touched < ?", (now - FORGOTTEN,)).fetchall(),
+                connection.execute(
+                    "SELECT n FROM errand WHERE touched < ?1 AND (kind IN ('find', 'echo') OR touched < ?2)",
+                    (now - FORGOTTEN, now - FORGOTTEN_MOVING),
+                ).fetchall(),
             )
             taken = connection.execute(
                 "SELECT n, id, kind FROM errand WHERE gateway = ? AND state = 'taken'", (gateway,)

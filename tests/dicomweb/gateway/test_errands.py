@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dicomweb.gateway.region.board import FORGOTTEN, Asked, Board
+from dicomweb.gateway.region.board import FORGOTTEN, FORGOTTEN_MOVING, Asked, Board
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome
 from dicomweb.peers import through
@@ -165,10 +165,15 @@ async def test_only_the_newest_poll_takes(images: Images, site: Site) -> None:
 
 
 async def test_an_errand_that_nobody_waits_for_is_not_given(images: Images, site: Site) -> None:
-    old = Asked("gw-auch", "echo", PEER, "line", {})
-    images.board.ask(old, now() - FORGOTTEN - 1)
-    kept = images.board.ask(old, now() - FORGOTTEN + 20_000_000)
-    assert [one["id"] for one in await site.poll()] == [kept]
+    question = Asked("gw-auch", "echo", PEER, "line", {})
+    moving = Asked("gw-auch", "fetch", PEER, "line", {"wanted": []})
+    images.board.ask(question, now() - FORGOTTEN - 1)
+    images.board.ask(moving, now() - FORGOTTEN_MOVING - 1)
+    kept = {
+        images.board.ask(question, now() - FORGOTTEN + 20_000_000),
+        images.board.ask(moving, now() - FORGOTTEN - 20_000_000),
+    }
+    assert {one["id"] for one in await site.poll()} == kept
 
 
 async def test_a_file_goes_down_whole_or_in_part(

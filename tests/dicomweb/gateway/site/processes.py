@@ -88,7 +88,7 @@ class Platform:
                 return httpx.get(f"http://127.0.0.1:{self.port}/readyz").status_code == 200
             return False
 
-        assert eventually(answers, 40), (self.folder / "serve.log").read_text()
+        assert eventually(answers, 90), (self.folder / "serve.log").read_text()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:

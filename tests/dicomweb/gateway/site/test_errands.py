@@ -21,7 +21,7 @@ import pytest
 
 from dicomweb.images import Images, open_images
 from dicomweb.ingest import Arrival, ingest
-from dicomweb.peers.peer import EXTENSION
+from dicomweb.peers.peer import EXTENSION, WEB
 from dicomweb.transfers.record import Order, Transfer
 from fhir_server import main
 from smart_launch.authorization import clients
@@ -55,8 +55,8 @@ class Region:
         headers = {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}
         return httpx.Client(base_url=url, headers=headers, timeout=60, **more)
 
-    def transfer(self, kind: Any, study: str) -> str:
-        return self.images.queue.submit(Order(kind, "pacs-auch", study, 1), time.time_ns() // 1000).id
+    def transfer(self, kind: Any, study: str, peer: str = "pacs-auch") -> str:
+        return self.images.queue.submit(Order(kind, peer, study, 1), time.time_ns() // 1000).id
 
     def standing(self, id: str) -> Transfer:
         found = self.images.queue.get(id)
@@ -87,6 +87,11 @@ async def _directory(platform: Platform, pacs: Pacs) -> dict[str, str]:
         await opened.fhir.update(behind(pacs))
         await opened.fhir.update(behind(pacs, "pacs-verified", verify="content"))
         await opened.fhir.update(behind(pacs, "pacs-castres", "gw-castres"))
+        await opened.fhir.update(behind(pacs, "pacs-move", retrieve="move"))
+        kind = {"system": WEB[0], "code": WEB[1]}
+        await opened.fhir.update(
+            {**behind(pacs, "pacs-web"), "connectionType": kind, "address": pacs.web.url}
+        )
         store = opened.engine.store
         made = {id: await clients.add(store, id, scope=scope) for id, scope in scopes.items()}
     return {id: secret or "" for id, (_client, secret) in made.items()}
@@ -114,14 +119,17 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
     folder = tmp_path_factory.mktemp("region")
     platform, dimse = Platform(folder / "platform"), port()
     with ExitStack() as stack:
-        pacs = stack.enter_context(orthanc(folder / "pacs", dimse, port()))
+        url = f"http://127.0.0.1:{platform.port}"
+        site = Site(folder / "site", url, "", callers="ORTHANC")
+        to = {"gateway": ["PASSERELLE", "127.0.0.1", site.port]}
+        pacs = stack.enter_context(orthanc(folder / "pacs", dimse, port(), DicomModalities=to))
+        site.environment["TELEDOSSIER_GATEWAY_PEERS"] = f"ORTHANC=127.0.0.1:{dimse}, {pacs.web.url}/"
         pacs.load(making.files(folder / "given", COUNT))
         secrets = asyncio.run(_directory(platform, pacs))
         stack.callback(platform.stop)
         platform.start(workers=2)
         stack.enter_context(working(platform))
-        url = f"http://127.0.0.1:{platform.port}"
-        site = Site(folder / "site", url, secrets[CLIENT], peers=f"ORTHANC=127.0.0.1:{dimse}")
+        (site.folder / "secret").write_text(secrets[CLIENT])
         stack.callback(site.stop)
         site.start()
         images = open_images(platform.settings, None)  # type: ignore[arg-type]
@@ -176,7 +184,34 @@ def test_an_exam_is_fetched_whole_with_its_gateway_killed_on_the_way(region: Reg
     assert study.source == "ch-auch"
 
 
-@pytest.mark.parametrize("peer", ["pacs-auch", "pacs-verified"])
+@pytest.mark.parametrize("peer", ["pacs-move", "pacs-web"])
+def test_other_ways_to_the_pacs_behind(peer: str, region: Region, tmp_path: Path) -> None:
+    """By C-MOVE to the gateway's own node, and by DICOMweb."""
+    study = f"2.25.88{len(peer)}"
+    paths = [
+        making.write(
+            tmp_path / f"{n}.dcm",
+            making.dataset(
+                StudyInstanceUID=study, SeriesInstanceUID=study + "1", SOPInstanceUID=f"{study}.{n}"
+            ),
+        )
+        for n in range(1, 13)
+    ]
+    region.pacs.load(paths)
+    after = region.ended(region.transfer("import", study, peer))
+    assert (after.state, after.done) == ("done", 12)
+    assert len(list(region.images.index.files(study))) == 12
+    with region.client() as client:
+        assert client.post(f"/gateway/peers/{peer}/echo").json()["reachable"] is True
+
+
+def test_without_a_token_there_is_nothing(region: Region) -> None:
+    url = f"http://127.0.0.1:{region.platform.port}"
+    for path in ("/gateway/errands", "/gateway/sites", "/gateway/nothing"):
+        assert httpx.get(url + path).status_code == 401
+
+
+@pytest.mark.parametrize("peer", ["pacs-auch", "pacs-verified", "pacs-web"])
 def test_an_exam_is_relayed_to_the_pacs_behind(peer: str, region: Region, tmp_path: Path) -> None:
     study = f"2.25.77{len(peer)}"
     uids = []
@@ -186,8 +221,7 @@ def test_an_exam_is_relayed_to_the_pacs_behind(peer: str, region: Region, tmp_pa
         ingest(making.write(tmp_path / f"{n}.dcm", making.dataset(**change)), Arrival(1),
                region.images.files, region.images.index)  # fmt: skip
         uids.append(uid)
-    order = Order("relay", peer, study, 1)
-    after = region.ended(region.images.queue.submit(order, time.time_ns() // 1000).id)
+    after = region.ended(region.transfer("relay", study, peer))
     assert (after.state, after.done) == ("done", 20)
     assert set(uids) <= set(region.pacs.instances())
     if peer == "pacs-verified":
