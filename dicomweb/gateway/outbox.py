@@ -95,6 +95,25 @@ class Apart:
 
 
 @dataclass(frozen=True, slots=True)
+class Exam:
+    """What is kept here of one study; `path` is one of its files, `waiting` what the platform has not yet."""
+
+    study: str
+    ae_title: str
+    received: int
+    instances: int
+    bytes: int
+    waiting: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    uid: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """`oldest` and `delivered` are instants, 0 when there is none."""
 
@@ -366,6 +385,24 @@ class Outbox:
                 (limit,),
             ).fetchall()
         return [Apart(*row) for row in rows]
+
+    def exams(self, limit: int = 500) -> list[Exam]:
+        """Those whose files are here, newest first."""
+        with self._using() as connection:
+            rows = connection.execute(
+                "SELECT study, min(ae_title), min(received), count(*), sum(size), sum(state <> 'delivered'), "
+                "min(path) FROM instance WHERE kept = 1 GROUP BY study ORDER BY min(received) DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [Exam(*row) for row in rows]
+
+    def kept(self, study: str) -> list[Kept]:
+        """Its files, in the order they came."""
+        with self._using() as connection:
+            rows = connection.execute(
+                "SELECT uid, path FROM instance WHERE study = ? AND kept = 1 ORDER BY n", (study,)
+            ).fetchall()
+        return [Kept(*row) for row in rows]
 
     def summary(self) -> Summary:
         with self._using() as connection:

@@ -73,7 +73,7 @@ def opened(settings: GatewaySettings) -> Iterator[Parts]:
     settings.root.mkdir(parents=True, exist_ok=True)
     settings.root.chmod(0o700)
     with _alone(settings.root):
-        files, outbox = DicomFiles(settings.root / "files"), Outbox(outbox_path(settings))
+        files, outbox = DicomFiles(files_path(settings)), Outbox(outbox_path(settings))
         files.open()
         outbox.open()
         platform = Platform(settings)
@@ -85,6 +85,10 @@ def opened(settings: GatewaySettings) -> Iterator[Parts]:
         finally:
             platform.close()
             outbox.close()
+
+
+def files_path(settings: GatewaySettings) -> Path:
+    return settings.root / "files"
 
 
 def outbox_path(settings: GatewaySettings) -> Path:

@@ -108,8 +108,12 @@ class GatewaySettings:
         start, until = (int(one[1]) * 60 + int(one[2]) for one in ends if one)
         return Window(start, until)
 
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
     def now(self) -> datetime:
-        return datetime.now(ZoneInfo(self.timezone))
+        return datetime.now(self.zone)
 
 
 def load(environ: Mapping[str, str] = os.environ, toml: Path = Path("teledossier.toml")) -> GatewaySettings:

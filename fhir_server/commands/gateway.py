@@ -6,19 +6,22 @@ import asyncio
 import json
 import os
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import click
 
-from dicomweb.gateway import health
+from dicomweb.files import DicomFiles
+from dicomweb.gateway import by_hand, health
 from dicomweb.gateway import settings as config
 from dicomweb.gateway.outbox import Outbox, OutboxMismatch
-from dicomweb.gateway.parts import is_running, outbox_path
+from dicomweb.gateway.parts import files_path, is_running, outbox_path
 from dicomweb.gateway.settings import GatewaySettings
+from dicomweb.peers.session import PeerError
 from fhir_server.commands.lasting import run_until_stopped
 from fhir_server.logs import log_to_stderr
 from fhir_server.settings import Settings
-from profiles.outcomes import Conflict, NotFound
+from profiles.outcomes import Conflict, NotFound, Unavailable
 
 
 @click.group("gateway", invoke_without_command=True)
@@ -68,6 +71,49 @@ def retry() -> None:
         click.echo(f"{outbox.retry()} instances wait again")
     finally:
         outbox.close()
+
+
+@command.command("exams")
+def exams() -> None:
+    """The exams kept here, newest first, with what their files say of the patient."""
+    settings = config.load()
+    files, outbox = DicomFiles(files_path(settings)), _outbox(settings)
+    try:
+        for one in outbox.exams():
+            who = by_hand.described(files.path(one.path))
+            at = datetime.fromtimestamp(one.received / 1e6, settings.zone).strftime("%Y-%m-%d %H:%M")
+            waits = f"{one.waiting} wait" if one.waiting else "delivered"
+            size = f"{one.instances} images, {one.bytes / 1e6:.0f} MB"
+            click.echo(f"{one.study}\n  {at} from {one.ae_title}, {size}, {waits}")
+            click.echo(
+                f"  {who.patient} ({who.patient_id}), {who.birth_date}: {who.modality} {who.description}"
+            )
+    finally:
+        outbox.close()
+
+
+@command.command("send")
+@click.argument("study")
+@click.argument("to", metavar="AETITLE=HOST:PORT")
+def send(study: str, to: str) -> None:
+    """Send an exam straight to another gateway or PACS, when the platform is away (C-STORE)."""
+    settings, peer = config.load(), by_hand.target(to)
+    files, outbox = DicomFiles(files_path(settings)), _outbox(settings)
+    there, problems = 0, 0
+    try:
+        for one in by_hand.send(settings, outbox, files, study, peer):
+            there, problems = there + (not one.problem), problems + bool(one.problem)
+            if one.problem:
+                click.echo(f"{one.uid}: {one.problem}", err=True)
+    except PeerError as error:
+        raise Unavailable("not-sent", f"{to}: {error.slug}; {there} instances are there") from error
+    finally:
+        outbox.close()
+    if not there and not problems:
+        raise NotFound("no-such-exam", f"nothing of {study} is kept here")
+    click.echo(f"{there} instances are there" + (f", {problems} are not" if problems else ""))
+    if problems:
+        raise click.exceptions.Exit(1)
 
 
 @command.command("key")

@@ -38,7 +38,7 @@ def port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
     """Poll until true: what another process does has no event to wait on."""
     end = time.monotonic() + seconds
     while not condition():
@@ -73,7 +73,7 @@ class Platform:
         """One of the platform's commands."""
         return subprocess.run(
             [sys.executable, "-m", "fhir_server", *words],
-            cwd=self.folder, env=self.environment, check=True, capture_output=True, text=True, timeout=60,
+            cwd=self.folder, env=self.environment, check=True, capture_output=True, text=True, timeout=120,
         ).stdout  # fmt: skip
 
     def start(self, workers: int = 1) -> None:
@@ -88,12 +88,12 @@ class Platform:
                 return httpx.get(f"http://127.0.0.1:{self.port}/readyz").status_code == 200
             return False
 
-        assert eventually(answers, 90), (self.folder / "serve.log").read_text()
+        assert eventually(answers, 120), (self.folder / "serve.log").read_text()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(30)
+            self.process.wait(60)
             self.process = None
 
     @contextmanager
@@ -148,7 +148,7 @@ class Site:
         if self.process is None:
             return 0
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.process = None
@@ -158,7 +158,7 @@ class Site:
         """One of the gateway's commands."""
         return subprocess.run(
             [sys.executable, "-m", "fhir_server", "gateway", *words],
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=60,
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
 
     @contextmanager
@@ -175,7 +175,7 @@ class Site:
         with self.outbox() as outbox:
             return outbox.summary().waiting == 0
 
-    def emptied(self, seconds: float = 30) -> bool:
+    def emptied(self, seconds: float = 90) -> bool:
         return eventually(self.is_empty, seconds)
 
     def state(self) -> dict[str, object]:

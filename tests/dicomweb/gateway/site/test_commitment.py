@@ -64,7 +64,7 @@ def test_answered_when_the_platform_has_it_and_not_before(
         assert not modality.told.wait(3)
     finally:
         platform.start()
-    assert modality.told.wait(40)
+    assert modality.told.wait(120)
     ((kind, result),) = modality.results
     assert (kind, result.TransactionUID) == (2, "2.25.4711")
     assert [one.ReferencedSOPInstanceUID for one in result.ReferencedSOPSequence] == [f"{study}.1.1"]
