@@ -52,6 +52,7 @@ def _routes(images: Images) -> Sequence[BaseRoute]:
     from dicomweb.gateway.region import sites
     from dicomweb.priors import routes as priors
     from dicomweb.transfers import routes as transfers
+    from dicomweb.transfers import selection
 
-    rooms = (routes, transfers, adding, medium, gateways, sites, priors)
+    rooms = (routes, transfers, selection, adding, medium, gateways, sites, priors)
     return [route for room in rooms for route in room.routes(images)]

@@ -20,7 +20,7 @@ import orjson
 from dicomweb.transfers.record import VITAL, Item, Order, State, Transfer
 from fhir_server.settings import Settings
 
-VERSION = 5
+VERSION = 6
 TABLES = """
 CREATE TABLE transfer(
   n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, peer TEXT NOT NULL, study TEXT NOT NULL,
@@ -65,6 +65,10 @@ CREATE TABLE rejection(
   at INTEGER NOT NULL, title TEXT NOT NULL, instances TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX rejection_study ON rejection(peer, study);
 """
+SELECTION = (
+    "CREATE TABLE selection(request TEXT NOT NULL, study TEXT NOT NULL, series TEXT NOT NULL, "
+    "PRIMARY KEY(request, study)) WITHOUT ROWID"
+)
 COMMITMENT = """
 CREATE TABLE commitment(
   transaction_uid TEXT PRIMARY KEY, transfer TEXT NOT NULL, peer TEXT NOT NULL,
@@ -81,6 +85,7 @@ UPGRADES = {
     3: tuple(DELIVERED.split(";")),
     4: ("CREATE INDEX IF NOT EXISTS delivered_request ON delivered(request, study)",),
     5: tuple(COMMITMENT.split(";")),
+    6: (SELECTION,),
 }  # fmt: skip
 SMOOTH = 0.2  # weight of the newest instance in the average rate
 
@@ -105,7 +110,7 @@ class Queue:
         connection.execute("BEGIN IMMEDIATE")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found == 0:
-            for statement in (TABLES + DELIVERED + COMMITMENT).split(";"):
+            for statement in (TABLES + DELIVERED + COMMITMENT + SELECTION).split(";"):
                 connection.execute(statement)
         for version, statements in UPGRADES.items() if 0 < found < VERSION else ():
             for statement in statements if found < version else ():
@@ -337,6 +342,19 @@ class Queue:
     def record(self, id: str) -> None:
         with self.writing() as connection:
             connection.execute("UPDATE transfer SET recorded = 1 WHERE id = ?", (id,))
+
+    def select(self, request: str, study: str, series: Sequence[str]) -> None:
+        """Only these series of an exam go to the recipients of a télédossier; () = all."""
+        with self.writing() as connection:
+            connection.execute(
+                "INSERT INTO selection VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET series = excluded.series",
+                (request, study, orjson.dumps(list(series)).decode()),
+            )
+
+    def selected(self, request: str, study: str) -> tuple[str, ...]:
+        """() = all."""
+        found = self.rows("SELECT series FROM selection WHERE request = ? AND study = ?", (request, study))
+        return tuple(map(str, orjson.loads(str(found[0][0])))) if found else ()
 
     def wish(self, study: str, request: str, asker: str, now: int) -> None:
         """A person wants this study in that télédossier."""

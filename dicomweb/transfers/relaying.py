@@ -10,7 +10,7 @@ A look that is repeated finds its orders done. What it has looked at is a mark i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -69,11 +69,12 @@ class Relays:
         return asked
 
     def _order(self, study: dict[str, Any], request: dict[str, Any], peer: Peer) -> int:
-        uid = _uid(study)
+        uid = study_uid(study)
         urgency = URGENCIES.get(str(request.get("priority")), 2)
-        order = Order("relay", peer.id, uid, urgency, str(request["id"]))
+        chosen = self.queue.selected(str(request["id"]), uid)
+        order = Order("relay", peer.id, uid, urgency, str(request["id"]), series=chosen)
         before = self.queue.ever(order.key)
-        count = int(study.get("numberOfInstances") or 0)
+        count = _instances(study, chosen)
         if not uid or not count or (before is not None and before.total >= count):
             return 0  # done, or given up: then a person asks again
         self.queue.submit(order, self.now())
@@ -117,7 +118,16 @@ def _is_relayed(request: dict[str, Any]) -> bool:
     return request.get("status") in ("active", "completed") and RELAYED in codes
 
 
-def _uid(study: dict[str, Any]) -> str:
+def _instances(study: dict[str, Any], chosen: Sequence[str]) -> int:
+    """How many there are to send: of the whole exam, or of the series that were chosen."""
+    if not chosen:
+        return int(study.get("numberOfInstances") or 0)
+    series = (one for one in study.get("series", ()) if one.get("uid") in chosen)
+    return sum(int(one.get("numberOfInstances") or 0) for one in series)
+
+
+def study_uid(study: dict[str, Any]) -> str:
+    """Of an ImagingStudy."""
     for one in study.get("identifier", ()):
         if one.get("system") == UID:
             return str(one.get("value", "")).removeprefix("urn:oid:")

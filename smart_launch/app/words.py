@@ -167,6 +167,7 @@ DONE: Mapping[str, str] = {
     "agree-protocol": "L'accord sur le protocole est transmis.",
     "attach": "La pièce est jointe au télédossier.",
     "exam-asked": "L'examen est demandé : ses images arrivent en tâche de fond.",
+    "series": "Les séries à envoyer sont retenues.",
     "exam": "L'examen est associé au télédossier.",
     "exam-refused": "La proposition d'examen est écartée.",
     "system-on": "C'est activé. La trace en est gardée.",
@@ -238,6 +239,8 @@ def label(table: Mapping[str, str], code: str) -> str:
 BAD_DATE = "Une date s'écrit jj/mm/aaaa."
 SEARCH_TOO_WIDE = "Indiquez au moins un nom, une date, un identifiant ou un numéro de rendez-vous."
 NO_SERIES = "Choisissez au moins une série."
+NO_SERIES_TO_SEND = "Choisissez au moins une série de chaque examen."
+SERIES_NOT_CHOSEN = "Le choix n'a pas été retenu : le télédossier est déjà envoyé, ou l'examen a changé."
 NO_EXAM = "Cochez au moins un examen."
 A_PACS = "un PACS"
 PRIOR_HERE = "déjà sur la plateforme"
@@ -250,6 +253,7 @@ PRIOR_HOW: Mapping[str, str] = {
 }
 TRANSFER_IN = "Import depuis {peer}"
 TRANSFER_OUT = "Envoi vers {peer}"
+TRANSFER_REJECT = "Retrait demandé à {peer}"
 TRANSFER_COUNT = "{done} images sur {total}"
 TRANSFER_FAILED = "{count} image(s) en défaut."
 TRANSFER_AGAIN = "Nouvel essai dans {seconds} s."
@@ -273,6 +277,9 @@ TRANSFER_REASONS: Mapping[str, str] = {
     "service-refused": "Le système répond, mais ne propose pas ce service.",
     "no-such-peer": "Ce PACS n'est plus dans l'annuaire.",
     "nothing-to-transfer": "Le PACS n'a plus cet examen.",
+    "not-moved": "Le PACS n'arrive pas à joindre la plateforme.",
+    "correction-due": "Une correction d'identité part d'abord.",
+    "exam-withdrawn": "L'examen a quitté ce télédossier.",
     "some-failed": "Des images manquent ; le reçu les nomme.",
     "other": "Le transfert a rencontré un problème.",
 }

@@ -15,7 +15,7 @@ import pytest
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome
 from dicomweb.peers.peer import EXTENSION
-from dicomweb.transfers.record import Order
+from dicomweb.transfers.record import Item, Order
 from dicomweb.transfers.relaying import Relays
 from dicomweb.transfers.runner import Parts, Runner
 from dicomweb.worker import Worker
@@ -303,10 +303,22 @@ async def test_relays_follow_what_is_sent(
     (relay,) = images.queue.of_request("r1")
     assert (relay.order.peer, relay.order.study, relay.order.urgency) == ("pacs-toulouse", making.STUDY, 1)
     assert await relays.sweep() == 0
+    images.queue.select("r1", making.STUDY, ("2.25.999",))
+    await request(region, "r1", **transfer(), performer=to, accession="ACC-1", priority="routine")
+    assert await relays.sweep() == 0  # nothing of what was chosen is there
+    images.queue.select("r1", making.STUDY, (making.SERIES,))
+    await request(region, "r1", **transfer(), performer=to, accession="ACC-1", priority="urgent")
+    assert await relays.sweep() == 1
+    (chosen,) = [one for one in images.queue.of_request("r1") if one.order.series]
+    assert chosen.order.series == (making.SERIES,)
+    images.queue.list_items(chosen.id, [Item(making.SERIES, "2.25.1.1")], 1)
+    images.queue.finish(chosen.id, "done", "", "", 1)
+    await request(region, "r1", **transfer(), performer=to, accession="ACC-1", priority="stat")
+    assert await relays.sweep() == 0  # the chosen one is there, whatever else the exam has
     await request(region, "r2", performer=to, accession="ACC-1")  # another workflow
     await relays.sweep()
     assert images.queue.of_request("r2") == []
-    assert len(images.queue.of_request("r1")) == 1
+    assert len(images.queue.of_request("r1")) == 2
 
 
 # -- who asked for what (IHE ATNA)

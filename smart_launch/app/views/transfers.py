@@ -11,6 +11,7 @@ from typing import Any
 from smart_launch.app import words
 from smart_launch.app.views.reading import Json
 
+TITLES = {"import": words.TRANSFER_IN, "reject": words.TRANSFER_REJECT}
 MODALITIES = ("CR", "CT", "DX", "ECG", "ES", "MG", "MR", "NM", "OT", "PT", "RF", "US", "XA", "XC")
 
 
@@ -169,7 +170,7 @@ def progress(transfers: Iterable[Json], names: Mapping[str, str], now: datetime)
         total, done = int(one.get("total", 0)), int(one.get("done", 0))
         waiting = one.get("state") == "waiting"
         peer = names.get(str(one.get("peer")), str(one.get("peer")))
-        title = (words.TRANSFER_IN if one.get("kind") == "import" else words.TRANSFER_OUT).format(peer=peer)
+        title = TITLES.get(str(one.get("kind")), words.TRANSFER_OUT).format(peer=peer)
         text = words.TRANSFER_COUNT.format(done=_thousands(done), total=_thousands(total)) if total else ""
         made.append(
             Progress(
