@@ -23,6 +23,7 @@ from pydicom.data import get_testdata_file
 from pydicom.sr.codedict import codes
 
 from tests.dicomweb import making
+from tests.dicomweb.gateway.test_registry import resource as gateway
 from tests.dicomweb.pacs import Pacs, orthanc
 from tests.dicomweb.test_films import AVC, make_stored
 from tests.dicomweb.test_films import FOLDER as FILMS
@@ -130,6 +131,29 @@ def test_from_the_pacs(world: World, browser: object) -> None:
     )  # by itself, the chosen series
     seen(page, "pacs-arrive")
     page.context.close()
+
+
+def test_the_sites_of_the_region(world: World, browser: object) -> None:
+    """A gateway that was never seen is an alarm; a PACS is tried, switched off and on."""
+    with world.running.machine() as machine:
+        machine.put("/fhir/Endpoint/gw-auch", json=gateway()).raise_for_status()
+    page = signed_in(browser, world, "p21").page  # type: ignore[arg-type]
+    page.get_by_role("link", name="Sites").click()
+    expect(page.locator(".site-ligne").first).to_contain_text("La passerelle n'a encore jamais appelé")
+    seen(page, "sites")
+    page.get_by_role("link", name="CH Auch (démo)").click()
+    page.get_by_role("button", name="Essayer").click()
+    expect(page.locator(".essai")).to_contain_text(re.compile(r"a répondu en \d+ ms"))
+    page.locator("details.communaute summary").first.click()
+    seen(page, "site")
+    page.get_by_role("button", name="Suspendre l'appel").click()
+    expect(page.locator(".systeme")).to_contain_text("Appel non activé")
+    seen(page, "site-suspendu")
+    page.get_by_role("button", name="Activer l'appel").click()
+    expect(page.locator(".systeme")).to_contain_text("Appel activé")
+    page.context.close()
+    with world.running.machine() as machine:
+        machine.delete("/fhir/Endpoint/gw-auch").raise_for_status()
 
 
 def chosen(page: Page, address: str, *, folder: Path | None = None, files: object = None) -> None:

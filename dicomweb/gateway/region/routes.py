@@ -36,6 +36,7 @@ BASE = "/gateway"
 LONGEST_WAIT = 25.0
 MOST_IN_HAND = 64
 MOST_BODY = 8_000_000  # bytes of a page of answers
+MOST_NUMBERED = 2_000  # answers of one errand: 50,000 rows of a search have 500
 MOST_REPORT = 20_000
 
 
@@ -92,8 +93,8 @@ def _answer(images: Images) -> Endpoint:
             raise _absent()
         body = await _body(request, MOST_BODY)
         attempt, start = body.get("attempt"), body.get("start", 0)
-        if type(attempt) is not int or type(start) is not int or not 0 <= start < 2**31:
-            raise Invalid("bad-answer", "attempt and start are numbers")
+        if type(attempt) is not int or type(start) is not int or not 0 <= start < MOST_NUMBERED:
+            raise Invalid("bad-answer", f"attempt and start are numbers, start below {MOST_NUMBERED}")
         over = checked_outcome(body["over"]) if "over" in body else None
         told = Told(id, attempt, start, checked_answers(kind, body.get("answers", [])), over)
         if not await asyncio.to_thread(images.board.report, gateway.id, told, _now()):
