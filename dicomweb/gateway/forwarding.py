@@ -113,6 +113,10 @@ class Lane:
             if failing.answer.status not in (503, 507) or not _is_store_answer(failing.answer.json()):
                 raise
             answer = failing.answer
+        except sending.Unreadable as error:
+            log.error("a file of the outbox cannot be read")
+            self.parts.outbox.settle([], [(error.entry.n, "file-unreadable")], utc_microseconds())
+            return
         finally:
             whole.close()
         self._judge(batch, answer, coding)
@@ -131,8 +135,8 @@ class Lane:
         self._settle(found)
         unnamed = sum(one.reason == "not-answered" for one in found) if len(batch) > 1 else 0
         self.alone, self.plain = unnamed or max(0, self.alone - 1), False
-        if any(one.reason == "out-of-resources" for one in found):
-            raise PeerError("out-of-resources", "the platform has no room")
+        if any(one.reason == sending.NO_ROOM for one in found):
+            raise PeerError(sending.NO_ROOM, "the platform has no room")
 
     def _otherwise(self, batch: Sequence[Entry], answer: Answer, coding: str) -> bool:
         """The request as such was refused: not compressed first, then one instance at a time. False when it
@@ -174,7 +178,7 @@ class Lane:
         entry = verdict.entry
         if verdict.reason == "altered" and sha256_of(self.parts.files.path(entry.path)) != entry.sha256:
             return "file-damaged"
-        if entry.attempts + 1 >= TRIES and verdict.reason != "out-of-resources":
+        if entry.attempts + 1 >= TRIES and verdict.reason != sending.NO_ROOM:
             return verdict.reason
         return ""
 

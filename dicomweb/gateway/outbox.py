@@ -21,7 +21,7 @@ from pathlib import Path
 
 import orjson
 
-VERSION = 2
+VERSION = 3
 TABLES = """
 CREATE TABLE instance(n INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL, study TEXT NOT NULL,
   series TEXT NOT NULL, sop_class TEXT NOT NULL, sha256 TEXT NOT NULL, dataset TEXT NOT NULL,
@@ -34,11 +34,12 @@ CREATE INDEX instance_apart ON instance(settled) WHERE state = 'apart';
 CREATE INDEX instance_delivered ON instance(kept, settled) WHERE state = 'delivered';
 CREATE TABLE mark(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
-SINCE_2 = """
-CREATE TABLE asked(txn TEXT NOT NULL, ae_title TEXT NOT NULL, refs BLOB NOT NULL, at INTEGER NOT NULL,
-  not_before INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY(txn, ae_title)) WITHOUT ROWID
-"""
+SINCE = {
+    2: """CREATE TABLE asked(txn TEXT NOT NULL, ae_title TEXT NOT NULL, refs BLOB NOT NULL,
+  at INTEGER NOT NULL, not_before INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY(txn, ae_title)) WITHOUT ROWID""",
+    3: "CREATE INDEX instance_kept ON instance(study, size) WHERE kept = 1",
+}  # version → what it added
 _ENTRY = "n, uid, study, series, sop_class, sha256, dataset, size, path, ae_title, received, attempts, urgent"
 
 
@@ -166,7 +167,8 @@ class Outbox:
         if not 0 <= found <= VERSION:
             made.close()
             raise OutboxMismatch(f"{self._path} has outbox version {found}, this program has {VERSION}")
-        for statement in (TABLES if found == 0 else "").split(";") + ([SINCE_2] if found < 2 else []):
+        added = [statement for version, statement in SINCE.items() if found < version]
+        for statement in [*(TABLES if found == 0 else "").split(";"), *added]:
             made.execute(statement)
         made.execute(f"PRAGMA user_version={VERSION}")
         made.execute("COMMIT")

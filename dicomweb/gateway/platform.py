@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 import ssl
 import threading
@@ -29,6 +30,7 @@ TOKEN = "/oauth/token"  # noqa: S105 - an address
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 EARLY = 60.0  # seconds before its end that a token is renewed
+_CODE = re.compile(r"[a-z0-9-]{1,40}")
 MOST_ANSWER = 4_000_000
 
 
@@ -127,7 +129,7 @@ class Platform:
             self.forget(token)
             raise Unreachable("token-refused", "the platform refused the token; a new one is asked for")
         if answer.status == 403:
-            raise Denied("not-allowed", "the platform does not let this gateway do that")
+            raise Denied(_slug(answer), "the platform does not let this gateway do that")
         if answer.status >= 500 or answer.status in (408, 425, 429):
             raise Failing(answer)
         return answer
@@ -177,6 +179,13 @@ class Platform:
             "iat": at, "exp": at + 240, "jti": secrets.token_urlsafe(24),
         }  # fmt: skip
         return jwt.encode(header, claims, key, algorithms=[algorithm])
+
+
+def _slug(answer: Answer) -> str:
+    """The platform's own word for why it refuses, when it gives one."""
+    told = answer.json()
+    code = told.get("code") if isinstance(told, dict) else None
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else "not-allowed"
 
 
 class Failing(Unreachable):

@@ -26,6 +26,7 @@ PIECE = 1 << 18  # bytes read, and about the bytes written, at once
 LEVEL_ZSTD, LEVEL_GZIP = 1, 1  # on CT and MR more effort gains 2 % and costs several times as much
 REFERENCED, FAILED_SOP, OTHERS = "00081199", "00081198", "0008119A"
 UID, REASON = "00081155", "00081197"
+NO_ROOM = reasons.OUT_OF_RESOURCES.slug
 Sort = Literal["delivered", "later", "apart"]
 _KNOWN = {one.status: one.slug for one in vars(reasons).values() if isinstance(one, Reason)}
 
@@ -45,6 +46,14 @@ class Verdict:
     reason: str = ""
 
 
+class Unreadable(Exception):
+    """A file of ours cannot be read, which is no fault of the line's."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__("a file of the outbox cannot be read")
+        self.entry = entry
+
+
 def headers(boundary: str, coding: str) -> dict[str, str]:
     made = {"Content-Type": f'multipart/related; type="{DICOM}"; boundary={boundary}', "Accept": JSON}
     return {**made, "Content-Encoding": coding} if coding else made
@@ -53,7 +62,7 @@ def headers(boundary: str, coding: str) -> dict[str, str]:
 def body(
     entries: Sequence[Entry], where: Callable[[Entry], Path], boundary: str, coding: str
 ) -> Generator[bytes, None, None]:
-    """Raises OSError when a file cannot be read."""
+    """Raises Unreadable."""
     plain = _plain(entries, where, boundary)
     if not coding:
         yield from plain
@@ -83,11 +92,25 @@ def _plain(entries: Sequence[Entry], where: Callable[[Entry], Path], boundary: s
             *(f"{name}: {text}" for name, text in said.items()),
         ]
         yield "\r\n".join([*lines, "", ""]).encode("ascii")
-        with where(entry).open("rb") as file:
-            while piece := file.read(PIECE):
-                yield piece
+        yield from _content(entry, where(entry))
         yield b"\r\n"
     yield f"--{boundary}--\r\n".encode("ascii")
+
+
+def _content(entry: Entry, path: Path) -> Iterator[bytes]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise Unreadable(entry) from error
+    with file:
+        while True:
+            try:
+                piece = file.read(PIECE)
+            except OSError as error:
+                raise Unreadable(entry) from error
+            if not piece:
+                return
+            yield piece
 
 
 def verdicts(entries: Sequence[Entry], answer: Any, status: int) -> list[Verdict]:
@@ -118,10 +141,12 @@ def _failed(entry: Entry, code: int | None) -> Verdict:
     pass; an altered instance is sent again; whatever else it says it will say again."""
     if code is None:
         return Verdict(entry, "later", "no-reason")
+    if code & 0xFF00 == 0xA700:  # whichever room it is that there is none of
+        return Verdict(entry, "later", NO_ROOM)
     reason = _KNOWN.get(code, f"0x{code:04X}")
     if code == reasons.DUPLICATE.status:
         return Verdict(entry, "delivered", reason)
-    passing = code & 0xFF00 == 0xA700 or code in (0x0110, reasons.FAILED.status, reasons.ALTERED.status)
+    passing = code in (0x0110, reasons.FAILED.status, reasons.ALTERED.status)
     return Verdict(entry, "later" if passing else "apart", reason)
 
 

@@ -234,6 +234,23 @@ def test_what_the_answer_does_not_name_is_sent_alone(stub: Stub, parts: Parts) -
     assert states(parts, 1, 2, 3) == {"1.1": "delivered", "1.2": "apart", "1.3": "delivered"}
 
 
+def test_a_file_that_cannot_be_read_holds_nothing_up(stub: Stub, parts: Parts) -> None:
+    put(parts, 1, 2, 3)
+    broken = parts.files.root / "dicom/2"
+    broken.unlink()
+    broken.symlink_to("/proc/self/mem")  # a regular file whose first byte cannot be read
+    run(parts, lambda: empty(parts))
+    assert states(parts, 1, 2, 3) == {"1.1": "delivered", "1.2": "apart", "1.3": "delivered"}
+    assert [one.reason for one in parts.outbox.apart()] == ["file-unreadable"]
+
+
+def test_why_the_platform_does_not_let_it_is_shown(stub: Stub, parts: Parts) -> None:
+    stub.reply = lambda _asked: (403, {"code": "gateway-switched-off"})
+    put(parts, 1)
+    run(parts, lambda: parts.state.said() == {"routine": "gateway-switched-off"})
+    assert states(parts, 1) == {"1.1": "waiting"}
+
+
 def test_no_room_on_the_platform_passes(stub: Stub, parts: Parts) -> None:
     stub.reply = lambda asked: (
         (503, answer([], dict.fromkeys(asked.uids, 0xA700))) if len(stub.asked) < 3

@@ -97,7 +97,7 @@ def answer(stored: list[str] = [], failed: dict[str, int] = {}, others: list[int
         ([answer(["1.1", "1.2"])], 200, [("delivered", ""), ("delivered", "")]),
         (answer(["1.1"], {"1.2": 0x0122}), 202, [("delivered", ""), ("apart", "unsupported-sop-class")]),
         (answer([], {"1.1": 0xA700, "1.2": 0xA7FF}), 503,
-         [("later", "out-of-resources"), ("later", "0xA7FF")]),
+         [("later", "out-of-resources"), ("later", "out-of-resources")]),
         (answer(["1.1"], {"1.2": 0x0111}), 202, [("delivered", ""), ("delivered", "duplicate")]),
         (answer(["1.1"], {"1.2": 0xC214}), 202, [("delivered", ""), ("later", "altered")]),
         (answer(["1.1"], {"1.2": 0xC211}), 202, [("delivered", ""), ("later", "failed")]),
@@ -140,7 +140,7 @@ def test_alone_an_instance_is_what_the_answer_is_about(
 
 def test_every_reason_of_the_platform_is_judged() -> None:
     """No reason that the platform has is taken for a passing one by accident."""
-    passing = {reasons.OUT_OF_RESOURCES, reasons.FAILED, reasons.ALTERED}
+    passing = {reasons.OUT_OF_RESOURCES, reasons.OVER_QUOTA, reasons.FAILED, reasons.ALTERED}
     for one in vars(reasons).values():
         if isinstance(one, reasons.Reason):
             (found,) = sending.verdicts([entry(1)], answer([], {"1.1": one.status}), 409)
