@@ -65,6 +65,7 @@ RETURNED: Mapping[Level, tuple[str, ...]] = {
         "StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", "PatientName", "PatientID",
         "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyDescription", "ModalitiesInStudy",
         "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "StudyID", "InstitutionName",
+        "OtherPatientIDsSequence",
     ),
     "series": (
         "StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription",
@@ -185,7 +186,7 @@ class DimseSession:
         asked.SpecificCharacterSet = "ISO_IR 192"
         asked.QueryRetrieveLevel = LEVELS[level]
         for keyword in RETURNED[level]:
-            setattr(asked, keyword, "")
+            setattr(asked, keyword, [] if keyword.endswith("Sequence") else "")
         for keyword, value in keys.items():
             setattr(asked, keyword, value)
         found: list[Attributes] = []

@@ -24,7 +24,7 @@ How = Literal["ins", "local-number", "traits"]
 SEXES = {"M": "male", "F": "female"}
 KEPT = (  # what of an answer is kept for the person who judges
     "0020000D", "00080020", "00080030", "00080050", "00080061", "00081030", "00100010", "00100020",
-    "00100021", "00100030", "00100040", "00201206", "00201208", "00080080",
+    "00100021", "00101002", "00100030", "00100040", "00201206", "00201208", "00080080",
 )  # fmt: skip
 FETCHED = 3  # how many of a request are fetched unasked
 MOST_IMAGES = 2000  # of an exam that is fetched unasked

@@ -32,6 +32,7 @@ from smart_launch.authorization import clients
 from smart_launch.signin import local
 
 READY_SECONDS = 60.0
+EARLIER_SECONDS = 20.0  # for the exams that the PACS have had for years
 CLIENT = "demo-backend"
 GATEWAY_FOLDER = Path("var/gateway")
 KEPT = Path("var/demo.json")
@@ -90,7 +91,7 @@ async def _run(settings: Settings, ports: Ports, exams: bool, stop: asyncio.Even
     loaded = await _prepare(settings, credentials, dpi_url, ports)
     supervisor = Supervisor(lambda line: click.echo(f"[{line}]", err=True))
     quiet = {"TELEDOSSIER_LOG_LEVEL": os.environ.get("TELEDOSSIER_LOG_LEVEL", "warning")}
-    for name in ("serve", "dimse", "worker"):
+    for name in ("serve", "dimse"):
         supervisor.start(Program(name, ("-m", "fhir_server", name), quiet))
     portal = ("--host", settings.host, "--port", str(ports.dpi), "--portal", settings.url)
     supervisor.start(Program("dpi", ("-m", "simulators.dpi", *portal)))
@@ -98,14 +99,17 @@ async def _run(settings: Settings, ports: Ports, exams: bool, stop: asyncio.Even
         supervisor.start(_pacs(settings, one, ports.pacs + one.offset))
     if ports.pacs:
         supervisor.start(_gateway(settings, ports.pacs))
+    earlier: list[asyncio.Task[None]] = []
     try:
         if await _ready(stop, f"{settings.url}/readyz", f"{dpi_url}/"):
             if exams:
                 supervisor.start(_modality(settings, ports.scanners))
             if ports.pacs:
-                for years, one in enumerate(pacs.PACS, 3):
-                    supervisor.start(_earlier(one, ports.pacs, years))
+                earlier = [supervisor.start(_earlier(one, ports.pacs)) for one in pacs.EARLIER]
             _announce(settings, credentials, (dpi_url, ports.pacs), loaded, time.monotonic() - began)
+            if earlier:  # what a PACS has is there before somebody looks for it
+                await asyncio.wait(earlier, timeout=EARLIER_SECONDS)
+            supervisor.start(Program("worker", ("-m", "fhir_server", "worker"), quiet))
             await stop.wait()
     finally:
         click.echo("\nStopping …")
@@ -221,15 +225,15 @@ def _gateway(settings: Settings, first_port: int) -> Program:
     return Program("gateway", ("-m", "fhir_server", "gateway"), environment)
 
 
-def _earlier(one: pacs.Pacs, first_port: int, years: int) -> Program:
-    """An exam that this PACS has and the platform has not."""
+def _earlier(one: pacs.Earlier, first_port: int) -> Program:
+    """An exam that a PACS has and the platform has not."""
     scenario = str(files("fhir_server") / "demo" / "scenario.yaml")
     arguments = (
-        "-m", "simulators.modality", "--scenario", scenario, "--exam", "ex01", "--earlier", str(years),
-        "--to", f"127.0.0.1:{first_port + one.offset}", "--ae", one.ae_title,
-        "--folder", f"var/pacs/exams-{one.site}",
+        "-m", "simulators.modality", "--scenario", scenario, "--exam", "ex01", "--earlier", str(one.years),
+        "--patient", one.patient, "--to", f"127.0.0.1:{first_port + one.pacs.offset}",
+        "--ae", one.pacs.ae_title, "--folder", f"var/pacs/exams-{one.pacs.site}-{one.patient}",
     )  # fmt: skip
-    return Program(f"exams-{one.site}", arguments, lasting=False)
+    return Program(f"exams-{one.pacs.site}-{one.patient}", arguments, lasting=False)
 
 
 def _some_port() -> int:

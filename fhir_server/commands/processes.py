@@ -38,9 +38,11 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
-    def start(self, program: Program) -> None:
-        """Begin running and watching a program."""
-        self._tasks.append(asyncio.create_task(self._keep(program), name=program.name))
+    def start(self, program: Program) -> asyncio.Task[None]:
+        """Begin running and watching a program. The task ends with a program that is not lasting."""
+        task = asyncio.create_task(self._keep(program), name=program.name)
+        self._tasks.append(task)
+        return task
 
     async def stop(self) -> None:
         """End all programs and wait until they are gone."""

@@ -33,12 +33,27 @@ class Gateway:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An exam that a PACS has had for years, and the platform has not."""
+
+    pacs: Pacs
+    patient: str
+    years: int
+
+
 GATEWAY = Gateway(
     "gateway-chu-tls", "chu-tls", "Passerelle du CHU Toulouse (démo)", "gateway-chu-tls", "PASSERELLE-CHU", 2
 )
 PACS = (
     Pacs("ch-auch", "PACS du CH Auch (démo)", "PACS-AUCH", 0, ("query",)),
     Pacs("chu-tls", "PACS du CHU Toulouse (démo)", "PACS-CHU-TLS", 1, ("query", "relay"), GATEWAY.id),
+)
+EARLIER = (  # BONNET Lucile's twin has exams there too
+    Earlier(PACS[0], "pat03", 3),
+    Earlier(PACS[0], "pat10", 2),
+    Earlier(PACS[0], "pat09", 5),
+    Earlier(PACS[1], "pat03", 4),
 )
 
 

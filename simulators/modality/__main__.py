@@ -23,6 +23,7 @@ from simulators.modality.send import NotSent, send
 )
 @click.option("--ae", default="TELEDOSSIER", show_default=True, help="The called AE title.")
 @click.option("--earlier", type=int, default=0, help="Make an earlier exam of the same kind: years before.")
+@click.option("--patient", default="", help="Of this patient instead of the exam's own.")
 @click.option(
     "--listen",
     type=click.IntRange(0, 65535),
@@ -31,11 +32,15 @@ from simulators.modality.send import NotSent, send
 )
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("var/exams"))
 def main(
-    scenario: Path, ids: tuple[str, ...], target: str, ae: str, earlier: int, listen: int, folder: Path
+    scenario: Path, ids: tuple[str, ...], target: str, ae: str, earlier: int, patient: str, listen: int,
+    folder: Path,
 ) -> None:
     """Make the demonstration's exams as DICOM files and send them by C-STORE."""
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-    exams = read_scenario(scenario)
+    try:
+        exams = read_scenario(scenario, patient)
+    except KeyError as error:
+        raise click.UsageError(f"no such patient: {patient}") from error
     if earlier:
         exams = {id: years_before(exam, earlier) for id, exam in exams.items()}
     unknown = set(ids) - set(exams)

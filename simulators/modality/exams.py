@@ -82,16 +82,17 @@ def _site(accession: str, numbers: Mapping[str, str]) -> str:
     return next((site for site in numbers if prefix and prefix[:4] in site), next(iter(numbers), ""))
 
 
-def read_scenario(path: Path) -> dict[str, Exam]:
-    """Every exam of a scenario file by its id."""
+def read_scenario(path: Path, patient: str = "") -> dict[str, Exam]:
+    """Every exam of a scenario file by its id; of that patient instead of their own, when one is given.
+    Raises KeyError for a patient that is not there."""
     scenario = yaml.safe_load(path.read_text("utf-8"))
     patients = {one["id"]: one for one in scenario["patients"]}
-    return {str(one["id"]): exam_of(one, patients[one["patient"]]) for one in scenario["examens"]}
+    return {str(one["id"]): exam_of(one, patients[patient or one["patient"]]) for one in scenario["examens"]}
 
 
 def years_before(exam: Exam, years: int) -> Exam:
     """A shorter exam of the same patient, that many years before: a study of its own, the same each time."""
-    made = uuid5(NAMESPACE_OID, f"{exam.study_uid}-{years}")
+    made = uuid5(NAMESPACE_OID, f"{exam.study_uid}-{exam.person.ins}-{years}")
     return replace(
         exam,
         study_uid=f"2.25.{made.int}",

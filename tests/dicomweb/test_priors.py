@@ -82,6 +82,12 @@ def row(study: str = "1.2.3", **given: str) -> Json:
     return {"0020000D": {"Value": [study]}, "00100010": {"Value": [{"Alphabetic": name}]}, **made}
 
 
+def others(ins: str) -> Json:
+    """Other Patient IDs, as a PACS returns them."""
+    issuer = {"00400032": {"Value": [INS_OID]}, "00400033": {"Value": ["ISO"]}}
+    return {"00101002": {"Value": [{"00100020": {"Value": [ins]}, "00100024": {"Value": [issuer]}}]}}
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -98,6 +104,8 @@ def row(study: str = "1.2.3", **given: str) -> Json:
         pytest.param(row(id="AU-9", name="DUPONT^Henri"), None, id="another name"),
         pytest.param(row(id="AU-9", birth=""), None, id="a name alone"),
         pytest.param(row(id=OTHER_INS, issuer=INS_OID), None, id="a homonym with an INS"),
+        pytest.param({**row(id="X-1", issuer="ch-rodez"), **others(INS)}, "ins", id="INS among others"),
+        pytest.param({**row(id="X-2", issuer="ch-rodez"), **others(OTHER_INS)}, None, id="a twin's INS"),
     ],
 )
 def test_whose_an_exam_is(answer: Json, expected: str | None) -> None:
