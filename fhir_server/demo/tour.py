@@ -6,7 +6,8 @@ STOPS = (
     (
         "p08",
         "Dr Nadia BENALI, urgentiste à Auch",
-        "ouvre {live} : un AVC envoyé il y a quelques minutes, pas encore lu.",
+        "ouvre {live} : un AVC envoyé il y a quelques minutes, pas encore lu ; l'IRM d'il y a deux ans est "
+        "venue seule du PACS, celle de la jumelle non.",
     ),
     (
         "p05",
@@ -14,6 +15,11 @@ STOPS = (
         "lit {live} : p08 voit « Dossier lu par… » sans recharger ; il prend en charge, répond, signe.",
     ),
     ("p05", "Dr Antoine DURAND", "TD-2024-000001 : le même parcours, terminé, avec son compte rendu PDF."),
+    (
+        "p01",
+        "Dr Paul DUPONT, urgentiste au CHIVA",
+        "TD-2024-000002 : les images, bouton « Comparer » : deux scanners côte à côte, à la même hauteur.",
+    ),
     (
         "p13",
         "Mme Karine SICARD, secrétaire de RCP",
@@ -28,6 +34,11 @@ STOPS = (
         "p06",
         "Dr Claire VIDAL, neurologue à Montpellier",
         "TD-2024-000007 : non lu à Toulouse, repris à Montpellier.",
+    ),
+    (
+        "p21",
+        "Mme Olivia MARCHAND, administration régionale",
+        "la page « Sites » : passerelles, PACS, ce qui est activé.",
     ),
     (
         "p19",

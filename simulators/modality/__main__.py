@@ -32,7 +32,13 @@ from simulators.modality.send import NotSent, send
 )
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("var/exams"))
 def main(
-    scenario: Path, ids: tuple[str, ...], target: str, ae: str, earlier: int, patient: str, listen: int,
+    scenario: Path,
+    ids: tuple[str, ...],
+    target: str,
+    ae: str,
+    earlier: int,
+    patient: str,
+    listen: int,
     folder: Path,
 ) -> None:
     """Make the demonstration's exams as DICOM files and send them by C-STORE."""
