@@ -13,26 +13,22 @@ import contextlib
 import logging
 import queue
 import select
-import shutil
 import socket
-import tempfile
 import threading
 from typing import Any
 
 from pynetdicom import build_context, evt
 from pynetdicom.acse import ACSE
 from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_primitives import C_GET, C_MOVE, C_STORE
+from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE, P_DATA
-from pynetdicom.service_class import StorageServiceClass
 
 from dicomweb.dataset import is_stored
+from dicomweb.dimse.messages import Messages, StoreEvent, StoreRequest, answer_pieces
 from dicomweb.dimse.sockets import QuickSocket
 from dicomweb.dimse.steady import Checkpoint
-from dicomweb.files import RESERVE
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +37,8 @@ LOOK_SECONDS = 1.0  # timers are looked at so often; everything else wakes us
 HELD_BACK_SECONDS = 0.005
 MOST_WAITING = 4  # messages received and not yet answered: above, the peer is not read from
 MOST_QUEUED = 8  # P-DATA on their way out
-MOST_COMMAND = 65_536  # bytes of a command set
-MOST_IDENTIFIER = 16_000_000  # bytes of a dataset that is not stored
-BETWEEN_LOOKS = 64_000_000  # bytes spooled between two looks at the disk
-INVALID_PDU = "Evt19"
+INVALID_PDU, CONNECTION_CLOSED = "Evt19", "Evt17"
+P_DATA_TF, DATA_TRANSFER = 0x04, "Sta6"
 
 
 class Wake:
@@ -146,6 +140,31 @@ class QuickProvider(DULServiceProvider):  # type: ignore[misc]
         self.state_machine.do_action(event)
         return True
 
+    def _read_pdu_data(self) -> None:
+        """One PDU from the socket: data straight to the messages, the rest to the state machine."""
+        try:
+            head = self.socket.recv(6)
+            body = self.socket.recv(int.from_bytes(head[2:6], "big")) if len(head) == 6 else b""
+        except OSError:
+            head = b""
+        if len(head) < 6 or len(body) < int.from_bytes(head[2:6], "big"):
+            self.event_queue.put(CONNECTION_CLOSED)
+        elif head[0] == P_DATA_TF and self.state_machine.current_state == DATA_TRANSFER:
+            self.assoc.dimse.take(body)
+        elif not 1 <= head[0] <= 7:
+            self.event_queue.put(INVALID_PDU)
+        else:
+            self._decoded(head + body)
+
+    def _decoded(self, whole: bytearray) -> None:
+        try:
+            pdu, event = self._decode_pdu(whole)
+        except Exception:  # hostile input: whatever pynetdicom stumbles on
+            self.event_queue.put(INVALID_PDU)
+        else:
+            self._recv_pdu.put(pdu)
+            self.event_queue.put(event)
+
     def _held_back(self) -> bool:
         return bool(self.assoc.dimse.msg_queue.qsize() >= MOST_WAITING)
 
@@ -170,29 +189,6 @@ class QuickProvider(DULServiceProvider):  # type: ignore[misc]
         self.assoc.is_aborted, self.assoc.is_established = True, False
         self.assoc._kill = self._kill_thread = True
         self.assoc.dimse.msg_queue.put((None, None))
-
-
-class BoundedMessages(DIMSEServiceProvider):  # type: ignore[misc]
-    """DIMSE messages as they come together from fragments, each part bounded."""
-
-    _spooled = 0
-
-    def receive_primitive(self, primitive: P_DATA) -> None:
-        size = sum(len(data) for _context, data in primitive.presentation_data_value_list)
-        if any(len(data) < 1 for _context, data in primitive.presentation_data_value_list):
-            raise ValueError("a fragment without its control header")
-        super().receive_primitive(primitive)
-        message = self.message
-        if message is None:
-            self._spooled = 0
-        elif message._data_set_file is not None:
-            self._spooled += size
-            if self._spooled >= BETWEEN_LOOKS:
-                self._spooled = 0
-                if shutil.disk_usage(tempfile.gettempdir()).free < RESERVE:
-                    raise OSError("no room left to receive")
-        elif message.encoded_command_set.tell() > MOST_COMMAND or message.data_set.tell() > MOST_IDENTIFIER:
-            raise ValueError("a message beyond its bounds")
 
 
 class Negotiation(ACSE):  # type: ignore[misc]
@@ -267,14 +263,14 @@ class QuickAssociation(Association):  # type: ignore[misc]
         answered by their handlers alone; the rest is pynetdicom's."""
         context = self._accepted_cx.get(context_id)
         retrieve = {C_MOVE: evt.EVT_C_MOVE, C_GET: evt.EVT_C_GET}.get(type(message))
-        ours = retrieve is not None or isinstance(message, C_STORE)
+        ours = retrieve is not None or isinstance(message, StoreRequest)
         self.dimse.cancel_req = {}
         self._is_paused = True
         try:
             if not ours or context is None or not message.is_valid_request:
                 super()._serve_request(message, context_id)
             elif retrieve is None:
-                StorageServiceClass(self).SCP(message, context)
+                self._store(message, context)
             else:
                 asked = {"request": message, "context": context.as_tuple}
                 self.get_handlers(retrieve)[0](evt.Event(self, retrieve, asked))
@@ -285,6 +281,18 @@ class QuickAssociation(Association):  # type: ignore[misc]
             self._is_paused = False
             self.dul._idle_timer.restart()  # the peer had to wait for us
 
+    def _store(self, request: StoreRequest, context: Any) -> None:
+        """Ask the handler, and answer."""
+        status = self.get_handlers(evt.EVT_C_STORE)[0](StoreEvent(self, request, context.as_tuple))
+        code, comment = (status, "") if isinstance(status, int) else (status.Status, status.ErrorComment)
+        if not self.is_established:
+            return
+        largest = int(self.requestor.maximum_length or 0)
+        try:
+            self.dul.socket.write(answer_pieces(request, code, comment, context.context_id, largest))
+        except OSError:
+            self.dul.event_queue.put(CONNECTION_CLOSED)
+
     def rouse(self) -> None:
         """Before another thread sends on this association: its own must not sleep on the queue of answers."""
         self.dimse.msg_queue.put((None, None))
@@ -292,7 +300,7 @@ class QuickAssociation(Association):  # type: ignore[misc]
     @property
     def busy(self) -> bool:
         """Whether something is being received or answered."""
-        return bool(self._is_paused or self.dimse.message is not None or self.dimse.msg_queue.qsize())
+        return bool(self._is_paused or self.dimse.is_receiving or self.dimse.msg_queue.qsize())
 
 
 def quicken(association: Association) -> None:
@@ -300,11 +308,12 @@ def quicken(association: Association) -> None:
     line = association.dul.socket
     association.__class__ = QuickAssociation
     association.dul = QuickProvider(association)
-    association.dimse = BoundedMessages(association)
+    association.dimse = Messages(association)
     association.acse = Negotiation(association)
     association._reactor_checkpoint = Checkpoint(association)
     association.dul.socket = line
     line.__class__ = QuickSocket
+    line.take_turns()
     line.event_queue.put("Evt5")  # transport connection indication
     association.acse_timeout = association.acse_timeout  # the timers are the provider's
     association.network_timeout = association.network_timeout

@@ -1,6 +1,6 @@
 """C-STORE: what comes in is streamed to disk without decoding, then taken by a sink.
 
-    socket → pynetdicom's chunked receive → spool file → sink (read header, file, index) → status
+    socket → spool file, hashed on the way (`messages`) → sink (read header, file, index) → status
 
 A status 0x0000 says: the instance is durable. A dataset cut off by a lost connection leaves nothing. PS3.4 §B
 (Storage Service Class), PS3.7 §9.1.1 (C-STORE)
@@ -8,12 +8,10 @@ A status 0x0000 says: the instance is durable. A dataset cut off by a lost conne
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -61,30 +59,27 @@ class Receiver:
                 self.now(),
                 str(event.assoc.requestor.ae_title).strip(),
                 self.source(event),
-                str(request.AffectedSOPClassUID or ""),
-                str(request.AffectedSOPInstanceUID or ""),
+                request.AffectedSOPClassUID,
+                request.AffectedSOPInstanceUID,
+                sha256=request.sha256,
             )
-            outcome = self.sink(Path(event.dataset_path), arrival)
+            outcome = self.sink(request.path, arrival)
         except Refused as refused:
             log.warning("C-STORE refused: %s", refused.reason.slug)
             return _status(refused.reason)
         except Exception:
             log.exception("C-STORE failed")
             return _status(reasons.FAILED)
+        finally:
+            request.path.unlink(missing_ok=True)
         return _status(reasons.KEPT_ASIDE) if outcome == "conflict" else 0x0000
 
 
 def drop_unfinished(event: Any) -> None:
     """EVT_CONN_CLOSE: a dataset still on its way when the connection ends is dropped, and so are those that
     came whole and wait for their turn: nobody was told that they are stored."""
-    dimse = event.assoc.dimse
-    waiting = [getattr(message, "_dataset_file", None) for _context, message in list(dimse.msg_queue.queue)]
-    for unfinished in (getattr(dimse.message, "_data_set_file", None), *waiting):
-        if unfinished is not None:
-            log.warning("connection closed within a C-STORE; nothing kept of that instance")
-            with contextlib.suppress(OSError):  # a full disk: what is buffered cannot be written
-                unfinished.close()
-            Path(unfinished.name).unlink(missing_ok=True)
+    if event.assoc.dimse.drop():
+        log.warning("connection closed within a C-STORE; nothing kept of that instance")
 
 
 def _status(reason: reasons.Reason) -> Dataset:

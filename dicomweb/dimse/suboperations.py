@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -46,26 +46,41 @@ class BadAnswer(OSError):
 
 def command(one: Instance, message: int, originator: Originator | None) -> bytes:
     """A C-STORE-RQ command set. Implicit little endian, as all commands are."""
-    elements = [
+    named = [
         (0x0002, _uid(one.sop_class)), (0x0100, _short(STORE_REQUEST)), (0x0110, _short(message)),
         (0x0700, _short(0)), (0x0800, _short(1)), (0x1000, _uid(one.uid)),
     ]  # fmt: skip
     if originator is not None:
         title = originator.ae_title.encode("ascii", "replace")
-        elements += [(0x1030, title + b" " * (len(title) % 2)), (0x1031, _short(originator.message))]
-    body = b"".join(_ELEMENT.pack(0, element, len(value)) + value for element, value in elements)
+        named += [(0x1030, title + b" " * (len(title) % 2)), (0x1031, _short(originator.message))]
+    return encoded(named)
+
+
+def encoded(named: Sequence[tuple[int, bytes]]) -> bytes:
+    """A command set of these elements of group 0, in order."""
+    body = b"".join(_ELEMENT.pack(0, element, len(value)) + value for element, value in named)
     return _ELEMENT.pack(0, 0, 4) + struct.pack("<L", len(body)) + body
+
+
+def elements(told: bytes) -> dict[int, bytes]:
+    """Element number → value of a command set. Raises BadAnswer."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 8 <= len(told):
+        group, element, length = _ELEMENT.unpack_from(told, at)
+        at += 8
+        if group != 0 or at + length > len(told):
+            raise BadAnswer("a command set that cannot be read")
+        found[element] = told[at : at + length]
+        at += length
+    return found
 
 
 def pieces(one: Instance, asked: bytes, context: int, largest: int) -> Iterator[list[bytes | memoryview]]:
     """The whole message, `asked` being its command, in whole PDUs of at most `largest` bytes (0: the peer
     takes any), some at a time. Raises OSError when the file cannot be read or ends early."""
-    room = (min(largest or LARGEST, LARGEST) - _PDV.size) & ~1
-    first: list[bytes | memoryview] = []
-    for start in range(0, len(asked), room):
-        part = asked[start : start + room]
-        last = start + room >= len(asked)
-        first += [_head(len(part), context, COMMAND | (LAST if last else 0)), part]
+    room = _room(largest)
+    first = list(fragments(asked, context, largest))
     with one.path.open("rb", buffering=0) as file:
         left = _at_data(file)
         batch = max(room, BATCH // room * room)
@@ -80,18 +95,26 @@ def pieces(one: Instance, asked: bytes, context: int, largest: int) -> Iterator[
             yield made
 
 
+def fragments(asked: bytes, context: int, largest: int) -> Iterator[bytes | memoryview]:
+    """A command set as PDUs of at most `largest` bytes, heads and contents in turn."""
+    room = _room(largest)
+    for start in range(0, len(asked), room):
+        part = asked[start : start + room]
+        yield _head(len(part), context, COMMAND | (LAST if start + room >= len(asked) else 0))
+        yield part
+
+
+def _room(largest: int) -> int:
+    return (min(largest or LARGEST, LARGEST) - _PDV.size) & ~1
+
+
 def status_of(answer: bytes, message: int) -> int:
     """The status of a C-STORE-RSP command set. Raises BadAnswer."""
-    found: dict[int, int] = {}
-    at = 0
-    while at + 8 <= len(answer):
-        group, element, length = _ELEMENT.unpack_from(answer, at)
-        at += 8
-        if group != 0 or at + length > len(answer):
-            raise BadAnswer("a command set that cannot be read")
-        if length == 2:
-            found[element] = int.from_bytes(answer[at : at + 2], "little")
-        at += length
+    found = {
+        element: int.from_bytes(value, "little")
+        for element, value in elements(answer).items()
+        if len(value) == 2
+    }
     if found.get(0x0100) != STORE_RESPONSE or found.get(0x0120) != message or 0x0900 not in found:
         raise BadAnswer("not the answer to this C-STORE")
     return found[0x0900]
