@@ -127,6 +127,7 @@ class QuickProvider(DULServiceProvider):  # type: ignore[misc]
                     log.warning("an association is aborted: the peer sent what the upper layer cannot take")
                     self._break_off()
         finally:
+            self.to_user_queue.put(None)  # whoever waits for the peer's request need not wait any longer
             self._wake.close()
 
     def _step(self) -> bool:

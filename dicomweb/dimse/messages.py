@@ -113,6 +113,8 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
             if control & 2:
                 command, self._command = self._command, b""
                 self._begin(context, command)
+        elif arriving is None and self.message is None:
+            raise ValueError("a dataset without its command")
         elif arriving is None:
             self._other(context, control, bytes(data))
         elif arriving.context != context:
@@ -129,6 +131,8 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
             is_store = _short(found, 0x0100) == STORE_REQUEST and _short(found, 0x0800) != NO_DATASET
         except BadAnswer as error:
             raise ValueError("a command that cannot be read") from error
+        if not _short(found, 0x0100) or 0x0800 not in found:
+            raise ValueError("a command that is none")
         if not is_store:
             self._other(context, 3, command)
             return

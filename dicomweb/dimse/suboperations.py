@@ -73,6 +73,8 @@ def elements(told: bytes) -> dict[int, bytes]:
             raise BadAnswer("a command set that cannot be read")
         found[element] = told[at : at + length]
         at += length
+    if at != len(told):
+        raise BadAnswer("a command set that ends within an element")
     return found
 
 
