@@ -19,6 +19,7 @@ from dicomweb.images import Images
 from dicomweb.media import DICOM, JSON, MULTIPART, OCTETS
 from dicomweb.syntaxes import FRAME_SYNTAXES
 from dicomweb.web import BASE, Endpoint, accept_of, access_of, answered
+from dicomweb.zipped import ZIP
 
 WADL = "application/vnd.sun.wadl+xml"
 NAMESPACE = "http://wadl.dev.java.net/2009/02"
@@ -85,7 +86,7 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
         ),
     ),
     ("GET", r"/workitems/\{workitem\}", (JSON, XML), (), ()),
-    ("GET", r"/\{(study|series|instance)\}", (f'{MULTIPART}; type="{DICOM}"', DICOM), (), ("accept",)),
+    ("GET", r"/\{(study|series|instance)\}", (f'{MULTIPART}; type="{DICOM}"', DICOM, ZIP), (), ("accept",)),
     ("POST", r"/subscribers/\{subscriber\}", (), (), ("deletionlock", "filter")),
     ("POST", r"/suspend", (), (), ()),
     ("DELETE", r"/subscribers/\{subscriber\}", (), (), ()),

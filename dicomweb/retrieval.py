@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import anyio.to_thread
@@ -15,7 +16,7 @@ from dicomweb.dicom_xml import XML
 from dicomweb.frames import Framed
 from dicomweb.images import Images
 from dicomweb.media import DICOM, JSON, MULTIPART, OCTETS, Part
-from dicomweb.syntaxes import FRAME_MEDIA
+from dicomweb.syntaxes import ALIASES, FRAME_MEDIA, FRAME_SYNTAXES
 from dicomweb.web import (
     PRIVATE,
     Endpoint,
@@ -29,6 +30,7 @@ from dicomweb.web import (
     single,
     unchanged,
 )
+from dicomweb.zipped import ZIP, zipped
 from profiles.outcomes import NotAcceptable
 
 METADATA_TYPES = (JSON, "application/json", XML, "application/xml")
@@ -78,9 +80,13 @@ def metadata(images: Images) -> Endpoint:
 
 
 def retrieve(images: Images) -> Endpoint:
-    """A study, a series or an instance as DICOM files."""
+    """A study, a series or an instance as DICOM files; to who wants no files but pixels, its bulk data, as
+    clients older than `…/bulkdata` ask for it (PS3.18 §10.4.4)."""
+    as_bulk = all_bulk(images, ())
 
     async def retrieve(request: Request) -> Response:
+        if _wants_pixels(accept_of(request)):
+            return await as_bulk(request)
         path = await admit(images, request)
         is_single = "instance" in path
         files = await anyio.to_thread.run_sync(wado.found, images, path)
@@ -94,17 +100,32 @@ def retrieve(images: Images) -> Endpoint:
             part = await anyio.to_thread.run_sync(wado.part, images, file, way.syntax)
             if way.outer == DICOM:
                 return single(request, part, headers)
-            return multipart_answer(iter((part,)), DICOM, headers)
+            return _several(iter((part,)), way, headers)
         stored = await anyio.to_thread.run_sync(images.index.syntaxes, path["study"], path.get("series"))
         way = wado.way(accept_of(request), stored, single=False)
         version = await version_of(images, path)
-        headers["ETag"] = etag_of("files", version, path.get("series", ""), way.syntax)
+        headers["ETag"] = etag_of("files", version, path.get("series", ""), way.syntax, way.outer)
         if unchanged(request, headers["ETag"]):
             return not_modified(headers)
         parts = await anyio.to_thread.run_sync(eager, wado.parts(images, files, way.syntax))
-        return multipart_answer(parts, DICOM, headers)
+        return _several(parts, way, headers)
 
     return retrieve
+
+
+def _wants_pixels(accept: Sequence[media.Range]) -> bool:
+    """Whether the parts asked for are octets or compressed frames, and none may be a DICOM file."""
+    wanted = [one for one in media.wanted(accept) if one.media == MULTIPART]
+    asked = {ALIASES.get(one.part, one.part) for one in wanted}
+    return bool(asked) and asked <= {OCTETS, *FRAME_SYNTAXES} and len(wanted) == len(media.wanted(accept))
+
+
+def _several(parts: Iterator[Part], way: wado.Way, headers: Mapping[str, str]) -> Response:
+    """Files as parts, or in an archive."""
+    if way.outer == ZIP:
+        named = {**headers, "Content-Disposition": 'attachment; filename="images.zip"'}
+        return StreamingResponse(zipped(parts), 200, named, ZIP)
+    return multipart_answer(parts, DICOM, headers)
 
 
 async def framed(images: Images, path: Mapping[str, str]) -> Framed:
@@ -208,7 +229,11 @@ def all_bulk(images: Images, only: tuple[str, ...]) -> Endpoint:
         files = await anyio.to_thread.run_sync(wado.found, images, path)
         made = (part for file in files for part in _every(images, frames.framed(images, file), only, accept))
         parts = await anyio.to_thread.run_sync(eager, made)
-        return multipart_answer(parts, OCTETS, headers)
+        head = next(parts, None)
+        if head is None:
+            raise absent()
+        part_type = head.content_type.partition(";")[0]
+        return multipart_answer(chain((head,), parts), part_type, headers)
 
     return all_bulk
 
@@ -219,10 +244,14 @@ def _every(
     for path in bulk.paths(one.attributes):
         if only and path not in only:
             continue
-        if path in bulk.PIXELS and one.where.kind == "encapsulated":
+        if path in bulk.PIXELS and (one.where.kind == "encapsulated" or not _takes_octets(accept)):
             yield from _frames_of(images, one, accept)
         else:
             yield _part(images, one, path, bulk.find(images, one, path))
+
+
+def _takes_octets(accept: Sequence[media.Range]) -> bool:
+    return any(media.fits(one.part, OCTETS) for one in media.wanted(accept))
 
 
 def _frames_of(images: Images, one: Framed, accept: Sequence[media.Range]) -> Iterator[Part]:

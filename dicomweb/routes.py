@@ -22,6 +22,7 @@ from dicomweb import (
     delete,
     dicom_xml,
     media,
+    methods,
     qido,
     retrieval,
     showing,
@@ -115,7 +116,7 @@ def routes(images: Images) -> list[BaseRoute]:
         WebSocketRoute(BASE + "/subscribers/{subscriber}", subscriptions.open_channel(images)),
     ]
     made += capabilities.routes(images, tuple(made))
-    return made
+    return made + methods.rest(made)
 
 
 def registered() -> list[BaseRoute]:

@@ -24,6 +24,7 @@ from dicomweb.index.contract import Body, File
 from dicomweb.media import DICOM, MULTIPART, Part, Passing, Range
 from dicomweb.syntaxes import DECODED, EXPLICIT_LITTLE, LOSSY, MADE, UNCOMPRESSED
 from dicomweb.web import absent
+from dicomweb.zipped import ZIP
 from profiles.outcomes import NotAcceptable
 
 _BULK = b'"BulkDataURI":"' + BULK.encode()
@@ -31,8 +32,8 @@ _BULK = b'"BulkDataURI":"' + BULK.encode()
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How files are answered: MULTIPART or DICOM (one bare file); the transfer syntax, "" for the default,
-    "*" for the stored one."""
+    """How files are answered: MULTIPART, ZIP or DICOM (one bare file); the transfer syntax, "" for the
+    default, "*" for the stored one."""
 
     outer: str
     syntax: str
@@ -55,6 +56,8 @@ def way(accept: Sequence[Range], stored: Sequence[str], *, single: bool) -> Way:
             outer = DICOM
         elif one.media in (MULTIPART, "multipart/*", "*/*") and media.fits(one.part, DICOM):
             outer = MULTIPART
+        elif one.media == ZIP:
+            outer = ZIP
         asked = one.transfer_syntax
         if outer and (asked in ("", "*") or all(possible(kept, asked) for kept in stored)):
             return Way(outer, asked)
@@ -62,7 +65,8 @@ def way(accept: Sequence[Range], stored: Sequence[str], *, single: bool) -> Way:
     syntaxes = sorted(set(stored) | (MADE if all(kept in DECODED for kept in stored) else set()))
     raise NotAcceptable(
         "not-acceptable",
-        f'available here: {MULTIPART}; type="{DICOM}"{bare}, with transfer-syntax * or {", ".join(syntaxes)}',
+        f'available here: {MULTIPART}; type="{DICOM}"{bare}, {ZIP}, with transfer-syntax * or '
+        + ", ".join(syntaxes),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Callable
 
 import httpx
@@ -116,7 +117,33 @@ def of(syntax: str, accept: str = MULTI_DICOM) -> str:
     return f"{accept}; transfer-syntax={syntax}"
 
 
+def archive(number: int, syntax: str = "") -> Then:
+    """A zip of so many DICOM files."""
+
+    def check(answer: httpx.Response) -> bool:
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
+            assert packed.testzip() is None
+            made = [pydicom.dcmread(io.BytesIO(packed.read(name))) for name in packed.namelist()]
+        heads = {str(one.file_meta.TransferSyntaxUID) for one in made}
+        return len(made) == number == len({one.SOPInstanceUID for one in made}) and (
+            not syntax or heads == {syntax}
+        )
+
+    return check
+
+
 INSTANCES = [
+    Check("10.4.4", "a study as a zip", f"/studies/{ONE}", 200, "application/zip",
+          (is_type("application/zip"), archive(5))),
+    Check("10.4.4", "a series as a zip", f"/studies/{ONE}/series/{CT}", 200, "application/zip", archive(3)),
+    Check("10.4.4", "an instance as a zip", IMAGE, 200, "application/zip", archive(1, EXPLICIT)),
+    Check("10.4.4", "a zip in a transfer syntax", IMAGE, 200, f"application/zip; transfer-syntax={JPEGLS}",
+          archive(1, JPEGLS)),
+    Check("10.4.4", "a study's octets, as of old", f"/studies/{ONE}", 200, MULTI_OCTETS,
+          lambda a: PIXELS.tobytes() in [piece.content for piece in pieces(a)]),
+    Check("10.4.4", "an instance's octets, as of old", IMAGE, 200, MULTI_OCTETS, frames(PIXELS.tobytes())),
+    Check("10.4.4", "an instance's frames in JPEG-LS, as of old", IMAGE, 200,
+          'multipart/related; type="image/jls"', begins(b"\xff\xd8", "image/jls", JPEGLS)),
     Check("10.4.1.1.1", "a study", f"/studies/{ONE}", 200, MULTI_DICOM, files(5)),
     Check("10.4.1.1.1", "a series", f"/studies/{ONE}/series/{CT}", 200, MULTI_DICOM, files(3, EXPLICIT)),
     Check("10.4.1.1.1", "an instance, multipart", IMAGE, 200, MULTI_DICOM, files(1, EXPLICIT)),
@@ -278,6 +305,12 @@ HTTP = [
     Check("RFC 9110 13.1.1", "If-Match of another", IMAGE, 412, DICOM, headers={"If-Match": '"other"'}),
     Check("RFC 9110 15.5.6", "POST to an instance", IMAGE, 405, DICOM, has("allow", "GET"), method="POST"),
     Check("RFC 9110 15.5.6", "PATCH to metadata", f"{IMAGE}/metadata", 405, JSON, method="PATCH"),
+    Check("RFC 9110 15.5.6", "405 names every method", "/studies", 405, JSON,
+          lambda a: set(a.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}, method="PUT"),
+    Check("RFC 9110 9.3.7", "OPTIONS of a study", f"/studies/{ONE}", (200, 204), JSON,
+          (has("allow", "DELETE"), has("allow", "POST")), method="OPTIONS"),
+    Check("RFC 9110 9.3.7", "OPTIONS of metadata", f"{IMAGE}/metadata", (200, 204), JSON,
+          has("allow", "GET"), method="OPTIONS"),
     Check("10.4", "no such route", "/study", 404, JSON),
 ]  # fmt: skip
 
