@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import struct
+import subprocess
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -194,6 +196,24 @@ async def test_a_film_becomes_an_instance_and_is_shown_again(
 def written(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
+
+
+def dumped(path: Path) -> str:
+    command = ["/usr/bin/dcmdump", "+L", str(path)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.peer("dcmtk")
+async def test_dcmtk_reads_the_film(opened: Fhir, client: Client, images: Images) -> None:
+    client.access = person("p08")
+    answer = await sent(client, "hevc10.mp4")
+    (file,) = images.index.files(answer.json()["study"])
+    path = images.files.path(file.path)
+    told = await asyncio.to_thread(dumped, path)
+    assert "(0002,0010) UI =HEVC" in told or HEVC_10 in told
+    assert "=VideoPhotographicImageStorage" in told
+    for wanted in ("(0028,0100) US 16", "(0028,0101) US 10", "(0028,0008) IS [10]", "(fffe,e0dd)"):
+        assert wanted in told, wanted
 
 
 async def test_the_place_where_it_was_filmed_goes(opened: Fhir, client: Client, images: Images) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,6 +112,22 @@ def test_a_directory_that_tells_the_truth(page: Page, tmp_path: Path) -> None:
     assert found["patients"][0]["ids"][0]["issuer"] == "ch-auch"
     assert found["left"] == [{"name": "cd/AUTORUN.INF", "why": "n'est pas une image DICOM"}]
     assert found["missing"] == 0
+
+
+@pytest.mark.peer("dcmtk")
+def test_a_directory_written_by_dcmtk(page: Page, tmp_path: Path) -> None:
+    """Another program's DICOMDIR: its own order of records, its own lengths."""
+    cd = tmp_path / "cd"
+    for series in range(2):
+        for image in range(3):
+            path = cd / f"S{series}" / f"IM{image}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            making.write(path, numbered(0, series, image))
+    options = ["--input-directory", str(cd), "+r", "-W", "--invent", "-Nxc", "+D", str(cd / "DICOMDIR")]
+    subprocess.run(["/usr/bin/dcmmkdir", *options], check=True, capture_output=True)
+    found = read(page, cd)
+    assert counts(found) == [("NOM0^Zoé", [[3, 3]])]
+    assert (found["left"], found["missing"]) == ([], 0)
 
 
 def test_files_that_the_directory_lacks_or_that_are_missing(page: Page, tmp_path: Path) -> None:
