@@ -6,8 +6,10 @@ way. PS3.3 §A.32.5 (Video Photographic Image), PS3.5 §8.2.7–8.2.11, §A.4 (o
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,8 +28,7 @@ from profiles.outcomes import NotAcceptable, UnsupportedMedia
 VIDEO = "1.2.840.10008.5.1.4.1.1.77.1.4.1"
 MAX_BYTES = 2_000_000_000  # of a film: a fragment's length is a number of 32 bits
 MP4 = "video/mp4"
-REMUXED = "film-"  # how the films in the spool begin that were put into MP4
-MOST_KEPT = 8
+REMUXED = "film-"  # how films that were put into MP4 begin, beside the expanded files
 _PICTURES = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif"})
 _LOSSY = {"avc": "ISO_14496_10", "hevc": "ISO_23008_2"}
 
@@ -150,9 +151,11 @@ def part(images: Images, one: Framed, kind: str) -> Part:
 
 
 def _remuxed(images: Images, one: Framed, stream: Spans) -> Path:
-    """A transport stream as MP4, made once and kept a while: a player asks for it range by range."""
-    kept = images.files.spool / f"{REMUXED}{one.file.sha256}"
-    if kept.exists():
+    """A transport stream as MP4, made once and kept while it is watched: a player asks for it range by range.
+    It stands among the expanded files, which go when nobody asked for them in a while."""
+    kept = images.files.root / "opened" / f"{REMUXED}{one.file.sha256}"
+    with suppress(FileNotFoundError):
+        os.utime(kept)
         return kept
     made = images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
     try:
@@ -163,7 +166,4 @@ def _remuxed(images: Images, one: Framed, stream: Spans) -> Path:
         raise NotAcceptable("cannot-render", "this film cannot be put into MP4 here") from error
     finally:
         made.unlink(missing_ok=True)
-    older = sorted(images.files.spool.glob(f"{REMUXED}*"), key=lambda path: path.stat().st_mtime)
-    for path in older[:-MOST_KEPT]:
-        path.unlink(missing_ok=True)
     return kept

@@ -64,7 +64,7 @@ def pack(files: DicomFiles, file: File, attributes: Callable[[], Attributes]) ->
         _remove(original)
         return target.stat().st_size
     where = layout.load(file.layout)
-    if where.kind in ("encapsulated", "deflated") or sha256_of(original) != file.sha256:
+    if where.kind in ("encapsulated", "deflated", "stream") or sha256_of(original) != file.sha256:
         return 0
     made = files.spool / f"{SPOOLED}{uuid4().hex}"
     try:
