@@ -6,8 +6,11 @@ from __future__ import annotations
 import fnmatch
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 import pytest
 
 from dicomweb.images import Images
-from dicomweb.index.contract import IndexMismatch, Match, Outcome, Query, Trace
+from dicomweb.index.contract import IndexMismatch, Match, Outcome, Query, Trace, Usage
 from dicomweb.index.sqlite import open_index
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.integrity import findings, notes
@@ -202,3 +205,35 @@ def _fits(how: str, words: tuple[str, ...], name: str) -> bool:
     if how == "words":
         return all(word in name for word in words)
     return fnmatch.fnmatchcase(name, words[0]) if how == "like" else name == words[0]
+
+
+ADDER = """
+import sys
+from pathlib import Path
+from dicomweb.index.contract import Instance
+from dicomweb.index.sqlite import SqliteIndex
+index, who = SqliteIndex(Path(sys.argv[1])), sys.argv[2]
+index.open()
+for n in range(60):
+    attributes = {"0020000D": {"vr": "UI", "Value": ["2.25.1"]}}
+    uid = f"2.25.1.{n}" if n % 2 else f"2.25.{who}.{n}"
+    names = ("2.25.1", "2.25.2", uid, "1.2", "1.2.840.10008.1.2.1")
+    print(index.add([Instance(*names, attributes, b"[]", uid, uid, 7, n, "A", "a")])[0])
+index.close()
+"""
+
+
+def test_counts_from_several_processes(settings: Settings, images: Images) -> None:
+    """They take turns at writing: nothing is lost, nothing counted twice."""
+    path = settings.sqlite_path.with_name("store-dicom.db")
+    command = [sys.executable, "-c", ADDER, str(path)]
+    with ThreadPoolExecutor(3) as together:
+        texts = together.map(lambda who: subprocess.check_output([*command, who], text=True), "789")
+        told = [text.split() for text in texts]
+    assert [len(one) for one in told] == [60, 60, 60]
+    assert sum(one.count("stored") for one in told) == 3 * 30 + 30
+    assert sum(one.count("duplicate") for one in told) == 2 * 30
+    study = images.index.study("2.25.1")
+    assert study
+    assert study.instance_count == 120
+    assert images.index.usage()["a"] == Usage(120, 840)

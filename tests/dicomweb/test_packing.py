@@ -4,8 +4,11 @@ dies."""
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -14,10 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from dicomweb import integrity
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome
 from dicomweb.storage import packed, packing
 from dicomweb.storage.packed import Broken, Shape
+from fhir_server.settings import Settings
 from tests.dicomweb import making
 
 Take = Callable[..., Outcome]
@@ -174,3 +179,47 @@ def test_a_damaged_packed_file_is_never_another(tmp_path: Path) -> None:
     made.write_bytes(whole)
     with pytest.raises(Broken):
         packed.read(made, [(len(data) - 2, 5)])
+
+
+PACKER = """
+import sys, time
+from pathlib import Path
+from dicomweb.files import DicomFiles
+from dicomweb.index.sqlite import SqliteIndex
+from dicomweb.storage import packing
+index, files = SqliteIndex(Path(sys.argv[1])), DicomFiles(Path(sys.argv[2]))
+index.open()
+files.open()
+while packing.step(index, files, 10**18, 1):
+    pass
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_by_the_system_again_and_again(
+    images: Images, take: Take, settings: Settings, tmp_path: Path
+) -> None:
+    """`kill -9` at random moments until all is packed: every file is whole all the time, none is there
+    twice."""
+    for path in making.files(tmp_path / "made", 60, lambda _n: CT):
+        take(path)
+    files = list(images.index.files(making.STUDY))
+    index = settings.sqlite_path.with_name("store-dicom.db")
+    command = [sys.executable, "-c", PACKER, str(index), settings.files]
+    chance, kills = Random(7), 0
+    while True:
+        wait = chance.uniform(0.3, 1.0) + kills / 4
+        try:
+            told = subprocess.check_output(command, text=True, timeout=wait)
+        except subprocess.TimeoutExpired:  # killed with SIGKILL
+            kills += 1
+        else:
+            assert told == "done\n"
+            break
+        for file in files:
+            assert integrity.state(images.files, file) == ""
+    assert kills
+    for file in files:
+        assert not images.files.original(file.path).exists()
+        assert integrity.state(images.files, file) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pydicom.uid import JPEGBaseline8Bit
 
 from dicomweb import dicom_xml
 from dicomweb.images import Images
-from dicomweb.index.contract import Outcome
+from dicomweb.index.contract import Instance, Outcome
 from fhir_server.access import Access, Scope
 from tests.dicomweb import making
 from tests.dicomweb.conftest import Client
@@ -296,3 +296,24 @@ def test_xml_and_json_say_the_same() -> None:
         "やまだ^たろう"}]
     }  # fmt: skip
     assert dicom_xml.parse(dicom_xml.dump(attributes)) == attributes
+
+
+async def test_one_that_cannot_be_indexed_spoils_no_other(
+    client: Client, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The instances of a body are committed together; when that fails, each in its own."""
+    add = type(images.index).add
+
+    def failing(self: Any, instances: Sequence[Instance]) -> list[Outcome]:
+        if any(one.uid == "2.25.3" for one in instances):
+            raise OSError("disk I/O error")
+        return add(self, instances)
+
+    monkeypatch.setattr(type(images.index), "add", failing)
+    parts = [file(tmp_path, SOPInstanceUID=f"2.25.{n}") for n in range(1, 6)]
+    answer = await post(client, body(*parts), Accept="application/dicom+json")
+    assert answer.status_code == 202
+    assert values(answer, "00081198", "00081155") == ["2.25.3"]
+    assert values(answer, "00081198", "00081197") == [0xC211]
+    assert values(answer, "00081199", "00081155") == ["2.25.1", "2.25.2", "2.25.4", "2.25.5"]
+    assert {one.uid for one in images.index.files(making.STUDY)} == {"2.25.1", "2.25.2", "2.25.4", "2.25.5"}
