@@ -36,6 +36,8 @@ BATCH = 20
 TRIES = 3  # of one instance
 ATTEMPTS = 12  # of a transfer without any instance in between
 FIRST_WAIT, LONGEST_WAIT = 2.0, 900.0  # seconds before a transfer is tried again; doubled each time
+ABSENT = frozenset({"gateway-silent"})
+PATIENCE = 14 * 24 * 3600 * 1_000_000  # microseconds that a transfer waits for its gateway
 MOST_INSTANCES = 50_000
 SECOND = 1_000_000
 AWAITED = 30 * SECOND  # until one looks again for an answer that makes itself heard when it comes
@@ -106,12 +108,14 @@ class Lane:
             self._broke(transfer, "failed-here")
 
     def _broke(self, transfer: Transfer, slug: str) -> None:
-        """Tried again later, sooner when it is vital; given up when nothing came for long."""
-        if transfer.attempts + 1 >= ATTEMPTS:
+        """Tried again later, sooner when it is vital; given up when nothing came for long. A gateway that
+        does not call is nothing that was tried: it costs nothing to wait until it does."""
+        is_absent = slug in ABSENT and self.now() - transfer.created < PATIENCE
+        if transfer.attempts + 1 >= ATTEMPTS and not is_absent:
             self._end(transfer, slug, "none")
             return
-        longest = 30.0 if transfer.order.urgency == VITAL else LONGEST_WAIT
-        wait = min(longest, FIRST_WAIT * 2**transfer.attempts) * random.uniform(0.75, 1.0)  # noqa: S311
+        longest = 30.0 if is_absent or transfer.order.urgency == VITAL else LONGEST_WAIT
+        wait = min(longest, FIRST_WAIT * 2 ** min(transfer.attempts, 12)) * random.uniform(0.75, 1.0)  # noqa: S311
         log.warning("transfer to or from %s: %s; again in %.0f s", self.peer.id, slug, wait)
         self.queue.postpone(transfer.id, slug, self.now() + int(wait * SECOND))
 

@@ -8,10 +8,12 @@ there. R086, R095, R096
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
+from dicomweb.gateway.registry import of_resource
 from dicomweb.peers.peer import Peer, of_endpoint
 from fhir_server.access import Access
 from fhir_server.search.nodes import Everything, Ids, Reference, Select
@@ -56,13 +58,17 @@ async def sites_of(store: Store, access: Access) -> frozenset[str]:
 
 
 async def peers_of(store: Store, access: Access) -> list[Peer]:
-    """The PACS this reader may query, switched off ones included."""
+    """The PACS this reader may query, those included that are switched off, or whose gateway is."""
     sites = await sites_of(store, access)
     rows = await store.search(Select("Endpoint", Everything(), count=MOST))
+    resources = [orjson.loads(row.version.body or b"{}") for row in rows]
+    off = {one.id for each in resources if (one := of_resource(each)) is not None and not one.active}
     found = []
-    for row in rows:
+    for resource in resources:
         with suppress(Invalid):
-            peer = of_endpoint(orjson.loads(row.version.body or b"{}"))
+            peer = of_endpoint(resource)
+            if peer is not None and peer.via in off:
+                peer = replace(peer, active=False)
             allowed = peer is not None and (is_system(access) or peer.organization in sites)
             if peer is not None and allowed and "query" in peer.uses:
                 found.append(peer)

@@ -31,7 +31,7 @@ from dicomweb.peers.session import (
 )
 from dicomweb.syntaxes import EXPLICIT_LITTLE
 from dicomweb.transfers.delivered import Deliveries
-from dicomweb.transfers.lane import Lane
+from dicomweb.transfers.lane import ATTEMPTS, Lane
 from dicomweb.transfers.moving import Importing, Relaying
 from dicomweb.transfers.queue import Queue, QueueMismatch
 from dicomweb.transfers.receipt import dataset_sha256
@@ -628,3 +628,23 @@ def test_an_import_names_what_is_lost_and_what_is_altered_afterwards(desk: Desk,
     assert settled
     proofs = {one["sopInstanceUID"]: one.get("proof") for one in desk.receipts[0]["instances"]}
     assert proofs["2.25.1.1"] == "content"
+
+
+@pytest.mark.parametrize(
+    ("slug", "days", "state"),
+    [("gateway-silent", 13, "waiting"), ("gateway-silent", 16, "failed"), ("no-connection", 1, "failed")],
+)
+def test_a_transfer_waits_for_its_gateway(
+    slug: str, days: int, state: str, desk: Desk, take: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    """Days without a line are no failure; a PACS that does not answer is one, after twelve tries."""
+    given(take, tmp_path, 1)
+    transfer = desk.order("relay", FAKE, "2.25.100")
+    at = transfer.created
+    for _ in range(ATTEMPTS + 3):
+        at += days * 86_400_000_000 // (ATTEMPTS + 3) + 100_000_000
+        desk.clock = lambda at=at: at  # type: ignore[misc]
+        session = Fake()
+        session.send = lambda _one: (_ for _ in ()).throw(Unreachable(slug))  # type: ignore[method-assign]
+        desk.run(FAKE, session)
+    assert desk.after(transfer).state == state

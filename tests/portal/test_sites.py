@@ -134,6 +134,16 @@ async def test_a_search_says_since_when_the_gateway_is_silent(region: Platform) 
     assert re.search(r"ne répond pas depuis le \d\d/\d\d/\d{4} à \d\dh\d\d\.", page.text)
 
 
+async def test_what_is_behind_a_suspended_gateway_is_not_activated(region: Platform) -> None:
+    off = {"name": "active", "valueBoolean": False}
+    async with region.as_("adm") as client:
+        body = {"resourceType": "Parameters", "parameter": [off]}
+        assert (await client.post("/fhir/Endpoint/gw-auch/$activate", json=body)).status_code == 200
+    async with region.as_("p08") as client:
+        answer = await client.post("/dicom-web/peers/pacs-1/search", json={"keys": {"PatientID": "1"}})
+    assert (answer.status_code, answer.json()["code"]) == (409, "peer-not-active")
+
+
 def gateway(**more: Any) -> dict[str, Any]:
     return {"id": "g", "name": "G", "active": True, "seen": None, "alarms": [], "clockOff": 0, **more}
 
