@@ -531,7 +531,7 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> No
     connection = sqlite3.connect(path)
     for column in ("sent", "proof"):
         connection.execute(f"ALTER TABLE item DROP COLUMN {column}")
-    for table in ("delivered", "identity", "rejection", "commitment"):
+    for table in ("delivered", "identity", "rejection", "commitment", "selection"):
         connection.execute(f"DROP TABLE {table}")
     connection.execute("PRAGMA user_version=1")
     connection.close()
