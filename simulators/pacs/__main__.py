@@ -44,6 +44,7 @@ def configuration(ae: str, port: int, folder: Path, platform: str) -> dict[str, 
         "DicomPort": port,
         "DicomCheckCalledAet": True,
         "DicomCheckModalityHost": False,
+        "OverwriteInstances": True,  # a corrected instance takes the place of the first
         **always,
         "DicomModalities": {"platform": [title, host, int(destination)]},
         "ConcurrentJobs": 2,

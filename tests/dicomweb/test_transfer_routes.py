@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from dicomweb.images import Images
-from dicomweb.index.contract import Outcome
+from dicomweb.index.contract import Outcome, Trace
 from dicomweb.peers.peer import EXTENSION
 from dicomweb.transfers.record import Item, Order
 from dicomweb.transfers.relaying import Relays
@@ -392,3 +393,66 @@ async def test_a_search_that_failed_and_a_transfer_cancelled_leave_theirs(
     assert b64decode(searched["entity"][0]["query"]) == b"study?PatientID"
     assert (cancelled["type"]["code"], cancelled["outcome"]) == ("110104", "4")
     assert cancelled["entity"][0]["detail"][1] == {"type": "cancelled", "valueString": "import"}
+
+
+# -- the worker as its command runs it: identity, correction, withdrawal
+IPP = "https://teledossier.example/fhir/NamingSystem/ipp/"
+STATUS = "https://teledossier.example/fhir/StructureDefinition/identity-status"
+
+
+@pytest.mark.peer("orthanc")
+async def test_a_relay_its_correction_and_its_withdrawal_are_lines_of_the_timeline(
+    region: Fhir, images: Images, store: Store, settings: Settings, worker: Worker,
+    take: Callable[..., Outcome], tmp_path: Path,
+) -> None:  # fmt: skip
+    """R082, R094: what the recipient's PACS has follows, and the people of the file read it."""
+    dimse, http = ports(2)
+
+    async def known(**more: Any) -> None:
+        numbers = [
+            {"system": IPP + "ch-auch", "value": "AU-300003"},
+            {"system": IPP + "ch-toulouse", "value": "TL-1"},
+        ]  # fmt: skip
+        fields = {"name": [{"family": "LABORDE", "given": ["Henri"]}], "birthDate": "1953-05-17", **more}
+        state = [{"url": STATUS, "valueCode": "validee"}]
+        await put(region, "Patient", "pat03", identifier=numbers, extension=state, **fields)
+
+    async def lines(count: int) -> list[str]:
+        async def told() -> list[str]:
+            found = await region.search("Provenance", [("target", "ServiceRequest/r1")])
+            texts = [one["reason"][0]["text"] for one in found if one["id"].startswith("transfer-")]
+            return sorted(texts) if len(texts) >= count else []
+
+        return list(await until(told))
+
+    await known()
+    to = [{"reference": "Organization/com-toulouse"}]
+    await request(region, "r1", **transfer(), performer=to, accession="ACC-1", priority="stat")
+    take(image(tmp_path))
+    with orthanc(tmp_path / "orthanc", dimse, http, OverwriteInstances=True) as pacs:
+        uses = {
+            "url": EXTENSION,
+            "extension": [{"url": "use", "valueCode": "relay"}, {"url": "verify", "valueCode": "content"}],
+        }
+        where = {"reference": "Organization/ch-toulouse"}
+        made = endpoint(id="pacs-toulouse", name="PACS de Toulouse", address=f"dicom://127.0.0.1:{dimse}/ORTHANC",
+                        payloadType=PAYLOAD, extension=[uses], managingOrganization=where)  # fmt: skip
+        await region.update(made)
+        async with running(images, store, region, settings, worker):
+            (sent,) = await lines(1)
+            assert sent.startswith("Envoi vers PACS de Toulouse : 1 images sur 1")
+            await known(name=[{"family": "LABORDE", "given": ["Henriette"]}])
+            corrected, _ = await lines(2)
+            assert corrected.startswith("Envoi de l'identité corrigée vers PACS de Toulouse : 1 images sur 1")
+            images.index.mask((making.STUDY, None, None), Trace(1, "Practitioner/p08", "mauvais patient"))
+            *_, withdrawn = await lines(3)
+        assert withdrawn == (
+            "Retrait demandé à PACS de Toulouse : examen retiré pour la sécurité du patient : 1 image, note "
+            "de rejet transmise"
+        )
+        async with httpx.AsyncClient(base_url=pacs.http) as orthanc_itself:
+            studies = (await orthanc_itself.get("/studies?expand")).json()
+        patients = [one["PatientMainDicomTags"] for one in studies]
+        names = [(one["PatientID"], one["PatientName"]) for one in patients]
+        assert names == [("TL-1", "LABORDE^Henriette")]
+        assert len(pacs.instances()) == 2  # the image and the note
