@@ -241,6 +241,13 @@ class Index(Protocol):
     def conflicted(self, limit: int = 1000) -> list[str]:
         """The SOP Instance UIDs under which another content came later, oldest first."""
 
+    def asides(self, study: str) -> list[Aside]:
+        """The conflicts of a study, oldest first."""
+
+    def settle_aside(self, aside: Aside, take: bool, trace: Trace) -> bool:
+        """A person's decision: serve it in place of what was (`take`), or put it out of sight; what is not
+        served any more is masked. False when it was decided before."""
+
     def mask(self, place: tuple[str, str | None, str | None], trace: Trace) -> int:
         """Put a study, series or instance (`place`) out of sight; returns how many instances. Nothing finds
         them any more; `masked` still tells of them."""
@@ -348,6 +355,14 @@ class Index(Protocol):
         """A number the worker keeps between runs, 0 at first."""
 
     def set_mark(self, name: str, value: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A conflict: what came under the SOP Instance UID of another content."""
+
+    number: int
+    instance: Instance
 
 
 @dataclass(frozen=True, slots=True)

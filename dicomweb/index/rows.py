@@ -72,6 +72,14 @@ def insert(connection: sqlite3.Connection, instance: Instance) -> Outcome:
     return "stored"
 
 
+def unuse(connection: sqlite3.Connection, instance: Instance) -> None:
+    """What was counted twice."""
+    connection.execute(
+        "UPDATE usage SET instances = instances - 1, bytes = bytes - ? WHERE source = ?",
+        (instance.size, instance.source),
+    )
+
+
 def note(connection: sqlite3.Connection, origin: Origin) -> None:
     """What a gateway said; the first time counts."""
     connection.execute(

@@ -24,9 +24,10 @@ from typing import Any, TypeVar
 
 import orjson
 
-from dicomweb.index import masking, performed, promises, rows
+from dicomweb.index import conflicts, masking, performed, promises, rows
 from dicomweb.index import subscriptions as told
 from dicomweb.index.contract import (
+    Aside,
     Body,
     Brief,
     File,
@@ -447,6 +448,14 @@ class SqliteIndex(Keeping):
     def conflicted(self, limit: int = 1000) -> list[str]:
         found = self._all("SELECT uid FROM conflict GROUP BY uid ORDER BY min(n) LIMIT ?", (limit,))
         return [row[0] for row in found]
+
+    def asides(self, study: str) -> list[Aside]:
+        with self._reader() as connection:
+            return conflicts.of_study(connection, study)
+
+    def settle_aside(self, aside: Aside, take: bool, trace: Trace) -> bool:
+        with self._write_lock, self._transaction() as connection:
+            return conflicts.settle(connection, aside, take, trace)
 
     # -- out of sight ------------------------------------------------------------------------------
     def mask(self, place: tuple[str, str | None, str | None], trace: Trace) -> int:

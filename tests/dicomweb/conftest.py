@@ -12,7 +12,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dicomweb import adding, medium
+from dicomweb import adding, conflicts, medium
 from dicomweb.images import Images, open_images
 from dicomweb.index.contract import Outcome
 from dicomweb.ingest import Arrival, ingest
@@ -101,7 +101,9 @@ class Client(httpx.AsyncClient):
 
 @pytest.fixture
 async def client(images: Images) -> AsyncIterator[Client]:
-    rooms = (routes, transfers.routes, adding.routes, medium.routes, priors.routes)
+    rooms = (
+        routes, transfers.routes, adding.routes, medium.routes, priors.routes, conflicts.routes,
+    )  # fmt: skip
     made = [route for room in rooms for route in room(images)]
     async with Client(As(Starlette(routes=made))) as opened:
         yield opened

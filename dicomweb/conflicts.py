@@ -1,0 +1,96 @@
+"""Changed duplicates, for a person to judge: what came under a SOP Instance UID that has other content.
+
+    GET  /dicom-web/studies/{study}/conflicts            those of a study, with what differs; JSON
+    POST /dicom-web/studies/{study}/conflicts/{number}   {"serve": "first" | "new", "reason": "…"} → 204
+
+Whoever sees the study sees those of its instances; a person who sees it, or a system that may store images,
+decides. What is not served any more is masked with the trace; its file stays. Content that says it is of
+another study can only be put aside for good: it may be somebody else's study. No part of DICOMweb.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import anyio.to_thread
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from dicomweb.images import Images
+from dicomweb.index.contract import Aside, Trace
+from dicomweb.web import BASE, Endpoint, absent, access_of, admit, answered, json_answer, small_body
+from fhir_server.access import Access
+from profiles.outcomes import Conflict, Forbidden, Invalid
+
+MOST_REASON = 200
+
+
+def routes(images: Images) -> list[BaseRoute]:
+    """`request.scope["access"]` is there."""
+    path = BASE + "/studies/{study}/conflicts"
+    return [
+        Route(path, answered(_listed(images)), methods=["GET"]),
+        Route(path + "/{number:int}", answered(_decide(images)), methods=["POST"]),
+    ]
+
+
+def _listed(images: Images) -> Endpoint:
+    async def listed(request: Request) -> Response:
+        path = await admit(images, request)
+        return json_answer(await anyio.to_thread.run_sync(_shown, images, path["study"]))
+
+    return listed
+
+
+def _shown(images: Images, study: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "number": aside.number, "series": aside.instance.series, "instance": aside.instance.uid,
+            "received": aside.instance.received, "from": aside.instance.calling_ae,
+            "sha256": aside.instance.sha256, "size": aside.instance.size, "differs": _differs(images, aside),
+        }
+        for aside in images.index.asides(study)
+    ]  # fmt: skip
+
+
+def _differs(images: Images, aside: Aside) -> list[str]:
+    """The tags whose values are not the same; empty when only bulk data (the pixels) differ."""
+    uid = aside.instance.uid
+    file = images.index.file(uid)
+    if file is None:
+        return []
+    ours = next(iter(images.index.metadata(file.study, file.series, uid)), None)
+    known = ours.json if ours is not None else b"{}"
+    stored, new = orjson.loads(known), aside.instance.attributes
+    return sorted(tag for tag in stored.keys() | new.keys() if stored.get(tag) != new.get(tag))
+
+
+def _decide(images: Images) -> Endpoint:
+    async def decide(request: Request) -> Response:
+        path, access = await admit(images, request), access_of(request)
+        _may_decide(access)
+        wanted = await small_body(request)
+        serve, reason = wanted.get("serve"), str(wanted.get("reason", "")).strip()
+        if serve not in ("first", "new") or not reason:
+            raise Invalid("bad-decision", "serve is first or new, and a reason is given")
+        trace = Trace(time.time_ns() // 1000, access.subject, reason[:MOST_REASON])
+        number = int(path["number"])
+        found = [one for one in images.index.asides(path["study"]) if one.number == number]
+        if not found:
+            raise absent()
+        if serve == "new" and found[0].instance.study != path["study"]:
+            raise Conflict("of-another-study", "what came says that it is of another study")
+        if not await anyio.to_thread.run_sync(images.index.settle_aside, found[0], serve == "new", trace):
+            raise Conflict("decided-already", "somebody else has decided this one")
+        return Response(None, 204)
+
+    return decide
+
+
+def _may_decide(access: Access) -> None:
+    is_person = access.subject.startswith("Practitioner/")
+    if not is_person and not (access.audience is None and access.allows("ImagingStudy", "c")):
+        raise Forbidden("not-allowed", "deciding needs a person, or a system's token for ImagingStudy.c")
