@@ -214,7 +214,9 @@ def _movie(track: Track, offset: int) -> bytes:
         _full(b"co64", "LQ", 1, offset),
     )  # fmt: skip
     info = _box(b"minf", _full(b"vmhd", "4H", 0, 0, 0, 0, flags=1), data, samples)
-    return _box(b"moov", header, _box(b"trak", own, _box(b"mdia", media, handler, info)))
+    first = min(at + later for at, later in zip(track.decoded, track.shifts, strict=True)) - track.decoded[0]
+    edits = _box(b"edts", _full(b"elst", "LLLHH", 1, length, first, 1, 0))  # begins with the first shown
+    return _box(b"moov", header, _box(b"trak", own, edits, _box(b"mdia", media, handler, info)))
 
 
 def _pairs(values: list[int]) -> list[int]:

@@ -364,7 +364,8 @@ def test_films_reports_and_documents_are_read_in_the_viewer(
     cine_film.evaluate(
         "film => film.readyState || new Promise((ok, no) => { film.onloadeddata = ok; film.onerror = no; })"
     )
-    assert cine_film.evaluate("film => [film.videoWidth, film.duration]") == [64, 1]
+    assert cine_film.evaluate("film => film.videoWidth") == 64
+    assert 0.9 <= cine_film.evaluate("film => film.duration") <= 1.1
     for n, text in enumerate(("Constatations", "", "Réglages d'affichage", "Images d'intérêt")):
         page.locator(f"[data-serie='2.25.95{n + 1}']").click()
         if n in (0, 3):
