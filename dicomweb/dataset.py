@@ -171,6 +171,7 @@ def _read(file: BinaryIO) -> _Read:
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     if not is_uid(syntax):
         raise Refused(reasons.UNREADABLE)
+    _check_end(dataset, file)
     large = _check_lengths(dataset, os.fstat(file.fileno()).st_size)
     pixels, at = _pixel_tag(file, syntax_flags(syntax).little_endian), file.tell()
     named = str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
@@ -185,9 +186,21 @@ def _inflate(file: BinaryIO, head: bytes) -> tuple[Dataset, int]:
     data = bytearray()
     while len(data) < INFLATE_LIMIT and (chunk := file.read(1 << 20)):
         data += inflater.decompress(chunk, INFLATE_LIMIT - len(data))
+    if len(data) < INFLATE_LIMIT and not inflater.eof:
+        raise Refused(reasons.CUT)
     stream = BytesIO(bytes(data))
     dataset = read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag in _PIXELS)
     return dataset, _pixel_tag(stream, True)
+
+
+def _check_end(dataset: Dataset, file: BinaryIO) -> None:
+    """Refuses a file that ends within the head of an element, which pydicom passes over; zeros are
+    padding."""
+    last = dataset._dict[max(dataset._dict)] if dataset._dict else None
+    if isinstance(last, RawDataElement) and last.length != 0xFFFFFFFF:
+        tail = os.pread(file.fileno(), 8, last.value_tell + last.length)
+        if len(tail) < 8 and tail.strip(b"\0"):
+            raise Refused(reasons.CUT)
 
 
 def _check_lengths(dataset: Dataset, file_size: int) -> dict[str, Any]:

@@ -76,7 +76,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], Reason]] = {
     "text": (lambda _p: b"<html>" * 100, reasons.UNREADABLE),
     "preamble only": (lambda _p: bytes(128) + b"DICM", reasons.UNREADABLE),
     "meta cut": (lambda p: whole(p)[:200], reasons.UNREADABLE),
-    "header cut": (lambda p: whole(p)[:-700], reasons.MISSING_UIDS),
+    "header cut": (lambda p: whole(p)[:-700], reasons.CUT),
+    "an element's head cut": (lambda p: whole(p)[:-519], reasons.CUT),
+    "deflated stream cut": (
+        lambda p: making.write(p, making.dataset(), DEFLATED).read_bytes()[:-60], reasons.CUT),
     "pixels cut": (lambda p: whole(p)[:-100], reasons.CUT),
     "value longer than the file": (
         lambda p: whole(p)[:-524] + element(0x7FDF, 0x1000, b"OB", 0x7FFFFFF0, b"x" * 100), reasons.CUT),
