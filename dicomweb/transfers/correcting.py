@@ -25,7 +25,8 @@ from dicomweb.transfers.delivered import Delivered, Deliveries, Rejection
 from dicomweb.transfers.notes import PATIENT_SAFETY, QUALITY, WRONG_ENTRY, Withdrawal
 from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.record import URGENCIES, Order
-from dicomweb.transfers.standing import Standing, is_anothers, patient_of, standing
+from dicomweb.transfers.relaying import study_uid
+from dicomweb.transfers.standing import Standing, exam_of, is_anothers, patient_of, standing
 from dicomweb.worker import Fhir
 from fhir_server.store.contract import Store
 from profiles.outcomes import Gone, NotFound
@@ -103,7 +104,7 @@ class Corrections:
 
     async def _touched(self, mark: int) -> list[str]:
         """The exams that something written since the mark is about."""
-        found = {str(one["id"]) for one in await changed(self.store, "ImagingStudy", mark)}
+        found = {study_uid(one) for one in await changed(self.store, "ImagingStudy", mark)} - {""}
         for kind in ("Patient", "ServiceRequest"):
             for one in await changed(self.store, kind, mark):
                 id = str(one["id"])
@@ -113,11 +114,8 @@ class Corrections:
     async def _correct(self, study: str, peer_id: str) -> int:
         peer = await self.peer_of(peer_id)
         rows = await asyncio.to_thread(self._deliveries.of, peer_id, study)
-        try:
-            exam = await self.fhir.read("ImagingStudy", study)
-        except (NotFound, Gone):
-            return 0  # nothing is said of it: nothing is corrected
-        if peer is None or not rows:
+        exam = await exam_of(self.fhir, study)
+        if peer is None or not rows or exam is None:  # nothing is said of it: nothing is corrected
             return 0
         order = await self._order(exam, peer_id, rows)
         stands = await standing(self.fhir, peer, order)
@@ -135,7 +133,7 @@ class Corrections:
 
     async def _order(self, exam: dict[str, Any], peer: str, rows: Sequence[Delivered]) -> Order:
         """As the exam goes there: under the request that still has it, if one of those does."""
-        study = str(exam["id"])
+        study = rows[0].study
         went = await asyncio.to_thread(self._deliveries.orders, peer, study)
         based_on = {str(one.get("reference", "")) for one in exam.get("basedOn", ())}
         requests = dict.fromkeys([*(row.request for row in rows), *went])

@@ -48,7 +48,7 @@ def is_anothers(row: Delivered, identities: Mapping[str, Identity], stands: Stan
 
 async def standing(fhir: Fhir, peer: Peer, order: Order) -> Standing:
     """Of the exam of this order, for its peer."""
-    study = await _read(fhir, f"ImagingStudy/{order.study}")
+    study = await exam_of(fhir, order.study)
     if study is None:
         return Standing(goes=not order.request)
     based_on = [one.get("reference") for one in study.get("basedOn", ())]
@@ -61,6 +61,15 @@ async def standing(fhir: Fhir, peer: Peer, order: Order) -> Standing:
         site = await _read(fhir, peer.organization) or {"id": peer.organization.rpartition("/")[2]}
         identity = known_as(patient, request, site_of(site, peer.issuer))
     return Standing(goes, str((patient or {}).get("id", "")), identity)
+
+
+async def exam_of(fhir: Fhir, uid: str) -> dict[str, Any] | None:
+    """The ImagingStudy of a Study Instance UID: ours has it as id, another system's may not."""
+    found = await _read(fhir, f"ImagingStudy/{uid}")
+    if found is None:
+        named = await fhir.search("ImagingStudy", [("identifier", f"urn:dicom:uid|urn:oid:{uid}")])
+        found = named[0] if named else None
+    return found
 
 
 async def patient_of(fhir: Fhir, reference: str) -> dict[str, Any] | None:

@@ -371,3 +371,21 @@ async def test_a_relay_waits_until_what_is_there_is_withdrawn(world: World) -> N
     assert world.desk.after(waiting).reason == "correction-due"
     assert await world.settle() == ["relay done", "relay done", "reject done"]
     assert [one.PatientID for one in world.images()] == ["TL-1", "TL-1", "TL-2", "TL-2"]
+
+
+async def test_how_an_exam_stands(world: World) -> None:
+    """By its UID, also where another system wrote its ImagingStudy under an id of its own."""
+    await world.patient()
+    await world.request("r1", "pat08")
+    order = Order("relay", CHU.id, "2.25.55", 2, "r1")
+    assert (await standing(world.fhir, CHU, order)).goes is False
+    await put(
+        world.fhir, "ImagingStudy", "other", status="available", subject={"reference": "Patient/pat08"},
+        identifier=[{"system": "urn:dicom:uid", "value": "urn:oid:2.25.55"}],
+        basedOn=[{"reference": "ServiceRequest/r1"}],
+    )  # fmt: skip
+    found = await standing(world.fhir, CHU, order)
+    assert (found.goes, found.patient, found.identity.patient_id) == (True, "pat08", "TL-1")
+    assert (await standing(world.fhir, replace(CHU, coerce="none"), order)).identity == Identity()
+    assert (await standing(world.fhir, CHU, replace(order, request="r2"))).goes is False
+    assert (await standing(world.fhir, CHU, replace(order, request=""))).goes is True
