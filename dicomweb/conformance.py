@@ -34,13 +34,13 @@ orientation.
 
 | service | as user (SCU) | as provider (SCP) |
 | --- | --- | --- |
-| Verification | no | yes |
+| Verification | yes, of the directory's systems | yes |
 | Storage | yes, for C-MOVE and C-GET | yes |
-| Query/Retrieve at patient root and study root | no | yes, for known peers |
+| Query/Retrieve at patient root and study root | yes, at study root | yes, for known peers |
 | Storage Commitment | yes, after a relay | yes, for known peers |
-| Modality Worklist | no | yes, for known peers |
-| Modality Performed Procedure Step, and its retrieval | no | yes, for known peers |
-| STOW-RS, QIDO-RS, WADO-RS, WADO-URI, UPS-RS | no | yes |
+| Modality Worklist | yes, of sites whose Endpoint has `worklist` | yes, for known peers |
+| Modality Performed Procedure Step, and its retrieval | no: modalities tell their RIS themselves | yes, for
+known peers | | STOW-RS, QIDO-RS, WADO-RS, WADO-URI, UPS-RS | no | yes |
 """
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "user": "accounts of people: add, list, disable",
     "client": "accounts of machines: add, list, remove",
     "dpi": "hospital records that may launch the portal: add, list, remove",
+    "pacs": "the sites' systems: echo, orders",
     "token": "an access token for scripts",
     "package": "FHIR packages: install, list, remove",
     "reindex": "what is stored, by search parameters of one's own",

@@ -21,6 +21,9 @@ from pynetdicom import AE, _config, build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, StoragePresentationContexts
 from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
+    ModalityWorklistInformationFind as ORDERS,
+)
+from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
     StorageCommitmentPushModel as COMMITMENT,
 )
 from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
@@ -74,7 +77,15 @@ RETURNED: Mapping[Level, tuple[str, ...]] = {
     "instance": (
         "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "InstanceNumber",
     ),
+    "order": (
+        "AccessionNumber", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
+        "StudyInstanceUID", "RequestedProcedureID", "RequestedProcedureDescription",
+    ),
 }  # fmt: skip
+SCHEDULED = (  # of the worklist's scheduled step. PS3.4 Table K.6-1
+    "Modality", "ScheduledStationAETitle", "ScheduledProcedureStepStartDate",
+    "ScheduledProcedureStepStartTime", "ScheduledProcedureStepDescription", "ScheduledProcedureStepID",
+)  # fmt: skip
 # What we take by C-GET, each its own presentation context so that the peer need not convert. PS3.5 §10
 TAKEN = (
     EXPLICIT_LITTLE, IMPLICIT_LITTLE, "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.50",
@@ -179,26 +190,30 @@ class DimseSession:
         self._judge(status)
 
     def find(self, level: Level, keys: Mapping[str, str], most: int) -> list[Attributes]:
-        """C-FIND at study root. PS3.4 §C.4.1"""
-        association = self._open([build_context(FIND)])
-        self._accepted(FIND)
+        """C-FIND at study root, or of the modality worklist. PS3.4 §C.4.1, §K.4.1"""
+        model = ORDERS if level == "order" else FIND
+        association = self._open([build_context(model)])
+        self._accepted(model)
         asked = Dataset()
         asked.SpecificCharacterSet = "ISO_IR 192"
-        asked.QueryRetrieveLevel = LEVELS[level]
+        if level == "order":
+            asked.ScheduledProcedureStepSequence = [_empty(SCHEDULED)]
+        else:
+            asked.QueryRetrieveLevel = LEVELS[level]
         for keyword in RETURNED[level]:
             setattr(asked, keyword, [] if keyword.endswith("Sequence") else "")
         for keyword, value in keys.items():
             setattr(asked, keyword, value)
         found: list[Attributes] = []
         number = self._number()
-        for status, identifier in association.send_c_find(asked, FIND, number):
+        for status, identifier in association.send_c_find(asked, model, number):
             if not status:
                 self._drop()
                 raise Unreachable("no-answer", "the peer did not answer a C-FIND")
             if status.Status in PENDING and identifier is not None:
                 found.append(_readable(identifier))
                 if len(found) == most:
-                    association.send_c_cancel(number, query_model=FIND)
+                    association.send_c_cancel(number, query_model=model)
             elif status.Status not in (0x0000, CANCELLED):
                 raise Denied("query-refused", f"C-FIND answered {status.Status:#06x}")
         return found[:most]
@@ -409,6 +424,13 @@ def _quicken(event: Any) -> None:
     if quick is not None and quick.socket is not None:
         hasten(quick.socket)
         quick.__class__ = QuickSocket
+
+
+def _empty(keywords: Sequence[str]) -> Dataset:
+    made = Dataset()
+    for keyword in keywords:
+        setattr(made, keyword, "")
+    return made
 
 
 def _identifier(wanted: Sequence[Wanted]) -> Dataset:

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from dicomweb.reasons import Refused
 
-Level = Literal["study", "series", "instance"]
+Level = Literal["study", "series", "instance", "order"]  # "order": of the modality worklist
 Attributes = Mapping[str, Any]
 MOST = 500  # results of a person's search
 

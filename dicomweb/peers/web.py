@@ -65,6 +65,8 @@ class WebSession:
 
     def find(self, level: Level, keys: Mapping[str, str], most: int) -> list[Attributes]:
         """QIDO-RS, page by page. PS3.18 §10.6"""
+        if level == "order":
+            raise Denied("service-refused", "DICOMweb has no modality worklist")
         places = {"StudyInstanceUID": "study_instance_uid", "SeriesInstanceUID": "series_instance_uid"}
         search = {
             "study": self.client.search_for_studies,

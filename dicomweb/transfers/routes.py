@@ -1,7 +1,9 @@
 """Asking a site's PACS and following transfers, for the portal and for machines. JSON; no part of DICOMweb.
 
     GET  /dicom-web/peers                     the PACS this reader may ask
-    POST /dicom-web/peers/{peer}/search       {level, keys} → DICOM JSON; by POST, as keys name patients
+    POST /dicom-web/peers/{peer}/search       {level, keys} → DICOM JSON; by POST, as keys name patients;
+    level
+                                              "order": of the site's modality worklist
     POST /dicom-web/transfers                 {peer, study, series, request} → 202
     GET  /dicom-web/transfers?request=…       those of a télédossier, newest first
     GET  /dicom-web/transfers/{transfer}      DELETE cancels it; /receipt is its signed receipt
@@ -33,13 +35,14 @@ from dicomweb.transfers.record import URGENCIES, Order, Transfer
 from dicomweb.web import BASE, PRIVATE, Endpoint, access_of, answered, json_answer, small_body
 from profiles.outcomes import Conflict, Invalid, NotFound, Unavailable
 
-LEVELS: tuple[Level, ...] = ("study", "series", "instance")
+LEVELS: tuple[Level, ...] = ("study", "series", "instance", "order")
 KEYS = frozenset(
     {
         "PatientName", "PatientBirthDate", "PatientID", "StudyDate", "ModalitiesInStudy", "AccessionNumber",
         "StudyInstanceUID", "SeriesInstanceUID",
     }
 )  # fmt: skip
+OF_IMAGES = frozenset({"StudyDate", "ModalitiesInStudy", "SeriesInstanceUID"})  # an order has none yet
 LEAST = frozenset(
     {"PatientName", "PatientBirthDate", "PatientID", "StudyDate", "AccessionNumber", "StudyInstanceUID"}
 )
@@ -83,8 +86,10 @@ def _listed(images: Images, peers: Sequence[Peer]) -> list[dict[str, Any]]:
 
 def _search(images: Images, busy: asyncio.Semaphore) -> Endpoint:
     async def search(request: Request) -> Response:
-        peer = await sites.peer_for(images.store, access_of(request), str(request.path_params["peer"]))
         level, keys = _asked(await small_body(request))
+        use = "worklist" if level == "order" else "query"
+        id = str(request.path_params["peer"])
+        peer = await sites.peer_for(images.store, access_of(request), id, use)
         searched = audit.Searched(access_of(request).subject, peer, level, tuple(sorted(keys)))
         async with busy:
             try:
@@ -109,14 +114,15 @@ def _asked(body: Mapping[str, Any]) -> tuple[Level, dict[str, str]]:
     level, keys = body.get("level", "study"), body.get("keys")
     if level not in LEVELS or not isinstance(keys, dict):
         raise Invalid("bad-search", f"level is one of {', '.join(LEVELS)}; keys is an object")
-    if strange := sorted(str(name) for name in set(keys) - KEYS):
-        raise Invalid("bad-search", f"unknown key {strange[0][:40]}; known: {', '.join(sorted(KEYS))}")
+    known = KEYS - OF_IMAGES if level == "order" else KEYS
+    if strange := sorted(str(name) for name in set(keys) - known):
+        raise Invalid("bad-search", f"unknown key {strange[0][:40]}; known: {', '.join(sorted(known))}")
     given = {name: value.strip() for name, value in keys.items() if isinstance(value, str) and value.strip()}
     if any(len(value) > 200 or not value.isprintable() or "\\" in value for value in given.values()):
         raise Invalid("bad-search", "a key is a printable text of at most 200 characters")
     if not any(value.strip("*?^ ") for name, value in given.items() if name in LEAST):
         raise Invalid("search-too-wide", f"give at least one of {', '.join(sorted(LEAST))}")
-    if level != "study" and not is_uid(given.get("StudyInstanceUID", "")):
+    if level in ("series", "instance") and not is_uid(given.get("StudyInstanceUID", "")):
         raise Invalid("bad-search", "below the study, its Study Instance UID is needed")
     return level, given
 

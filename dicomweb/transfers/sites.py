@@ -57,8 +57,9 @@ async def sites_of(store: Store, access: Access) -> frozenset[str]:
     return frozenset(found - {""})
 
 
-async def peers_of(store: Store, access: Access) -> list[Peer]:
-    """The PACS this reader may query, those included that are switched off, or whose gateway is."""
+async def peers_of(store: Store, access: Access, use: str = "query") -> list[Peer]:
+    """The PACS this reader may query, those included that are switched off, or whose gateway is; those of
+    another `use` when it is given."""
     sites = await sites_of(store, access)
     rows = await store.search(Select("Endpoint", Everything(), count=MOST))
     resources = [orjson.loads(row.version.body or b"{}") for row in rows]
@@ -70,14 +71,14 @@ async def peers_of(store: Store, access: Access) -> list[Peer]:
             if peer is not None and peer.via in off:
                 peer = replace(peer, active=False)
             allowed = peer is not None and (is_system(access) or peer.organization in sites)
-            if peer is not None and allowed and "query" in peer.uses:
+            if peer is not None and allowed and use in peer.uses:
                 found.append(peer)
     return sorted(found, key=lambda peer: peer.name)
 
 
-async def peer_for(store: Store, access: Access, id: str) -> Peer:
+async def peer_for(store: Store, access: Access, id: str, use: str = "query") -> Peer:
     """Raises NotFound; Conflict when the site has switched it off."""
-    for peer in await peers_of(store, access):
+    for peer in await peers_of(store, access, use):
         if peer.id == id:
             if not peer.active:
                 raise Conflict("peer-not-active", "the site has not activated calls to its PACS")
