@@ -26,7 +26,6 @@ from tests.dicomweb.test_peers import ports
 from tests.dicomweb.test_transfer_routes import PAYLOAD, endpoint, person, region  # noqa: F401 - fixture
 from tests.dicomweb.test_worker import clock, fhir  # noqa: F401 - fixtures
 
-
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
