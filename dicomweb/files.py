@@ -60,8 +60,8 @@ class DicomFiles:
             raise Refused(reasons.OUT_OF_RESOURCES)
 
     def path(self, relative: str) -> Path:
-        """The original file: in place, or expanded for this reader. One that is not there is found by
-        nobody."""
+        """The original file: in place, or expanded for this and the next readers. One that is not there is
+        found by nobody."""
         original = self.original(relative)
         if original.exists() or not self.packed(relative).exists():
             return original
@@ -69,15 +69,25 @@ class DicomFiles:
         try:
             os.utime(opened)
         except FileNotFoundError:
-            made = self.spool / f"{SLOW_SPOOL}{uuid4().hex}"
-            try:
-                packed.expand(self.packed(relative), made)
-                made.replace(opened)
-            except packed.Broken:
-                log.exception("a compressed file cannot be read back")
-                made.unlink()
+            made, is_expanded = self.once(relative)
+            if not is_expanded:
                 return original
+            made.replace(opened)
         return opened
+
+    def once(self, relative: str) -> tuple[Path, bool]:
+        """The original file for one reader, and whether it was expanded for him: then he removes it."""
+        original = self.original(relative)
+        if original.exists() or not self.packed(relative).exists():
+            return original, False
+        made = self.spool / f"{SLOW_SPOOL}{uuid4().hex}"
+        try:
+            packed.expand(self.packed(relative), made)
+        except packed.Broken:
+            log.exception("a compressed file cannot be read back")
+            made.unlink()
+            return original, False
+        return made, True
 
     def original(self, relative: str) -> Path:
         """Where the file is, unless it was compressed."""

@@ -89,18 +89,23 @@ def part(images: Images, file: File, asked: str) -> Part:
     """One instance. Raises NotAcceptable when it cannot be put into what is asked; with no wish it then
     goes as it is stored."""
     syntax = target(file.transfer_syntax, asked)
-    path = images.files.path(file.path)
+    path, is_expanded = images.files.once(file.path)
+    kept = Passing(path) if is_expanded else path
     url = f"{images.base}/studies/{file.study}/series/{file.series}/instances/{file.uid}"
     if syntax == file.transfer_syntax:
-        return Part(f"{DICOM}; transfer-syntax={syntax}", path, file.size, url)
+        return Part(f"{DICOM}; transfer-syntax={syntax}", kept, file.size, url)
     made = images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
     attributes = attributes_of(images, file)
     try:
         images.decoder.transcode(path, file.layout, attributes, _pixelless(attributes, syntax), made)
     except NotAcceptable:
-        if asked:
-            raise
-        return Part(f"{DICOM}; transfer-syntax={file.transfer_syntax}", path, file.size, url)
+        if not asked:
+            return Part(f"{DICOM}; transfer-syntax={file.transfer_syntax}", kept, file.size, url)
+        if is_expanded:
+            path.unlink()
+        raise
+    if is_expanded:
+        path.unlink()
     sent = _pixelless(attributes, syntax)
     return Part(f"{DICOM}; transfer-syntax={sent}", Passing(made), made.stat().st_size, url)
 

@@ -14,6 +14,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from uuid import uuid4
 
@@ -42,7 +43,7 @@ def step(index: Index, files: DicomFiles, before: int, limit: int = 50) -> Saved
     """Pack the next files of those received before (UTC microseconds); None when there are none left.
     Blocking."""
     last = index.get_mark(DONE)
-    found = [one for one in index.stored(last, limit) if one.received < before]
+    found = list(takewhile(lambda one: one.received < before, index.stored(last, limit)))
     if not found:
         return None
     saved = Saved()

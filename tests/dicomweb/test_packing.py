@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from pydicom.uid import ImplicitVRLittleEndian
 
 from dicomweb import integrity
 from dicomweb.images import Images
@@ -79,6 +80,7 @@ async def test_nothing_outside_knows(
     asked = [
         (base, {"Accept": "application/dicom; transfer-syntax=*"}),
         (base, {"Accept": "application/dicom; transfer-syntax=*", "Range": "bytes=100-399"}),
+        (base, {"Accept": f"application/dicom; transfer-syntax={ImplicitVRLittleEndian}"}),
         (f"{base}/metadata", {}),
     ]
     if "pixels" not in kind:
@@ -101,6 +103,7 @@ async def test_nothing_outside_knows(
         assert (new.status_code, new.content, new.headers.get("etag")) == (
             old.status_code, old.content, old.headers.get("etag")
         )  # fmt: skip
+    assert list(images.files.spool.iterdir()) == []
     assert images.files.path(file.path).read_bytes() == path.read_bytes()
     assert take(path) == "duplicate"
     assert packing.step(images.index, images.files, EVER) is None
