@@ -40,7 +40,8 @@ class Offer:
     parameters: tuple[str, ...] = ()
 
 
-_SEARCH = ("{attributeID}", "includefield", "fuzzymatching", "limit", "offset")
+_SEARCH = ("{attributeID}", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching",
+"limit", "offset")  # fmt: skip
 _RENDER = ("window", "viewport", "quality", "annotation", "iccprofile")
 # (method, how the address ends) → answers, takes, parameters; the first that fits counts
 _KINDS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
@@ -51,7 +52,8 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
         (DICOM, f'{MULTIPART}; type="{DICOM}"', f'{MULTIPART}; type="{JSON}"', f'{MULTIPART}; type="{XML}"'),
         (),
     ),
-    ("GET", r"/(studies|series|instances|workitems)", _DATASETS, (), _SEARCH),
+    ("GET", r"/(studies|series|instances)", _DATASETS, (), _SEARCH),
+    ("GET", r"/workitems", _DATASETS, (), ("{attributeID}", "limit", "offset")),
     ("GET", r"/metadata", _DATASETS, (), ()),
     ("GET", r"/instances/\{instance\}/rendered", (*_PICTURES, *_READ), (), _RENDER),
     ("GET", r"/(rendered|thumbnail)", _PICTURES, (), _RENDER),
