@@ -78,7 +78,7 @@ def handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
             self.rfile.readline()
 
         def _answer(self, status: int, told: Any) -> None:
-            content = json.dumps(told).encode()
+            content = b"" if status == 204 else json.dumps(told).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
