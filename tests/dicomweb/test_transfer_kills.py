@@ -33,6 +33,9 @@ from tests.dicomweb.pacs import answering, orthanc, qrscp
 from tests.dicomweb.test_peers import endpoint, ports
 
 ROOT = Path(__file__).parents[2]
+PAYLOAD = [
+    {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/endpoint-payload-type", "code": "any"}]}
+]
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.peer("orthanc"),
@@ -99,9 +102,10 @@ async def test_killed_at_any_point(kind: Any, count: int, kills: int, tmp_path: 
     dimse, http = ports(2)
     address = f"dicom://127.0.0.1:{dimse}/ORTHANC"
     async with main.opened(settings) as platform:
-        payload = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/endpoint-payload-type",
-                                "code": "any"}]}]  # fmt: skip
-        made = endpoint(address=address, payloadType=payload)
+        parts = [{"url": "use", "valueCode": "query"}, {"url": "verify", "valueCode": "presence"}]
+        made = endpoint(
+            address=address, payloadType=PAYLOAD, extension=[{"url": EXTENSION, "extension": parts}]
+        )
         del made["managingOrganization"]
         await platform.fhir.update(made)
     paths = making.files(tmp_path / "given", count)
@@ -139,11 +143,6 @@ async def test_killed_at_any_point(kind: Any, count: int, kills: int, tmp_path: 
         assert all(images.index.conflicts(uid) == [] for uid in expected)
         assert queue.receipt(transfer.id).count(".") == 2  # a compact JWS
     assert "Traceback" not in (tmp_path / "worker.log").read_text()
-
-
-PAYLOAD = [
-    {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/endpoint-payload-type", "code": "any"}]}
-]
 
 
 def killed(process: subprocess.Popen[bytes]) -> None:
