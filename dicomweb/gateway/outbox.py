@@ -13,15 +13,13 @@ Times are UTC microseconds, sizes bytes. https://sqlite.org/wal.html
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 
-VERSION = 3
+from dicomweb.rows import Rows
+
 TABLES = """
 CREATE TABLE instance(n INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL, study TEXT NOT NULL,
   series TEXT NOT NULL, sop_class TEXT NOT NULL, sha256 TEXT NOT NULL, dataset TEXT NOT NULL,
@@ -34,17 +32,14 @@ CREATE INDEX instance_apart ON instance(settled) WHERE state = 'apart';
 CREATE INDEX instance_delivered ON instance(kept, settled) WHERE state = 'delivered';
 CREATE TABLE mark(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
-SINCE = {
+STEPS = {
+    1: TABLES,
     2: """CREATE TABLE asked(txn TEXT NOT NULL, ae_title TEXT NOT NULL, refs BLOB NOT NULL,
   at INTEGER NOT NULL, not_before INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY(txn, ae_title)) WITHOUT ROWID""",
     3: "CREATE INDEX instance_kept ON instance(study, size) WHERE kept = 1",
 }  # version → what it added
 _ENTRY = "n, uid, study, series, sop_class, sha256, dataset, size, path, ae_title, received, attempts, urgent"
-
-
-class OutboxMismatch(Exception):
-    """The outbox on disk has another version than this program; the text names both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,68 +144,24 @@ class Fate:
     sop_class: str
 
 
-class Outbox:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
+class Outbox(Rows):
+    """One for a gateway's folder."""
+
+    WHAT, STEPS = "the outbox's instances", STEPS
 
     # -- life --------------------------------------------------------------------------------------
-    def open(self) -> None:
-        """Raises OutboxMismatch."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        made = sqlite3.connect(self._path, timeout=20, isolation_level=None, check_same_thread=False)
-        made.execute("PRAGMA journal_mode=WAL")
-        made.execute("PRAGMA synchronous=FULL")
-        made.execute("BEGIN IMMEDIATE")
-        found = made.execute("PRAGMA user_version").fetchone()[0]
-        if not 0 <= found <= VERSION:
-            made.close()
-            raise OutboxMismatch(f"{self._path} has outbox version {found}, this program has {VERSION}")
-        added = [statement for version, statement in SINCE.items() if found < version]
-        for statement in [*(TABLES if found == 0 else "").split(";"), *added]:
-            made.execute(statement)
-        made.execute(f"PRAGMA user_version={VERSION}")
-        made.execute("COMMIT")
-        self._connection = made
-
     def begin(self) -> None:
         """A gateway starts on it: every wait begins anew, as a wrong clock must hold nothing back."""
-        with self._changing() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "UPDATE instance SET not_before = 0 WHERE state = 'waiting' AND not_before > 0"
             )
-
-    def close(self) -> None:
-        with self._lock:
-            if self._connection:
-                self._connection.close()
-                self._connection = None
-
-    @contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self._connection is None:
-                raise RuntimeError("the outbox is not open")
-            yield self._connection
-
-    @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        with self._using() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
 
     # -- reception ---------------------------------------------------------------------------------
     def known(self, uid: str, dataset: str) -> bool:
         """Whether this very content waits or was delivered. What stood apart waits again: whoever sends it
         again wants it delivered."""
-        with self._using() as connection:
+        with self.writing() as connection:
             row = connection.execute(
                 "SELECT n, state FROM instance WHERE uid = ? AND dataset = ?", (uid, dataset)
             ).fetchone()
@@ -228,7 +179,7 @@ class Outbox:
             one.uid, one.study, one.series, one.sop_class, one.sha256, one.dataset, one.size, one.path,
             one.ae_title, one.received, int(one.urgent),
         )  # fmt: skip
-        with self._changing() as connection:
+        with self.writing() as connection:
             made = connection.execute(
                 "INSERT INTO instance(uid, study, series, sop_class, sha256, dataset, size, path, ae_title, "
                 "received, urgent) VALUES(?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
@@ -238,7 +189,7 @@ class Outbox:
 
     def paths(self) -> set[str]:
         """Of every file that a row needs."""
-        with self._using() as connection:
+        with self.using() as connection:
             return {row[0] for row in connection.execute("SELECT path FROM instance WHERE kept = 1")}
 
     # -- forwarding --------------------------------------------------------------------------------
@@ -246,7 +197,7 @@ class Outbox:
         """What goes together into one request, oldest first: at most `most` (instances, bytes), at least one.
         Never twice the same SOP Instance UID, since an answer names instances by it."""
         count, size = most
-        with self._using() as connection:
+        with self.using() as connection:
             rows = connection.execute(
                 f"SELECT {_ENTRY} FROM instance WHERE state = 'waiting' AND urgent = ? "  # noqa: S608
                 "AND not_before <= ? ORDER BY n LIMIT ?",
@@ -265,7 +216,7 @@ class Outbox:
 
     def wake_at(self, *, urgent: bool) -> int | None:
         """When the first that waits may be tried; None when nothing waits."""
-        with self._using() as connection:
+        with self.using() as connection:
             row = connection.execute(
                 "SELECT min(not_before) FROM instance WHERE state = 'waiting' AND urgent = ?", (int(urgent),)
             ).fetchone()
@@ -273,7 +224,7 @@ class Outbox:
 
     def settle(self, delivered: Sequence[tuple[int, str]], apart: Sequence[tuple[int, str]], at: int) -> None:
         """One request's results: (number, note or reason)."""
-        with self._changing() as connection:
+        with self.writing() as connection:
             for state, rows in (("delivered", delivered), ("apart", apart)):
                 connection.executemany(
                     f"UPDATE instance SET state = '{state}', reason = ?, settled = ? WHERE n = ?",  # noqa: S608
@@ -295,7 +246,7 @@ class Outbox:
 
     def later(self, entries: Sequence[tuple[int, int]], reason: str) -> None:
         """(number, not before): tried again then."""
-        with self._changing() as connection:
+        with self.writing() as connection:
             connection.executemany(
                 "UPDATE instance SET attempts = attempts + 1, reason = ?, not_before = ? WHERE n = ?",
                 [(reason, not_before, n) for n, not_before in entries],
@@ -303,7 +254,7 @@ class Outbox:
 
     def retry(self) -> int:
         """What stood apart waits again; returns how many."""
-        with self._changing() as connection:
+        with self.writing() as connection:
             return connection.execute(
                 "UPDATE instance SET state = 'waiting', attempts = 0, not_before = 0, settled = 0 "
                 "WHERE state = 'apart'"
@@ -312,7 +263,7 @@ class Outbox:
     # -- storage commitment ------------------------------------------------------------------------
     def ask(self, one: Asked) -> None:
         """Asked again under the same transaction, the newest question counts."""
-        with self._changing() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO asked(txn, ae_title, refs, at) VALUES(?,?,?,?)",
                 (one.transaction, one.ae_title, orjson.dumps(one.references), one.at),
@@ -320,7 +271,7 @@ class Outbox:
 
     def asked(self) -> list[Asked]:
         """Oldest first."""
-        with self._using() as connection:
+        with self.using() as connection:
             rows = connection.execute(
                 "SELECT txn, ae_title, refs, at, not_before, tries FROM asked ORDER BY at"
             ).fetchall()
@@ -330,7 +281,7 @@ class Outbox:
         ]
 
     def ask_later(self, one: Asked, not_before: int) -> None:
-        with self._changing() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "UPDATE asked SET tries = tries + 1, not_before = ? WHERE txn = ? AND ae_title = ?",
                 (not_before, one.transaction, one.ae_title),
@@ -338,7 +289,7 @@ class Outbox:
 
     def answered(self, one: Asked) -> None:
         """Unless it was asked anew meanwhile."""
-        with self._changing() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "DELETE FROM asked WHERE txn = ? AND ae_title = ? AND at = ?",
                 (one.transaction, one.ae_title, one.at),
@@ -347,7 +298,7 @@ class Outbox:
     # -- keeping -----------------------------------------------------------------------------------
     def removable(self, before: int, limit: int = 200) -> list[tuple[int, str, int]]:
         """(number, path, size) of delivered files settled before an instant, oldest first."""
-        with self._using() as connection:
+        with self.using() as connection:
             return connection.execute(
                 "SELECT n, path, size FROM instance WHERE state = 'delivered' AND kept = 1 AND settled < ? "
                 "ORDER BY settled LIMIT ?",
@@ -355,12 +306,12 @@ class Outbox:
             ).fetchall()
 
     def removed(self, numbers: Sequence[int]) -> None:
-        with self._changing() as connection:
+        with self.writing() as connection:
             connection.executemany("UPDATE instance SET kept = 0 WHERE n = ?", [(n,) for n in numbers])
 
     def forget(self, before: int) -> int:
         """Rows of what was delivered before, and whose file is gone."""
-        with self._changing() as connection:
+        with self.writing() as connection:
             return connection.execute(
                 "DELETE FROM instance WHERE state = 'delivered' AND kept = 0 AND settled < ?", (before,)
             ).rowcount
@@ -369,7 +320,7 @@ class Outbox:
     def fates(self, uids: Sequence[str]) -> dict[str, Fate]:
         """UID → what became of what came last under it."""
         found: dict[str, Fate] = {}
-        with self._using() as connection:
+        with self.using() as connection:
             for uid in uids:
                 row = connection.execute(
                     "SELECT state, reason, sop_class FROM instance WHERE uid = ? ORDER BY n DESC LIMIT 1",
@@ -380,7 +331,7 @@ class Outbox:
         return found
 
     def apart(self, limit: int = 100) -> list[Apart]:
-        with self._using() as connection:
+        with self.using() as connection:
             rows = connection.execute(
                 "SELECT uid, study, ae_title, received, reason FROM instance WHERE state = 'apart' "
                 "ORDER BY settled LIMIT ?",
@@ -390,7 +341,7 @@ class Outbox:
 
     def exams(self, limit: int = 500) -> list[Exam]:
         """Those whose files are here, newest first."""
-        with self._using() as connection:
+        with self.using() as connection:
             rows = connection.execute(
                 "SELECT study, min(ae_title), min(received), count(*), sum(size), sum(state <> 'delivered'), "
                 "min(path) FROM instance WHERE kept = 1 GROUP BY study ORDER BY min(received) DESC LIMIT ?",
@@ -400,14 +351,14 @@ class Outbox:
 
     def kept(self, study: str) -> list[Kept]:
         """Its files, in the order they came."""
-        with self._using() as connection:
+        with self.using() as connection:
             rows = connection.execute(
                 "SELECT uid, path FROM instance WHERE study = ? AND kept = 1 ORDER BY n", (study,)
             ).fetchall()
         return [Kept(*row) for row in rows]
 
     def summary(self) -> Summary:
-        with self._using() as connection:
+        with self.using() as connection:
             waiting = connection.execute(
                 "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(urgent), 0), "
                 "coalesce(min(received), 0) FROM instance WHERE state = 'waiting'"

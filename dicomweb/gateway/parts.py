@@ -69,7 +69,7 @@ class Parts:
 
 @contextmanager
 def opened(settings: GatewaySettings) -> Iterator[Parts]:
-    """Raises Conflict when another gateway runs on this folder, OutboxMismatch."""
+    """Raises Conflict when another gateway runs on this folder, RowsMismatch."""
     settings.root.mkdir(parents=True, exist_ok=True)
     settings.root.chmod(0o700)
     with _alone(settings.root):

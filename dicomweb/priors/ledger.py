@@ -169,7 +169,7 @@ class Ledger:
             "ORDER BY peer",
             (request,),
         )
-        return [Search(*row) for row in rows]  # type: ignore[arg-type]
+        return [Search(*row) for row in rows]
 
     def priors(self, request: str) -> list[Prior]:
         """Most useful first, site by site."""

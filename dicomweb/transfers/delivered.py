@@ -159,4 +159,4 @@ class Deliveries:
 
     def _found(self, where: str, values: Sequence[object]) -> list[Delivered]:
         rows = self.queue.rows(f"SELECT {ROW} FROM delivered WHERE {where}", values)  # noqa: S608
-        return [replace(Delivered(*row), corrected=bool(row[8])) for row in rows]  # type: ignore[arg-type]
+        return [replace(Delivered(*row), corrected=bool(row[8])) for row in rows]

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
+from typing import ClassVar
 
 import orjson
 
+from dicomweb.rows import Rows
 from dicomweb.transfers.record import VITAL, Item, Order, State, Transfer
 from fhir_server.settings import Settings
 
-VERSION = 6
 TABLES = """
 CREATE TABLE transfer(
   n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, peer TEXT NOT NULL, study TEXT NOT NULL,
@@ -41,7 +39,6 @@ CREATE TABLE item(
   transfer INTEGER NOT NULL, n INTEGER NOT NULL, series TEXT NOT NULL, instance TEXT NOT NULL,
   sop_class TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, size INTEGER NOT NULL,
   source TEXT NOT NULL, stored TEXT NOT NULL, attempts INTEGER NOT NULL,
-  sent TEXT NOT NULL DEFAULT '', proof TEXT NOT NULL DEFAULT '',
   PRIMARY KEY(transfer, instance)) WITHOUT ROWID;
 CREATE INDEX item_waiting ON item(transfer, attempts, n) WHERE state = 'waiting';
 CREATE TABLE mark(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -79,78 +76,23 @@ CREATE INDEX commitment_transfer ON commitment(transfer);
 STANDING = tuple(one.name for one in fields(Transfer) if one.name not in ("id", "order"))
 COLUMNS = "id, kind, peer, study, urgency, request, asker, series, " + ", ".join(STANDING)
 ITEM = "series, instance, sop_class, state, reason, size, source, stored, attempts, sent, proof"
-UPGRADES = {
-    2: ("ALTER TABLE item ADD COLUMN sent TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE item ADD COLUMN proof TEXT NOT NULL DEFAULT ''"),
-    3: tuple(DELIVERED.split(";")),
-    4: ("CREATE INDEX IF NOT EXISTS delivered_request ON delivered(request, study)",),
-    5: tuple(COMMITMENT.split(";")),
-    6: (SELECTION,),
-}  # fmt: skip
+STEPS = {
+    1: TABLES,
+    2: "ALTER TABLE item ADD COLUMN sent TEXT NOT NULL DEFAULT ''; "
+    "ALTER TABLE item ADD COLUMN proof TEXT NOT NULL DEFAULT ''",
+    3: DELIVERED,
+    4: "CREATE INDEX IF NOT EXISTS delivered_request ON delivered(request, study)",
+    5: COMMITMENT,
+    6: SELECTION,
+}
 SMOOTH = 0.2  # weight of the newest instance in the average rate
 
 
-class QueueMismatch(Exception):
-    """The file has another schema version than this program; the text names both."""
+class Queue(Rows):
+    """Orders, their instances, and what is known of what was delivered."""
 
-
-class Queue:
-    """Synchronous, safe for several threads and processes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-
-    def open(self) -> None:
-        """Raises QueueMismatch."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=20, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
-            for statement in (TABLES + DELIVERED + COMMITMENT + SELECTION).split(";"):
-                connection.execute(statement)
-        for version, statements in UPGRADES.items() if 0 < found < VERSION else ():
-            for statement in statements if found < version else ():
-                connection.execute(statement)
-        if found <= VERSION:
-            connection.execute(f"PRAGMA user_version={VERSION}")
-        connection.execute("COMMIT")
-        if found > VERSION:
-            connection.close()
-            raise QueueMismatch(f"{self._path} has transfer schema {found}, this program has {VERSION}")
-        self._connection = connection
-
-    def close(self) -> None:
-        with self._lock:
-            if self._connection:
-                self._connection.close()
-                self._connection = None
-
-    @contextmanager
-    def writing(self, durable: str = "FULL") -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._open()
-            connection.execute(f"PRAGMA synchronous={durable}")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise RuntimeError("the queue of transfers is not open")
-        return self._connection
-
-    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        with self._lock:
-            return self._open().execute(sql, values).fetchall()
+    WHAT: ClassVar[str] = "the transfers"
+    STEPS: ClassVar[Mapping[int, str]] = STEPS
 
     def _transfers(self, where: str, values: Sequence[object]) -> list[Transfer]:
         return [_transfer(row) for row in self.rows(f"SELECT {COLUMNS} FROM transfer WHERE {where}", values)]  # noqa: S608
@@ -233,14 +175,14 @@ class Queue:
             "AND state = 'waiting' ORDER BY attempts, item.n LIMIT ?",
             (id, most),
         )
-        return [Item(*row) for row in rows]  # type: ignore[arg-type]
+        return [Item(*row) for row in rows]
 
     def items(self, id: str) -> list[Item]:
         rows = self.rows(
             f"SELECT {ITEM} FROM item WHERE transfer = (SELECT n FROM transfer WHERE id = ?) ORDER BY n",  # noqa: S608
             (id,),
         )
-        return [Item(*row) for row in rows]  # type: ignore[arg-type]
+        return [Item(*row) for row in rows]
 
     def settle(self, id: str, items: Sequence[Item], seconds: float = 0.0) -> None:
         """What became of instances; `seconds` is how long they took. A success forgives earlier failures."""

@@ -14,10 +14,11 @@ import click
 from dicomweb.files import DicomFiles
 from dicomweb.gateway import by_hand, health
 from dicomweb.gateway import settings as config
-from dicomweb.gateway.outbox import Outbox, OutboxMismatch
+from dicomweb.gateway.outbox import Outbox
 from dicomweb.gateway.parts import files_path, is_running, outbox_path
 from dicomweb.gateway.settings import GatewaySettings
 from dicomweb.peers.session import PeerError
+from dicomweb.rows import RowsMismatch
 from fhir_server.commands.lasting import run_until_stopped
 from fhir_server.logs import log_to_stderr
 from fhir_server.settings import Settings
@@ -39,7 +40,7 @@ def command(context: click.Context) -> None:
 
     try:
         run_until_stopped(run)
-    except OutboxMismatch as error:
+    except RowsMismatch as error:
         raise Conflict("outbox-version", str(error)) from error
 
 
@@ -139,6 +140,6 @@ def _outbox(settings: GatewaySettings) -> Outbox:
     found = Outbox(path)
     try:
         found.open()
-    except OutboxMismatch as error:
+    except RowsMismatch as error:
         raise Conflict("outbox-version", str(error)) from error
     return found

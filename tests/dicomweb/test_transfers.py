@@ -29,11 +29,12 @@ from dicomweb.peers.session import (
     Unreachable,
     Wanted,
 )
+from dicomweb.rows import RowsMismatch
 from dicomweb.syntaxes import EXPLICIT_LITTLE
 from dicomweb.transfers.delivered import Deliveries
 from dicomweb.transfers.lane import ATTEMPTS, Lane
 from dicomweb.transfers.moving import Importing, Relaying
-from dicomweb.transfers.queue import Queue, QueueMismatch
+from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.receipt import dataset_sha256
 from dicomweb.transfers.record import Item, Order, Transfer
 from dicomweb.transfers.rejecting import Rejecting
@@ -513,7 +514,7 @@ def test_a_newer_file_stops_the_start(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version=99")
     connection.close()
-    with pytest.raises(QueueMismatch, match="99"):
+    with pytest.raises(RowsMismatch, match="99"):
         Queue(path).open()
 
 

@@ -11,7 +11,8 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from dicomweb.gateway.region.board import Board, connect
+from dicomweb.gateway.region.board import Board
+from dicomweb.rows import connect
 
 LOOK = 0.01  # seconds between two looks
 LINGER = 5.0  # seconds until it stops looking when nobody waits

@@ -14,20 +14,18 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from dicomweb.gateway.errand import Errand, Kind, called, unanswered
 from dicomweb.peers.peer import Peer
+from dicomweb.rows import Rows
 from fhir_server.settings import Settings
 
-VERSION = 1
 TABLES = """
 CREATE TABLE errand(
   n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, gateway TEXT NOT NULL, kind TEXT NOT NULL,
@@ -49,10 +47,6 @@ FORGOTTEN_MOVING = (
     900_000_000  # the same of images: a lane that keeps to a site's rate stands still between two
 )
 MOST_GIVEN = 8  # errands at once
-
-
-class BoardMismatch(Exception):
-    """The file has another schema version than this program; the text names both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,66 +73,17 @@ class Standing:
     outcome: Mapping[str, Any] | None
 
 
-class Board:
-    """Synchronous, safe for several threads and processes."""
+class Board(Rows):
+    """One beside the image index. Its rows are written with `NORMAL`: see above."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-
-    def open(self) -> None:
-        """Raises BoardMismatch."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = connect(self.path)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
-            for statement in TABLES.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={VERSION}")
-        connection.execute("COMMIT")
-        if found not in (0, VERSION):
-            connection.close()
-            raise BoardMismatch(f"{self.path} has gateway schema {found}, this program has {VERSION}")
-        self._connection = connection
-
-    def close(self) -> None:
-        with self._lock:
-            if self._connection:
-                self._connection.close()
-                self._connection = None
-
-    @contextmanager
-    def write(self, durable: str = "NORMAL") -> Iterator[sqlite3.Connection]:
-        """One transaction. `durable` FULL: on disk when it is over; NORMAL: a power cut tears nothing."""
-        with self._lock:
-            connection = self._open()
-            connection.execute(f"PRAGMA synchronous={durable}")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._open().execute(sql, values).fetchall()
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise RuntimeError("the board of errands is not open")
-        return self._connection
+    WHAT: ClassVar[str] = "the errands of gateways"
+    STEPS: ClassVar[Mapping[int, str]] = {1: TABLES}
 
     # -- who asks
     def ask(self, asked: Asked, now: int) -> str:
         """Post an errand; its id."""
         id = secrets.token_urlsafe(15)
-        with self.write() as connection:
+        with self.writing("NORMAL") as connection:
             connection.execute(
                 "INSERT INTO errand(id, gateway, kind, peer, line, urgency, asked, file, touched) "
                 "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -151,7 +96,7 @@ class Board:
 
     def touch(self, id: str, now: int) -> None:
         """Somebody still waits for it."""
-        with self.write() as connection:
+        with self.writing("NORMAL") as connection:
             connection.execute("UPDATE errand SET touched = ? WHERE id = ?", (now, id))
 
     def standing(self, id: str, start: int) -> Standing | None:
@@ -166,7 +111,7 @@ class Board:
 
     def drop(self, id: str) -> None:
         """Nobody waits for it any more: its gateway is told so at its next answer."""
-        with self.write() as connection:
+        with self.writing("NORMAL") as connection:
             _delete(connection, connection.execute("SELECT n FROM errand WHERE id = ?", (id,)).fetchall())
 
     def seen(self, gateway: str) -> int:
@@ -179,7 +124,7 @@ class Board:
         """A new poll, the only one of this gateway from now on; its name. What was taken and is not in hand
         waits again."""
         name, kept = secrets.token_urlsafe(9), set(in_hand)
-        with self.write() as connection:
+        with self.writing("NORMAL") as connection:
             connection.execute(
                 "INSERT INTO gateway(id, poll, seen) VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET poll = ?2, "
                 "seen = ?3",
@@ -205,7 +150,7 @@ class Board:
 
     def take(self, gateway: str, poll: str, now: int) -> list[Errand] | None:
         """The most urgent errands, now in this gateway's hands; None when a newer poll has come."""
-        with self.write() as connection:
+        with self.writing("NORMAL") as connection:
             newest = connection.execute("SELECT poll FROM gateway WHERE id = ?", (gateway,)).fetchone()
             if newest is None or newest[0] != poll:
                 return None
@@ -230,7 +175,7 @@ class Board:
 
     def report(self, gateway: str, told: Told, now: int) -> bool:
         """What a gateway answered; said twice, it counts once. False when it is not in its hands any more."""
-        with self.write() as connection:
+        with self.writing("NORMAL") as connection:
             connection.execute("UPDATE gateway SET seen = ? WHERE id = ?", (now, gateway))
             found = connection.execute(
                 "SELECT n FROM errand WHERE id = ? AND gateway = ? AND state = 'taken' AND attempt = ?",
@@ -285,10 +230,6 @@ def _given(connection: sqlite3.Connection, row: Sequence[Any]) -> Errand:
 def _delete(connection: sqlite3.Connection, numbers: Sequence[Sequence[int]]) -> None:
     connection.executemany("DELETE FROM answer WHERE errand = ?", numbers)
     connection.executemany("DELETE FROM errand WHERE n = ?", numbers)
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=20, isolation_level=None, check_same_thread=False)
 
 
 def open_board(settings: Settings) -> Board:

@@ -75,7 +75,7 @@ def _free(report: Report) -> float:
 def note(board: Board, gateway: str, report: Report, now: int) -> None:
     """Keep a report; durable when it returns."""
     body = orjson.dumps(report.as_json()).decode()
-    with board.write("FULL") as connection:
+    with board.writing() as connection:
         connection.execute(
             "INSERT INTO gateway(id, seen, reported, report) VALUES(?1, ?2, ?2, ?3) ON CONFLICT DO UPDATE "
             "SET seen = ?2, reported = ?2, report = ?3",

@@ -29,8 +29,8 @@ from dicomweb.gateway.region.board import Told
 from dicomweb.gateway.region.health import note
 from dicomweb.gateway.registry import Gateway, gateway_of
 from dicomweb.images import Images
-from dicomweb.web import PRIVATE, Endpoint, access_of, answered, etag_of, single, unchanged
-from profiles.outcomes import Invalid, NotFound, TooLarge
+from dicomweb.web import PRIVATE, Endpoint, access_of, answered, etag_of, single, small_body, unchanged
+from profiles.outcomes import Invalid, NotFound
 
 BASE = "/gateway"
 LONGEST_WAIT = 25.0
@@ -91,7 +91,7 @@ def _answer(images: Images) -> Endpoint:
         kind = await asyncio.to_thread(images.board.kind_of, gateway.id, id)
         if kind is None:
             raise _absent()
-        body = await _body(request, MOST_BODY)
+        body = await small_body(request, MOST_BODY)
         attempt, start = body.get("attempt"), body.get("start", 0)
         if type(attempt) is not int or type(start) is not int or not 0 <= start < MOST_NUMBERED:
             raise Invalid("bad-answer", f"attempt and start are numbers, start below {MOST_NUMBERED}")
@@ -128,7 +128,7 @@ def _size(root: Path, path: Path) -> int:
 def _health(images: Images) -> Endpoint:
     async def health(request: Request) -> Response:
         gateway = await _gateway(images, request)
-        told = report.of_json(await _body(request, MOST_REPORT))
+        told = report.of_json(await small_body(request, MOST_REPORT))
         await asyncio.to_thread(note, images.board, gateway.id, told, _now())
         return Response(None, 204)
 
@@ -137,22 +137,6 @@ def _health(images: Images) -> Endpoint:
 
 def _absent() -> NotFound:
     return NotFound("no-such-errand", "no such errand in this gateway's hands")
-
-
-async def _body(request: Request, most: int) -> dict[str, Any]:
-    """A JSON object. Raises Invalid, TooLarge."""
-    read = bytearray()
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > most:
-            raise TooLarge("too-long", f"a JSON object of at most {most} bytes")
-    try:
-        found = orjson.loads(bytes(read))
-    except orjson.JSONDecodeError as error:
-        raise Invalid("bad-json", "the body is no JSON object") from error
-    if not isinstance(found, dict):
-        raise Invalid("bad-json", "the body is no JSON object")
-    return found
 
 
 def _json(value: Mapping[str, Any]) -> Response:

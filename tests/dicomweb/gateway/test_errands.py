@@ -325,10 +325,10 @@ async def test_what_is_no_poll(query: str, site: Site) -> None:
 def test_another_schema_stops_the_start(images: Images, tmp_path: Path) -> None:
     board = Board(tmp_path / "other.db")
     board.open()
-    with board.write() as connection:
+    with board.writing() as connection:
         connection.execute("PRAGMA user_version=99")
     board.close()
-    with pytest.raises(Exception, match="has gateway schema 99, this program has 1"):
+    with pytest.raises(Exception, match="have schema 99, this program has 1"):
         board.open()
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from dicomweb.gateway.outbox import Asked, Fate, Outbox, OutboxMismatch, Received
+from dicomweb.gateway.outbox import Asked, Fate, Outbox, Received
+from dicomweb.rows import RowsMismatch
 
 MANY = (64, 10**9)
 
@@ -142,7 +143,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "outbox.db") as connection:
         connection.execute("PRAGMA user_version=99")
     connection.close()
-    with pytest.raises(OutboxMismatch, match="version 99"):
+    with pytest.raises(RowsMismatch, match="99"):
         Outbox(tmp_path / "outbox.db").open()
 
 

@@ -1,0 +1,89 @@
+"""A small SQLite file of rows that several threads and processes share: one writer at a time, a schema by
+version.
+
+The queue of transfers, the board of errands and a gateway's outbox are such files.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+BUSY_SECONDS = 20.0
+Durable = Literal["FULL", "NORMAL"]
+
+
+class RowsMismatch(Exception):
+    """The file has a schema that this program does not know; the text names both."""
+
+
+class Rows:
+    """Synchronous. `WHAT` names the rows for messages; `STEPS` are the statements that lead from each version
+    to the next, from the empty file on."""
+
+    WHAT: ClassVar[str]
+    STEPS: ClassVar[Mapping[int, str]]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Makes the file, or brings it to this program's version. Raises RowsMismatch."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = connect(self.path)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        found, version = connection.execute("PRAGMA user_version").fetchone()[0], max(self.STEPS)
+        if not 0 <= found <= version:
+            connection.close()
+            raise RowsMismatch(f"{self.path}: {self.WHAT} have schema {found}, this program has {version}")
+        for step, statements in sorted(self.STEPS.items()):
+            for statement in statements.split(";") if step > found else ():
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={version}")
+        connection.execute("COMMIT")
+        self._connection = connection
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def writing(self, durable: Durable = "FULL") -> Iterator[sqlite3.Connection]:
+        """One transaction. FULL: on disk when it is over; NORMAL: a power cut may forget it, but tears
+        nothing."""
+        with self.using() as connection:
+            connection.execute(f"PRAGMA synchronous={durable}")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self.using() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def using(self) -> Iterator[sqlite3.Connection]:
+        """To read by several statements, no other thread between them."""
+        with self._lock:
+            if self._connection is None:
+                raise RuntimeError(f"{self.WHAT} are not open")
+            yield self._connection
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """For any thread; each statement by itself unless a transaction is begun."""
+    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
