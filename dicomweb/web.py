@@ -23,7 +23,14 @@ from dicomweb.images import Images
 from dicomweb.media import JSON
 from dicomweb.visibility import may_see
 from fhir_server.access import Access
-from profiles.outcomes import Invalid, NotFound, PreconditionFailed, TeledossierError, Unauthenticated
+from profiles.outcomes import (
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    TeledossierError,
+    TooLarge,
+    Unauthenticated,
+)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 PRIVATE = "private, no-cache"
@@ -152,12 +159,12 @@ def eager(parts: Iterator[media.Part]) -> Iterator[media.Part]:
 
 
 async def small_body(request: Request, most: int = MOST_BODY) -> dict[str, Any]:
-    """A small JSON object. Raises Invalid."""
+    """A small JSON object. Raises Invalid, TooLarge."""
     read = bytearray()
     async for chunk in request.stream():
         read += chunk
         if len(read) > most:
-            raise Invalid("too-long", f"a JSON object of at most {most} bytes")
+            raise TooLarge("too-long", f"a JSON object of at most {most} bytes")
     try:
         found = orjson.loads(bytes(read))
     except orjson.JSONDecodeError as error:

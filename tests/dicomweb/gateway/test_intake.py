@@ -120,7 +120,7 @@ def test_no_room_is_a700_and_what_was_delivered_makes_room(
 
 def test_a_disk_too_full_for_the_row_is_a700_too(outbox: Outbox, files: DicomFiles, tmp_path: Path) -> None:
     taking = intake(outbox, files)
-    with outbox._using() as connection:
+    with outbox.using() as connection:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count={pages}")
     outcomes = []
