@@ -341,6 +341,22 @@ def data_part(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
+def is_even(path: Path) -> bool:
+    """Whether the dataset has an even number of bytes, as every one must. PS3.5 §7.1.1"""
+    with path.open("rb") as file:
+        return (path.stat().st_size - data_start(file.read(144))) % 2 == 0
+
+
+def evened(path: Path, target: Path) -> None:
+    """A copy in which values of odd length are padded; the whole dataset is in memory meanwhile. Raises
+    OSError, ValueError."""
+    dataset = dcmread(path)
+    for element in dataset.iterall():
+        if isinstance(element.value, bytes) and len(element.value) % 2:
+            element.value += b"\0"
+    dataset.save_as(target)
+
+
 def data_start(head: bytes) -> int:
     """Where the dataset begins, by the first 144 bytes of a file. PS3.10 §7.1"""
     length = int.from_bytes(head[140:144], "little") if head[132:136] == b"\x02\x00\x00\x00" else 0

@@ -154,14 +154,27 @@ class DicomFiles:
         try:
             folder_is_new = not target.parent.exists()
             target.parent.mkdir(exist_ok=True)
-            synced(spooled)
-            spooled.replace(target)
+            _moved(spooled, target)
             synced(target.parent)
             if folder_is_new:
                 synced(target.parent.parent)
         except OSError as error:
             raise Refused(reasons.OUT_OF_RESOURCES if error.errno in _FULL else reasons.FAILED) from error
         return relative
+
+
+def _moved(spooled: Path, target: Path) -> None:
+    """The file under its name, on disk. Named before it is synced, so that one write of the disk's journal
+    serves file and folder; but a file that has the name already may be acknowledged: then the new one is
+    on disk before it takes its place."""
+    try:
+        target.hardlink_to(spooled)
+    except FileExistsError:
+        synced(spooled)
+        spooled.replace(target)
+    else:
+        synced(target)
+        spooled.unlink()
 
 
 def synced(path: Path) -> None:

@@ -28,6 +28,7 @@ from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.dsutils import encode
 from pynetdicom.presentation import PresentationContext
 
+from dicomweb.dataset import evened, is_even
 from dicomweb.dimse.outgoing import Outgoing, Target, opened
 from dicomweb.dimse.sockets import QuickSocket
 from dicomweb.dimse.suboperations import Instance, Originator, command, pieces
@@ -46,6 +47,7 @@ PENDING_SECONDS = 0.1  # between two reports of progress
 LOOK_SECONDS = 0.2  # for a cancellation, while nothing is settled
 SMALLEST_SHARE = 10  # instances for which another association is worth its while
 MOST_LISTED = 900  # failed UIDs: what a UI value of explicit VR holds
+MOST_EVENED = 100_000_000  # bytes of a file that is padded in memory
 Accepted = Mapping[str, Mapping[str, int]]  # SOP class → transfer syntax → presentation context
 
 
@@ -197,7 +199,8 @@ def _ready(images: Images, file: File, accepted: Mapping[str, int]) -> Iterator[
     """A file in a transfer syntax that is accepted, and its context; (None, 0) when there is none."""
     path = images.files.path(file.path)
     if file.transfer_syntax in accepted:
-        yield (path if path.exists() else None), accepted[file.transfer_syntax]
+        with _even(images, path) as even:
+            yield even, accepted[file.transfer_syntax]
         return
     target = next((one for one in (EXPLICIT_LITTLE, IMPLICIT_LITTLE) if one in accepted), None)
     if target is None or file.transfer_syntax not in DECODED:
@@ -211,6 +214,26 @@ def _ready(images: Images, file: File, accepted: Mapping[str, int]) -> Iterator[
             yield None, 0
         else:
             yield made, accepted[target]
+    finally:
+        made.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _even(images: Images, path: Path) -> Iterator[Path | None]:
+    """The file itself; padded where it has an odd length, on which receivers end the association, with all
+    that was still to come."""
+    if not path.exists() or is_even(path):
+        yield path if path.exists() else None
+        return
+    made = images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
+    try:
+        is_made = path.stat().st_size <= MOST_EVENED
+        try:
+            if is_made:
+                evened(path, made)
+        except (OSError, ValueError, AttributeError, NotImplementedError):
+            is_made = False
+        yield made if is_made and is_even(made) else None
     finally:
         made.unlink(missing_ok=True)
 

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 from pynetdicom import AE, build_role, evt
 
+from dicomweb.dataset import is_even
 from dicomweb.dimse.suboperations import BadAnswer, Instance, Originator, command, pieces, status_of
 from dicomweb.ingest import Arrival, ingest
 from tests.dicomweb import making
@@ -374,3 +376,28 @@ def test_a_very_large_multiframe_leaves_memory_flat(tmp_path: Path, free_port: i
         process.terminate()
         process.wait(10)
         node.stop(signal.SIGKILL)
+
+
+@pytest.mark.peer("dcmtk")
+def test_a_value_of_odd_length_is_padded_and_costs_the_others_nothing(tmp_path: Path, free_port: int) -> None:
+    """PS3.5 §7.1.1. DCMTK ends the association at a dataset of odd length, with all that is still to come."""
+    node = Node(tmp_path / "node", free_port, caller("DEST", "127.0.0.1:1"))
+    paths = making.files(tmp_path / "in", 3)
+    odd = making.dataset(SOPInstanceUID="2.25.1.1", InstanceNumber=1)
+    odd.add_new(0x00090010, "LO", "SOMEBODY")
+    odd.add_new(0x00091001, "UN", b"odd")
+    making.write(paths[0], odd)
+    assert not is_even(paths[0])
+    stored(node, paths)
+    node.start()
+    try:
+        asked = ["-S", "-aet", "DEST", "-aec", "TELEDOSSIER", "-k", "QueryRetrieveLevel=STUDY"]
+        asked += ["-k", f"StudyInstanceUID={making.STUDY}", "-od", str(tmp_path), "127.0.0.1", str(free_port)]
+        done = subprocess.run(["/usr/bin/getscu", *asked], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+    finally:
+        node.stop(signal.SIGKILL)
+    got = {made.SOPInstanceUID: made for made in (dcmread(one) for one in tmp_path.glob("CT.*"))}
+    assert sorted(got) == ["2.25.1.1", "2.25.1.2", "2.25.1.3"]
+    assert bytes(got["2.25.1.1"][0x00091001].value) == b"odd\0"
+    assert got["2.25.1.1"].PixelData == odd.PixelData
