@@ -1,5 +1,6 @@
 """Changed duplicates, for a person to judge: what came under a SOP Instance UID that has other content.
 
+    GET  /dicom-web/conflicts?study=…&study=…            how many of each that has some; JSON
     GET  /dicom-web/studies/{study}/conflicts            those of a study, with what differs; JSON
     POST /dicom-web/studies/{study}/conflicts/{number}   {"serve": "first" | "new", "reason": "…"} → 204
 
@@ -19,22 +20,37 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from dicomweb.dataset import is_uid
 from dicomweb.images import Images
 from dicomweb.index.contract import Aside, Trace
+from dicomweb.visibility import visible
 from dicomweb.web import BASE, Endpoint, absent, access_of, admit, answered, json_answer, small_body
 from fhir_server.access import Access
 from profiles.outcomes import Conflict, Forbidden, Invalid
 
 MOST_REASON = 200
+MOST_STUDIES = 50
 
 
 def routes(images: Images) -> list[BaseRoute]:
     """`request.scope["access"]` is there."""
     path = BASE + "/studies/{study}/conflicts"
     return [
+        Route(BASE + "/conflicts", answered(_counted(images)), methods=["GET"]),
         Route(path, answered(_listed(images)), methods=["GET"]),
         Route(path + "/{number:int}", answered(_decide(images)), methods=["POST"]),
     ]
+
+
+def _counted(images: Images) -> Endpoint:
+    async def counted(request: Request) -> Response:
+        asked = [one for one in request.query_params.getlist("study")[:MOST_STUDIES] if is_uid(one)]
+        seen = await visible(images.store, access_of(request), asked)
+        wanted = asked if seen is None else [one for one in asked if one in seen]
+        found = {one: len(await anyio.to_thread.run_sync(images.index.asides, one)) for one in wanted}
+        return json_answer({study: count for study, count in found.items() if count})
+
+    return counted
 
 
 def _listed(images: Images) -> Endpoint:

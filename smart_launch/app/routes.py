@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Scope
 
 from smart_launch.app.desk import Desk
 from smart_launch.app.guide import pages as guide
-from smart_launch.app.pages import dossier, exams, form, sending, sites, viewer, worklist
+from smart_launch.app.pages import conflicts, dossier, exams, form, sending, sites, viewer, worklist
 from smart_launch.app.rendering import STATIC, failure, render
 
 __all__ = ["render", "routes"]
@@ -51,6 +51,7 @@ def routes(app_ref: Callable[[], ASGIApp], *, zone: tzinfo = ZoneInfo("Europe/Pa
         *worklist.routes(desk),
         *form.routes(desk),
         *viewer.routes(desk),
+        *conflicts.routes(desk),
         *exams.routes(desk),
         *sending.routes(desk),
         *sites.routes(desk),

@@ -105,6 +105,7 @@ ACQUISITION: Mapping[str, tuple[str, str]] = {
 }
 # what the timeline says of a step that was done
 STEPS_DONE: Mapping[str, str] = {
+    "conflict": "La décision est enregistrée.",
     "prior-fetch": "L'antériorité est demandée. Elle apparaîtra parmi les examens.",
     "prior-set-aside": "L'examen est écarté.",
     "prior-again": "Les établissements du groupement sont interrogés de nouveau.",
@@ -242,6 +243,25 @@ NO_SERIES = "Choisissez au moins une série."
 NO_SERIES_TO_SEND = "Choisissez au moins une série de chaque examen."
 SERIES_NOT_CHOSEN = "Le choix n'a pas été retenu : le télédossier est déjà envoyé, ou l'examen a changé."
 NO_EXAM = "Cochez au moins un examen."
+UNKNOWN_SENDER = "un émetteur inconnu"
+PIXELS_DIFFER = "l'image elle-même, pas ses informations"
+NO_REASON = "Indiquez le motif de la décision."
+NO_IMAGE_CHOSEN = "Aucune image n'était à décider."
+CONFLICT_FAILURES: Mapping[str, str] = {
+    "of-another-study": "Ces images se disent d'un autre examen : elles ne peuvent pas être affichées ici.",
+    "decided-already": "Quelqu'un d'autre a décidé entre-temps.",
+    "not-allowed": "Cette décision revient à un professionnel.",
+}
+ATTRIBUTES: Mapping[str, str] = {
+    "00080020": "date de l'examen", "00080030": "heure de l'examen", "00080050": "numéro d'examen",
+    "00080080": "établissement", "00081030": "description de l'examen",
+    "0008103E": "description de la série", "00100010": "nom du patient",
+    "00100020": "identifiant du patient", "00100021": "émetteur de l'identifiant",
+    "00100030": "date de naissance", "00100040": "sexe", "00101002": "autres identifiants du patient",
+    "00104000": "commentaire sur le patient", "00180015": "région", "00200011": "numéro de série",
+    "00200013": "numéro d'image", "00281050": "fenêtre", "00281051": "largeur de fenêtre",
+    "04000561": "valeurs d'origine",
+}  # fmt: skip
 A_PACS = "un PACS"
 PRIOR_HERE = "déjà sur la plateforme"
 PRIORS_ASKED = "Recherche d'antériorités en cours dans les établissements du groupement…"
