@@ -16,7 +16,7 @@ from typing import ClassVar
 import orjson
 
 from dicomweb.rows import Rows
-from dicomweb.transfers.record import VITAL, Item, Order, State, Transfer
+from dicomweb.transfers.record import VITAL, Item, Order, Proof, State, Transfer
 from fhir_server.settings import Settings
 
 TABLES = """
@@ -276,6 +276,15 @@ class Queue(Rows):
     def receipt(self, id: str) -> str:
         found = self.rows("SELECT receipt FROM transfer WHERE id = ?", (id,))
         return str(found[0][0]) if found else ""
+
+    def proofs(self, id: str) -> frozenset[Proof]:
+        """How it is known of its instances that they came."""
+        found = self.rows(
+            "SELECT DISTINCT proof FROM item JOIN transfer ON transfer.n = item.transfer "
+            "WHERE transfer.id = ? AND item.state = 'done'",
+            (id,),
+        )
+        return frozenset(proof for (proof,) in found)
 
     def unrecorded(self, most: int = 20) -> list[Transfer]:
         """Those over of which the télédossier does not say so yet."""

@@ -172,7 +172,8 @@ class Runner:
             note = await asyncio.to_thread(deliveries.rejection, order.series[0])
         rows = await asyncio.to_thread(deliveries.of, order.peer, order.study)
         is_correction = any(row.corrected or row.salt for row in rows)
-        return trace.said(transfer, peer.name if peer else order.peer, note, is_correction)
+        proofs = await asyncio.to_thread(self.parts.queue.proofs, transfer.id)
+        return trace.said(transfer, peer.name if peer else order.peer, note, is_correction, proofs)
 
     async def _peer_of(self, id: str) -> Peer | None:
         return await peer_of(self.parts.fhir, id)

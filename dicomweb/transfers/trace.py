@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from dicomweb.transfers.delivered import Rejection
 from dicomweb.transfers.notes import WORDS
 from dicomweb.transfers.receipt import Sign
-from dicomweb.transfers.record import Transfer
+from dicomweb.transfers.record import Proof, Transfer
 
 BASE = "https://teledossier.example/fhir"
 SOURCE_SIGNATURE = {"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.14"}
@@ -26,14 +27,24 @@ WHAT = {
 }
 
 
-def words(transfer: Transfer) -> str:
-    """French, for people: `412 images sur 412, mêmes empreintes, en 05:22`."""
+PROOFS: Mapping[Proof, str] = {  # from the weakest on
+    "": "accusées à réception",
+    "presence": "toutes présentes chez le destinataire",
+    "committed": "toutes présentes, conservation confirmée par le destinataire",
+    "content": "aucune perdue ni altérée",
+}
+
+
+def words(transfer: Transfer, proofs: Collection[Proof]) -> str:
+    """French, for people: `412 images sur 412, aucune perdue ni altérée, en 05:22`. No more is said than is
+    known of the least proved of them."""
     seconds = max(0, (transfer.ended - transfer.started) // 1_000_000) if transfer.started else 0
     time = f"{seconds // 60:02d}:{seconds % 60:02d}"
     if transfer.state == "cancelled":
         return f"interrompu : {transfer.done} images sur {transfer.total}"
     if transfer.state == "done":
-        return f"{transfer.done} images sur {transfer.total}, aucune perdue ni altérée, en {time}"
+        proved = next((text for proof, text in PROOFS.items() if proof in proofs), PROOFS[""])
+        return f"{transfer.done} images sur {transfer.total}, {proved}, en {time}"
     return f"incomplet : {transfer.done} images sur {transfer.total}, {transfer.failed} en défaut, en {time}"
 
 
@@ -45,10 +56,13 @@ def words_of_note(transfer: Transfer, note: Rejection) -> str:
     return f"{WORDS[note.title]} : {count} image{'s' if count > 1 else ''}, {came}"
 
 
-def said(transfer: Transfer, peer: str, note: Rejection | None, is_correction: bool) -> str:
-    """The line's text. `note`: that of a "reject"; `is_correction`: another identity stood there before."""
+def said(
+    transfer: Transfer, peer: str, note: Rejection | None, is_correction: bool, proofs: Collection[Proof]
+) -> str:
+    """The line's text. `note`: that of a "reject"; `is_correction`: another identity stood there before;
+    `proofs`: those of its instances."""
     kind = "corrected" if is_correction and transfer.order.kind == "relay" else transfer.order.kind
-    told = words_of_note(transfer, note) if note else words(transfer)
+    told = words_of_note(transfer, note) if note else words(transfer, proofs)
     return f"{WHAT[kind].format(peer=peer)} : {told}"
 
 

@@ -24,7 +24,7 @@ from dicomweb.transfers.delivered import Delivered, Deliveries, Rejection
 from dicomweb.transfers.notes import KEY_OBJECTS, PATIENT_SAFETY, QUALITY, WRONG_ENTRY, write_note
 from dicomweb.transfers.record import Order, Transfer
 from dicomweb.transfers.standing import Standing, standing
-from dicomweb.transfers.trace import said
+from dicomweb.transfers.trace import said, words
 from dicomweb.worker import Worker
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.store.contract import Store
@@ -145,7 +145,22 @@ def test_the_line_of_the_timeline(kind: Any, state: Any, note: Any, corrected: b
     moved = Transfer(
         "t", Order(kind, "pacs", "1.2", 2), 1, state, total=2, done=2, started=1, ended=1_000_001
     )
-    assert said(moved, "PACS", note, corrected) == expected
+    assert said(moved, "PACS", note, corrected, {"content"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("proofs", "expected"),
+    [
+        ({"content"}, "aucune perdue ni altérée"),
+        ({"content", "committed"}, "toutes présentes, conservation confirmée par le destinataire"),
+        ({"committed", "presence"}, "toutes présentes chez le destinataire"),
+        ({"content", ""}, "accusées à réception"),
+        (set(), "accusées à réception"),
+    ],
+)
+def test_no_more_is_said_than_is_known(proofs: Any, expected: str) -> None:
+    moved = Transfer("t", Order("relay", "pacs", "1.2", 2), 1, "done", total=2, done=2)
+    assert words(moved, proofs) == f"2 images sur 2, {expected}, en 00:00"
 
 
 # -- on the real FHIR store
