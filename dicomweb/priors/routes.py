@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 from dicomweb.images import Images
 from dicomweb.priors.ledger import Prior, State
 from dicomweb.priors.seeking import URGENCY, is_denied, order
-from dicomweb.transfers import sites
+from dicomweb.transfers import audit, sites
 from dicomweb.transfers.record import URGENCIES
 from dicomweb.web import Endpoint, access_of, answered, json_answer, small_body
 from dicomweb.wishes import REQUEST
@@ -97,7 +97,9 @@ def _decide(images: Images) -> Endpoint:
         if state == "wanted":  # somebody waits for it now, but never before what is vital
             urgency = min(URGENCY, max(1, URGENCIES.get(str(found.get("priority")), 2)))
             now = time.time_ns() // 1000
-            await asyncio.to_thread(order, images.queue, prior, access.subject, now, urgency)
+            transfer = await asyncio.to_thread(order, images.queue, prior, access.subject, now, urgency)
+            if transfer:
+                await audit.keep(images, audit.of_transfer(transfer, "ordered", access.subject, now))
         return Response(None, 204)
 
     return decide

@@ -16,8 +16,8 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,8 +31,9 @@ from dicomweb.peers.peer import Peer, of_endpoint
 from dicomweb.peers.session import Level, PeerError
 from dicomweb.priors.ledger import HERE, Ledger, Prior, Search
 from dicomweb.priors.likely import FETCHED, Candidate, Site, candidates, person_of, questions
+from dicomweb.transfers.audit import Searched
 from dicomweb.transfers.queue import Queue
-from dicomweb.transfers.record import Order
+from dicomweb.transfers.record import Order, Transfer
 from dicomweb.worker import Fhir
 from fhir_server.store.contract import Store
 from profiles.outcomes import Gone, Invalid, NotFound
@@ -81,7 +82,8 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Seeking:
-    """`await run(stop)`. `find` asks a peer, blocking; `now` in UTC microseconds."""
+    """`await run(stop)`. `find` asks a peer, blocking; `now` in UTC microseconds; `searched` keeps a
+    trace of each search."""
 
     store: Store
     fhir: Fhir
@@ -89,6 +91,7 @@ class Seeking:
     ledger: Ledger
     find: Find
     now: Callable[[], int]
+    searched: Callable[[Searched], Awaitable[None]]
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -217,14 +220,18 @@ class Seeking:
             return
         case, peer = ready
         person, site = person_of(case.patient), await self._site(peer)
+        asked = questions(person, site.id)
+        told = Searched("", peer, "study", tuple(sorted({name for keys in asked for name in keys})))
         rows: list[Attributes] = []
         try:
-            for keys in questions(person, site.id):
+            for keys in asked:
                 rows += await asyncio.to_thread(self.find, peer, "study", keys, ANSWERS)
         except PeerError as error:
             log.warning("a search for earlier exams at %s: %s", peer.id, error.slug)
+            await self.searched(replace(told, fault=error.slug))
             await asyncio.to_thread(self.ledger.failed, search, error.slug, self.now())
             return
+        await self.searched(replace(told, found=len(rows)))
         now = datetime.fromtimestamp(self.now() / 1e6, UTC)
         found = candidates(person, site, rows, case.facts, case.sent(now))
         await asyncio.to_thread(self.ledger.settle, search, found, self.now())
@@ -256,11 +263,15 @@ class Seeking:
         return len(wanted)
 
 
-def order(queue: Queue, prior: Prior, asker: str, now: int, urgency: int = URGENCY) -> None:
-    """Fetch it, unless it is here, and have it attached. The wish comes last: it says that all is set."""
+def order(queue: Queue, prior: Prior, asker: str, now: int, urgency: int = URGENCY) -> Transfer | None:
+    """Fetch it, unless it is here (None), and have it attached. The wish comes last: it says that all is
+    set."""
+    transfer = None
     if prior.peer != HERE:
-        queue.submit(Order("import", prior.peer, prior.study, urgency, prior.request, asker), now)
+        wanted = Order("import", prior.peer, prior.study, urgency, prior.request, asker)
+        transfer = queue.submit(wanted, now)
     queue.wish(prior.study, prior.request, asker, now)
+    return transfer
 
 
 def is_denied(consent: Resource) -> bool:

@@ -12,7 +12,7 @@ from dicomweb.images import open_images
 from dicomweb.priors.seeking import Seeking
 from dicomweb.storage.retention import Retention
 from dicomweb.storage.upkeep import Upkeep
-from dicomweb.transfers import asking
+from dicomweb.transfers import asking, audit
 from dicomweb.transfers.runner import Parts, Runner
 from dicomweb.worker import Worker, utc_microseconds
 from fhir_server import main
@@ -43,7 +43,11 @@ def command() -> None:
             )
             transfers = Runner(Parts(settings, store, fhir, images, exams, sign))
             find = partial(asking.find, images)
-            priors = Seeking(store, fhir, images.queue, images.priors, find, utc_microseconds)
+
+            async def searched(what: audit.Searched) -> None:
+                await audit.keep(images, audit.of_search(what, utc_microseconds()))
+
+            priors = Seeking(store, fhir, images.queue, images.priors, find, utc_microseconds, searched)
             upkeep = Upkeep(images.index, images.files, settings)
             retention = Retention(images.index, fhir, images.queue.is_wanted, settings.retention_seconds)
             try:

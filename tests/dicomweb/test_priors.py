@@ -21,6 +21,7 @@ from dicomweb.priors.ledger import ATTEMPTS, LEASE, Ledger
 from dicomweb.priors.likely import FETCHED, Site, candidates, how, person_of, questions
 from dicomweb.priors.seeking import GHT, Seeking
 from dicomweb.transfers import asking
+from dicomweb.transfers.audit import Searched
 from dicomweb.transfers.relaying import Relays
 from dicomweb.worker import Worker
 from fhir_server.interactions.fhir import Fhir
@@ -161,6 +162,7 @@ class Group:
 
     answers: dict[str, list[Json]] = field(default_factory=dict)
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    told: list[Searched] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)
 
     def __call__(self, peer: Peer, level: Level, keys: Mapping[str, str], most: int) -> list[Any]:
@@ -169,6 +171,9 @@ class Group:
         if peer.id in self.silent:
             raise Unreachable("no-connection")
         return self.answers.get(peer.id, [])
+
+    async def searched(self, what: Searched) -> None:
+        self.told.append(what)
 
 
 @pytest.fixture
@@ -190,7 +195,7 @@ def group() -> Group:
 
 @pytest.fixture
 def seeking(images: Images, store: Store, fhir: Fhir, clock: Clock, group: Group) -> Seeking:
-    return Seeking(store, fhir, images.queue, images.priors, group, clock)
+    return Seeking(store, fhir, images.queue, images.priors, group, clock, group.searched)
 
 
 async def sent(fhir: Fhir, id: str = "r1", **more: Any) -> None:
@@ -209,6 +214,10 @@ async def test_the_sites_of_the_group_are_asked_once_and_again_when_the_patient_
     assert await seeking.sweep() == 2
     assert await seeking.search() == 2
     assert sorted({peer for peer, _ in group.asked}) == ["pacs-auch", "pacs-lombez"]
+    names = ("PatientBirthDate", "PatientID", "PatientName")
+    assert sorted((one.peer.id, one.keys) for one in group.told) == [
+        ("pacs-auch", names), ("pacs-lombez", names),
+    ]  # fmt: skip
     assert [keys for peer, keys in group.asked if peer == "pacs-lombez"] == questions(
         person_of(PATIENT), "ch-lombez"
     )
@@ -413,7 +422,7 @@ async def test_a_prior_is_found_fetched_attached_and_neither_relayed_nor_read_an
     def find(peer: Peer, level: Level, keys: Mapping[str, str], most: int) -> list[Any]:
         return asking.find(images, peer, level, keys, most)
 
-    seeking = Seeking(store, region, images.queue, images.priors, find, worker.now)
+    seeking = Seeking(store, region, images.queue, images.priors, find, worker.now, Group().searched)
     attaching = replace(worker, is_prior=images.priors.is_prior)
     async with running(images, store, region, settings, attaching), looking(seeking):
 
