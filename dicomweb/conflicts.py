@@ -65,7 +65,7 @@ def _shown(images: Images, study: str) -> list[dict[str, Any]]:
     return [
         {
             "number": aside.number, "series": aside.instance.series, "instance": aside.instance.uid,
-            "received": aside.instance.received, "from": aside.instance.calling_ae,
+            "received": aside.instance.received, "from": aside.instance.calling_ae or aside.instance.source,
             "sha256": aside.instance.sha256, "size": aside.instance.size, "differs": _differs(images, aside),
         }
         for aside in images.index.asides(study)
