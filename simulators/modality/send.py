@@ -9,6 +9,7 @@ from typing import Any
 
 from pynetdicom import AE, _config, evt
 
+from dicomweb.dimse.steady import steady
 from simulators.modality.encode import EXPLICIT_LITTLE
 from simulators.modality.generate import SOP_CLASSES
 
@@ -68,6 +69,7 @@ def _associate(host: str, port: int, ae: str, calling: str, opened: list[socket.
         node.add_requested_context(sop_class, EXPLICIT_LITTLE)
 
     def on_open(event: Any) -> None:
+        steady(event)
         opened.append(event.assoc.dul.socket.socket)
         opened[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
