@@ -20,6 +20,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
+from dicomweb.dimse.steady import steady
 from simulators.modality.exams import Exam
 
 WORKLIST, STEP, COMMITMENT = "1.2.840.10008.5.1.4.31", "1.2.840.10008.3.1.2.3.3", "1.2.840.10008.1.20.1"
@@ -137,7 +138,8 @@ def _associated(platform: Platform, service: str) -> Iterator[Any]:
     node = AE(platform.calling)
     node.acse_timeout, node.dimse_timeout, node.network_timeout = 10, ANSWER_SECONDS, 60
     node.add_requested_context(service)
-    association = node.associate(platform.host, platform.port, ae_title=platform.ae)
+    handlers = [(evt.EVT_CONN_OPEN, steady)]
+    association = node.associate(platform.host, platform.port, ae_title=platform.ae, evt_handlers=handlers)
     try:
         yield association if association.is_established else None
     finally:
