@@ -38,7 +38,7 @@ def routes(images: Images) -> list[BaseRoute]:
     return [
         Route(BASE + "/conflicts", answered(_counted(images)), methods=["GET"]),
         Route(path, answered(_listed(images)), methods=["GET"]),
-        Route(path + "/{number:int}", answered(_decide(images)), methods=["POST"]),
+        Route(path + "/{number}", answered(_decide(images)), methods=["POST"]),
     ]
 
 
@@ -89,12 +89,12 @@ def _decide(images: Images) -> Endpoint:
         path, access = await admit(images, request), access_of(request)
         _may_decide(access)
         wanted = await small_body(request)
-        serve, reason = wanted.get("serve"), str(wanted.get("reason", "")).strip()
-        if serve not in ("first", "new") or not reason:
+        serve, reason = wanted.get("serve"), wanted.get("reason")
+        if serve not in ("first", "new") or not isinstance(reason, str) or not reason.strip():
             raise Invalid("bad-decision", "serve is first or new, and a reason is given")
-        trace = Trace(time.time_ns() // 1000, access.subject, reason[:MOST_REASON])
-        number = int(path["number"])
-        found = [one for one in images.index.asides(path["study"]) if one.number == number]
+        trace = Trace(time.time_ns() // 1000, access.subject, reason.strip()[:MOST_REASON])
+        kept_aside = await anyio.to_thread.run_sync(images.index.asides, path["study"])
+        found = [one for one in kept_aside if str(one.number) == path["number"]]
         if not found:
             raise absent()
         if serve == "new" and found[0].instance.study != path["study"]:

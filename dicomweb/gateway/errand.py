@@ -90,9 +90,10 @@ def checked_outcome(value: object) -> dict[str, Any]:
     if isinstance(value, Mapping):
         if value.get("ok") is True:
             return {"ok": True}
-        slug = value.get("slug")
-        if value.get("error") in FAULTS and isinstance(slug, str) and _SLUG.fullmatch(slug):
-            return {"error": value["error"], "slug": slug}
+        error, slug = value.get("error"), value.get("slug")
+        known = isinstance(error, str) and error in FAULTS
+        if known and isinstance(slug, str) and _SLUG.fullmatch(slug):
+            return {"error": error, "slug": slug}
     raise _wrong("over is {ok: true}, or {error, slug}")
 
 

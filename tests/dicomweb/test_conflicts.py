@@ -73,10 +73,16 @@ async def test_a_decision_serves_one_and_masks_the_other(
 async def test_decisions_that_are_none(client: Client, two: list[str]) -> None:
     client.access = ME
     (one,) = (await client.get(PATH)).json()
-    for body in ({}, {"serve": "both", "reason": "x"}, {"serve": "new"}, {"serve": "new", "reason": " "}):
+    bodies: list[dict[str, object]] = [
+        {}, {"serve": "both", "reason": "x"}, {"serve": "new"}, {"serve": "new", "reason": " "},
+        {"serve": "new", "reason": None}, {"serve": "new", "reason": ["x"]},
+        {"serve": ["new"], "reason": "x"},
+    ]  # fmt: skip
+    for body in bodies:
         assert (await client.post(f"{PATH}/{one['number']}", json=body)).status_code == 400, body
     decision = {"serve": "new", "reason": "x"}
-    assert (await client.post(f"{PATH}/999", json=decision)).status_code == 404
+    for number in ("999", "-1", "1" * 30, "9" * 5000, "\N{ARABIC-INDIC DIGIT ONE}", "%00", "1.0"):
+        assert (await client.post(f"{PATH}/{number}", json=decision)).status_code == 404, number[:40]
     client.access = READER
     assert (await client.post(f"{PATH}/{one['number']}", json=decision)).status_code == 403
     client.access = ME

@@ -38,6 +38,7 @@ MOST_IN_HAND = 64
 MOST_BODY = 8_000_000  # bytes of a page of answers
 MOST_NUMBERED = 2_000  # answers of one errand: 50,000 rows of a search have 500
 MOST_REPORT = 20_000
+MOST_ATTEMPTS = 2**31
 
 
 def routes(images: Images) -> list[BaseRoute]:
@@ -93,8 +94,10 @@ def _answer(images: Images) -> Endpoint:
             raise _absent()
         body = await small_body(request, MOST_BODY)
         attempt, start = body.get("attempt"), body.get("start", 0)
-        if type(attempt) is not int or type(start) is not int or not 0 <= start < MOST_NUMBERED:
-            raise Invalid("bad-answer", f"attempt and start are numbers, start below {MOST_NUMBERED}")
+        if type(attempt) is not int or not 0 <= attempt < MOST_ATTEMPTS:
+            raise Invalid("bad-answer", f"attempt is a number below {MOST_ATTEMPTS}")
+        if type(start) is not int or not 0 <= start < MOST_NUMBERED:
+            raise Invalid("bad-answer", f"start is a number below {MOST_NUMBERED}")
         over = checked_outcome(body["over"]) if "over" in body else None
         told = Told(id, attempt, start, checked_answers(kind, body.get("answers", [])), over)
         if not await asyncio.to_thread(images.board.report, gateway.id, told, _now()):

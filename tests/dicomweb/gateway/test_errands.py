@@ -306,6 +306,9 @@ async def test_a_gateways_token_reads_nothing(
         {"attempt": 1, "answers": [{"rows": []}] * 201}, {"attempt": 1, "over": {}},
         {"attempt": 1, "over": {"error": "SystemExit", "slug": "x"}},
         {"attempt": 1, "over": {"error": "denied", "slug": "<b>"}},
+        {"attempt": 1, "over": {"error": ["denied"], "slug": "x"}}, {"attempt": 1, "over": {"error": {}}},
+        {"attempt": 2**63}, {"attempt": -(2**31)}, {"attempt": True}, {"attempt": 1, "start": 2**64 - 1},
+        {"attempt": 1, "over": [[]]}, {"attempt": 1, "answers": [[[]]]},
     ],
 )  # fmt: skip
 async def test_what_is_no_answer(body: dict[str, Any], images: Images, site: Site) -> None:
