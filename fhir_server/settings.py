@@ -150,7 +150,7 @@ def load(environ: Mapping[str, str] = os.environ, toml: Path = Path("teledossier
     if toml.exists():
         try:
             table = tomllib.loads(toml.read_text("utf-8"))
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{toml} is not valid TOML: {error}") from error
         raw.update(
             {
@@ -173,7 +173,7 @@ def load(environ: Mapping[str, str] = os.environ, toml: Path = Path("teledossier
         kind = type(getattr(Settings(), key))
         try:
             values[key] = kind(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise SettingsError(f"{PREFIX}{key.upper()}={value!r} is not a {kind.__name__}") from error
     settings = Settings(**values)
     _check(settings)
@@ -224,12 +224,22 @@ def _check(settings: Settings) -> None:
         )
     if not 0 < len(settings.ae_title) <= 16:
         raise SettingsError(f"{PREFIX}AE_TITLE={settings.ae_title!r}: an AE title has 1 to 16 characters")
-    if urlsplit(settings.url).scheme not in ("http", "https"):
-        raise SettingsError(f"{PREFIX}BASE_URL={settings.base_url!r} is not an http or https address")
+    _check_address(settings)
+    if settings.max_body < 1 or not 0 <= settings.quiet_seconds < 86_400:
+        raise SettingsError(f"{PREFIX}MAX_BODY is at least 1, {PREFIX}QUIET_SECONDS from 0 to a day")
     try:
         ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise SettingsError(f"{PREFIX}TIMEZONE={settings.timezone!r} is not a time zone name") from error
+
+
+def _check_address(settings: Settings) -> None:
+    try:
+        scheme = urlsplit(settings.url).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in ("http", "https"):
+        raise SettingsError(f"{PREFIX}BASE_URL={settings.base_url!r} is not an http or https address")
 
 
 @lru_cache(maxsize=1024)

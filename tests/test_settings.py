@@ -67,6 +67,10 @@ def test_base_url_has_no_final_slash() -> None:
         ("TELEDOSSIER_STORE", "postgres://here/db"),
         ("TELEDOSSIER_AE_TITLE", "SEVENTEEN-LETTERS"),
         ("TELEDOSSIER_BASE_URL", "ftp://region.example"),
+        ("TELEDOSSIER_BASE_URL", "http://["),
+        ("TELEDOSSIER_QUIET_SECONDS", "nan"),
+        ("TELEDOSSIER_QUIET_SECONDS", "-1"),
+        ("TELEDOSSIER_MAX_BODY", "0"),
         ("TELEDOSSIER_TIMEZONE", "Europe/Nowhere"),
         ("TELEDOSSIER_LOG_LEVEL", "loud"),
     ],
@@ -91,8 +95,12 @@ def test_open_is_for_loopback_alone(host: str, safe: bool) -> None:
             load(environment, Path("none"))
 
 
-def test_a_broken_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [(b"port = ", r"teledossier\.toml"), (b"\xff\xfe", r"teledossier\.toml"), (b"port = inf", "PORT")],
+)
+def test_a_broken_file_is_named(tmp_path: Path, content: bytes, named: str) -> None:
     file = tmp_path / "teledossier.toml"
-    file.write_text("port = ")
-    with pytest.raises(SettingsError, match=r"teledossier\.toml"):
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=named):
         load({}, file)

@@ -132,7 +132,7 @@ def load(environ: Mapping[str, str] = os.environ, toml: Path = Path("teledossier
         kind = type(getattr(GatewaySettings(), key))
         try:
             values[key] = kind(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise SettingsError(f"{PREFIX}{key.upper()}={value!r} is not a {kind.__name__}") from error
     settings = GatewaySettings(**values)
     for check in (_check_way, _check_credentials, _check_reception, _check_pace):
@@ -145,7 +145,7 @@ def _table(toml: Path) -> Mapping[str, Any]:
         return {}
     try:
         found = tomllib.loads(toml.read_text("utf-8")).get("gateway", {})
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{toml} is not valid TOML: {error}") from error
     if not isinstance(found, dict):
         raise SettingsError(f"{toml}: gateway is a table, [gateway]")

@@ -95,3 +95,11 @@ def test_every_setting_is_documented() -> None:
     guide = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text("utf-8")
     missing = [name for name in GatewaySettings.__slots__ if f"`{name.upper()}`" not in guide]
     assert missing == []
+
+
+@pytest.mark.parametrize("content", [b"[gateway", b"\xff\xfe", b"gateway = 1", b"[gateway]\nrate = inf"])
+def test_a_broken_file_stops_the_start(given: dict[str, str], tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError):
+        load(given, file)
