@@ -34,6 +34,13 @@ def command(context: click.Context) -> None:
     settings = config.load()
     log_to_stderr(Settings(log_level=settings.log_level))
     from dicomweb.gateway import running
+    from dicomweb.gateway.platform import signing_key
+
+    if settings.key_file:
+        try:
+            signing_key(Path(settings.key_file))
+        except (PeerError, UnicodeDecodeError) as error:
+            raise Conflict("gateway-key", f"TELEDOSSIER_GATEWAY_KEY_FILE: {error}") from error
 
     async def run(stop: asyncio.Event) -> None:
         await running.serve(settings, stop, ready=lambda port: click.echo(f"listening {port}"))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from dicomweb.gateway.settings import PREFIX, GatewaySettings, load
 from fhir_server import settings as platform
+from fhir_server.commands.gateway import command
 from fhir_server.settings import SettingsError
+from profiles.outcomes import Conflict
 
 
 @pytest.fixture
@@ -103,3 +106,17 @@ def test_a_broken_file_stops_the_start(given: dict[str, str], tmp_path: Path, co
     file.write_bytes(content)
     with pytest.raises(SettingsError):
         load(given, file)
+
+
+def test_a_key_file_that_holds_no_key_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key.pem"
+    key.write_text("nonsense")
+    key.chmod(0o600)
+    for name, value in (("PLATFORM", "https://p.example"), ("CLIENT", "gw"), ("KEY_FILE", str(key))):
+        monkeypatch.setenv(PREFIX + name, value)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(command, [])
+    assert isinstance(done.exception, Conflict)
+    assert "holds no private RSA or P-384 key" in str(done.exception)
