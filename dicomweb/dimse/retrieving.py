@@ -231,7 +231,7 @@ def _even(images: Images, path: Path) -> Iterator[Path | None]:
         try:
             if is_made:
                 evened(path, made)
-        except (OSError, ValueError, AttributeError, NotImplementedError):
+        except (OSError, ValueError, AttributeError, RuntimeError):
             is_made = False
         yield made if is_made and is_even(made) else None
     finally:

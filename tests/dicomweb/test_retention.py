@@ -6,50 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from dicomweb.images import Images
 from dicomweb.index.contract import EXPIRY, Outcome, Trace
 from dicomweb.storage import purging
 from dicomweb.storage.retention import Due, Retention
 from dicomweb.worker import Worker
-from fhir_server.access import SYSTEM
-from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
-from fhir_server.settings import Settings
-from fhir_server.store.contract import Store
-from fhir_server.store.files import Files
 from tests.dicomweb import making
+from tests.dicomweb.test_worker import START, Clock, clock, fhir, worker
+
+__all__ = ["clock", "fhir", "worker"]  # fixtures
 
 Take = Callable[..., Outcome]
-START = 1_723_100_000_000_000  # 2024-08-08T06:53:20Z
 DAY = 86_400_000_000
 PATIENT = {"reference": "Patient/p"}
 KEPT = 100 * 86_400  # seconds
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.at = START
-
-    def __call__(self) -> int:
-        self.at += 1000
-        return self.at
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def fhir(store: Store, settings: Settings, clock: Clock, tmp_path: Path) -> Fhir:
-    return Fhir(Engine(store, Files(tmp_path / "binaries"), settings, clock), SYSTEM)
-
-
-@pytest.fixture
-def worker(images: Images, store: Store, fhir: Fhir, settings: Settings, clock: Clock) -> Worker:
-    return Worker(images.index, store, fhir, settings, clock)
 
 
 def rule(images: Images, fhir: Fhir, clock: Clock, rules: dict[str, float]) -> Retention:
