@@ -75,3 +75,22 @@ async def test_a_person_decides_which_images_are_shown(tmp_path: Path) -> None:
     assert [(one.trace.by, one.trace.reason) for one in masked] == [
         ("Practitioner/p08", "identité corrigée à l'accueil")
     ] * 2
+
+
+async def test_an_exam_is_decided_in_its_own_dossier_alone(tmp_path: Path) -> None:
+    """Whoever sees both télédossiers cannot decide by the page of the one that does not have the exam."""
+    async with platform(tmp_path / "here") as here:
+        id, other = await here.sent(), await here.sent()
+        await here.exam(id, tmp_path / "exam")
+        come_twice(here, 1)
+        (aside,) = here.images.index.asides(STUDY)
+        form = {"numero": str(aside.number), "garder": "new", "motif": "au mauvais endroit"}
+        async with here.as_("p08") as doctor:
+            for strange in (other, "inconnu"):
+                page = f"/dossiers/{strange}/conflits/{STUDY}"
+                assert (await doctor.get(page)).status_code == 404
+                for sent in (form, {**form, "motif": ""}):
+                    assert (await doctor.post(page, data=sent)).status_code == 404
+            assert here.images.index.asides(STUDY) == [aside]
+            done = await doctor.post(f"/dossiers/{id}/conflits/{STUDY}", data=form)
+        assert (done.status_code, here.images.index.asides(STUDY)) == (303, [])

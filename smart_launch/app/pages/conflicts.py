@@ -13,11 +13,14 @@ from starlette.routing import BaseRoute, Route
 
 from smart_launch.app import words
 from smart_launch.app.desk import Desk
-from smart_launch.app.fhir import FhirError
+from smart_launch.app.fhir import Fhir, FhirError
 from smart_launch.app.pages.answers import guarded
 from smart_launch.app.pages.dossier import load
 from smart_launch.app.rendering import render
 from smart_launch.app.views.conflicts import disputed
+from smart_launch.app.views.dossier import Dossier
+from smart_launch.app.views.exams import Exam
+from smart_launch.app.views.people import Me
 
 JSON = {"accept": "application/json"}
 PAGE = "/dossiers/{id}/conflits/{study}"
@@ -35,6 +38,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         if not numbers or not reason:
             message = words.NO_REASON if numbers else words.NO_IMAGE_CHOSEN
             return await _page(desk, request, {"message": message, "motif": reason}, 422)
+        await _exam(desk, request, desk.fhir(request))
         body, headers = {"serve": serve, "reason": reason}, {**JSON, "content-type": "application/json"}
         for number in numbers:
             try:
@@ -57,15 +61,22 @@ def _path(request: Request) -> str:
     return f"/dicom-web/studies/{quote(request.path_params['study'], safe='')}/conflicts"
 
 
-async def _page(desk: Desk, request: Request, more: Mapping[str, Any], status: int = 200) -> Response:
-    """Raises FhirError 404 for an exam that is not of this télédossier."""
-    fhir, id = desk.fhir(request), request.path_params["id"]
-    (me, opened), found = await asyncio.gather(
-        load(desk, request, fhir, id), fhir.request("GET", _path(request), headers=JSON)
-    )
+async def _exam(desk: Desk, request: Request, fhir: Fhir) -> tuple[Me, Dossier, Exam]:
+    """The reader, the télédossier and the exam of the address. Raises FhirError 404 for an exam of
+    another."""
+    me, opened = await load(desk, request, fhir, request.path_params["id"])
     exam = next((one for one in opened.exams if one.uid == request.path_params["study"]), None)
     if exam is None:
         raise FhirError(404, {})
+    return me, opened, exam
+
+
+async def _page(desk: Desk, request: Request, more: Mapping[str, Any], status: int = 200) -> Response:
+    """Raises FhirError."""
+    fhir = desk.fhir(request)
+    (me, opened, exam), found = await asyncio.gather(
+        _exam(desk, request, fhir), fhir.request("GET", _path(request), headers=JSON)
+    )
     context = {
         "moi": me,
         "dossier": opened,
