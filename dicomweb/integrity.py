@@ -7,7 +7,6 @@ index: it was never acknowledged. It is adopted by taking it in again as if it c
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 import time
@@ -53,13 +52,10 @@ def state(files: DicomFiles, file: File) -> str:
             return ALTERED
     if not copy.exists():
         return "" if original.exists() else MISSING
-    digest = hashlib.sha256()
     try:
-        for piece in packed.pieces(copy):
-            digest.update(piece)
+        return "" if packed.sha256_of(copy) == file.sha256 else UNREADABLE
     except packed.Broken:
         return UNREADABLE
-    return "" if digest.hexdigest() == file.sha256 else UNREADABLE
 
 
 def notes(index: Index, files: DicomFiles) -> Iterator[str]:

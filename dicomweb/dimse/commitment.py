@@ -13,16 +13,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 
-from dicomweb.dataset import is_uid
 from dicomweb.dimse import registry
+from dicomweb.dimse.promising import (
+    CLASS_CONFLICT,
+    FAILED,
+    NO_RESOURCES,
+    NO_SUCH_INSTANCE,
+    NOT_AUTHORISED,
+    Question,
+    Unanswerable,
+    question,
+    result,
+)
 from dicomweb.dimse.registry import calling
-from dicomweb.dimse.reporting import SOP_CLASS, WELL_KNOWN, tell, told_here
+from dicomweb.dimse.reporting import SOP_CLASS, tell, told_here
 from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.files import sha256_of
 from dicomweb.index.contract import Promise
@@ -34,9 +44,7 @@ FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0  # seconds before a peer that was not reac
 GIVEN_UP = 7 * 86_400  # seconds after which a peer that takes no result is left alone
 LOOK_SECONDS = 2.0
 LEASE_SECONDS = 120.0  # within which a process tells a result that it has taken up
-MOST_REFERENCES, MOST_OPEN = 20_000, 500
-NOT_AUTHORISED, NO_SUCH_ACTION, MISSING, NO_RESOURCES = 0x0124, 0x0123, 0x0120, 0x0213
-NO_SUCH_INSTANCE, CLASS_CONFLICT, FAILED = 0x0112, 0x0119, 0x0110
+MOST_OPEN = 500
 
 
 class Committer:
@@ -53,24 +61,15 @@ class Committer:
         peer = calling(event)
         if peer is None or registry.COMMITMENT not in peer.uses:
             return NOT_AUTHORISED, None
-        if event.action_type != 1 or str(event.request.RequestedSOPInstanceUID) != WELL_KNOWN:
-            return NO_SUCH_ACTION, None
         try:
-            asked = event.action_information
-            transaction = str(asked.get("TransactionUID", "") or "")
-            items = tuple(
-                (str(one.get("ReferencedSOPClassUID", "")), str(one.get("ReferencedSOPInstanceUID", "")))
-                for one in asked.get("ReferencedSOPSequence", None) or ()
-            )
-        except Exception:  # hostile input: whatever pydicom stumbles on
-            return FAILED, None
-        if not is_uid(transaction) or not items:
-            return MISSING, None
+            asked = question(event)
+        except Unanswerable as error:
+            return error.status, None
         now = time.time_ns() // 1000
-        promise = Promise(transaction, peer.id, now, items, now)
-        if len(items) > MOST_REFERENCES or not self.index.put_promise(promise, MOST_OPEN):
+        promise = Promise(asked.transaction, peer.id, now, asked.items, now)
+        if not self.index.put_promise(promise, MOST_OPEN):
             return NO_RESOURCES, None
-        self._open[transaction, peer.id] = event.assoc
+        self._open[asked.transaction, peer.id] = event.assoc
         self._asked.set()
         return 0x0000, None
 
@@ -106,32 +105,15 @@ class Committer:
     def _told(self, peer: Peer | None, promise: Promise) -> bool:
         if peer is None:  # switched off, for now
             return False
-        result = self.result(promise.uid, promise.items)
-        if tell(self.ae_title, peer, result):
+        made = result(Question(promise.uid, promise.items), self._reason)
+        made.RetrieveAETitle = self.ae_title
+        if tell(self.ae_title, peer, made):
             return True
         association = self._open.get((promise.uid, promise.peer))
-        return association is not None and told_here(association, result)
-
-    def result(self, transaction: str, items: Sequence[tuple[str, str]]) -> Dataset:
-        """What is kept, and what is not with why."""
-        made, kept, failed = Dataset(), [], []
-        made.TransactionUID, made.RetrieveAETitle = transaction, self.ae_title
-        for sop_class, uid in items:
-            item = Dataset()
-            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
-            if reason := self._reason(sop_class, uid):
-                item.FailureReason = reason
-                failed.append(item)
-            else:
-                kept.append(item)
-        if kept:
-            made.ReferencedSOPSequence = kept
-        if failed:
-            made.FailedSOPSequence = failed
-        return made
+        return association is not None and told_here(association, made)
 
     def _reason(self, sop_class: str, uid: str) -> int:
-        """0 when the bytes on disk are those that were acknowledged. PS3.3 §C.14.1.1"""
+        """0 when the bytes on disk are those that were acknowledged."""
         file = self.index.file(uid)
         if file is None:
             return NO_SUCH_INSTANCE

@@ -11,14 +11,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
 
 from dicomweb.dataset import is_uid
-from dicomweb.dimse.reporting import WELL_KNOWN, tell
+from dicomweb.dimse import promising
+from dicomweb.dimse.promising import (
+    CLASS_CONFLICT,
+    FAILED,
+    MISSING,
+    NO_RESOURCES,
+    NO_SUCH_INSTANCE,
+    NOT_AUTHORISED,
+    Question,
+    Unanswerable,
+    question,
+)
+from dicomweb.dimse.reporting import tell
 from dicomweb.gateway.outbox import Asked, Fate
 from dicomweb.gateway.pace import Waits
 from dicomweb.gateway.parts import Parts, utc_microseconds
@@ -26,9 +38,6 @@ from dicomweb.peers.peer import Peer
 
 log = logging.getLogger(__name__)
 
-NOT_AUTHORISED, NO_SUCH_ACTION, MISSING, NO_RESOURCES = 0x0124, 0x0123, 0x0120, 0x0213
-NO_SUCH_INSTANCE, CLASS_CONFLICT, FAILED = 0x0112, 0x0119, 0x0110
-MOST_REFERENCES = 20_000
 MOST_OPEN = 500
 LOOK_SECONDS = 2.0  # between two looks at what is open, at least
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0  # seconds before the modality is called again
@@ -47,23 +56,15 @@ class Committer:
         title = str(event.assoc.requestor.ae_title).strip()
         if title not in self.peers:
             return NOT_AUTHORISED, None
-        if event.action_type != 1 or str(event.request.RequestedSOPInstanceUID) != WELL_KNOWN:
-            return NO_SUCH_ACTION, None
         try:
-            asked = event.action_information
-            transaction = str(asked.get("TransactionUID", "") or "")
-            references = [
-                (str(one.ReferencedSOPClassUID), str(one.ReferencedSOPInstanceUID))
-                for one in asked.get("ReferencedSOPSequence", None) or ()
-            ]
-        except Exception:  # hostile input: whatever pydicom stumbles on
-            return FAILED, None
-        named = [uid for pair in references for uid in pair]
-        if not references or not all(is_uid(uid) for uid in (transaction, *named)):
+            asked = question(event)
+        except Unanswerable as error:
+            return error.status, None
+        if not all(is_uid(uid) for pair in asked.items for uid in pair):
             return MISSING, None
-        if len(references) > MOST_REFERENCES or len(self.parts.outbox.asked()) >= MOST_OPEN:
+        if len(self.parts.outbox.asked()) >= MOST_OPEN:
             return NO_RESOURCES, None
-        self.parts.outbox.ask(Asked(transaction, title, tuple(references), utc_microseconds()))
+        self.parts.outbox.ask(Asked(asked.transaction, title, asked.items, utc_microseconds()))
         self.parts.bell.ring()
         return 0x0000, None
 
@@ -98,26 +99,9 @@ def _look(parts: Parts, peers: Mapping[str, Peer], one: Asked) -> None:
 
 def result(one: Asked, fates: Mapping[str, Fate]) -> Dataset:
     """What the platform has, and what it has not with why. Content that it keeps aside for a person, since
-    other content has its UID, is nothing that it can be asked for. PS3.3 §C.14.1.1"""
-    made = Dataset()
-    made.TransactionUID = one.transaction
-    kept, failed = [], []
-    for sop_class, uid in one.references:
-        item = Dataset()
-        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
-        if reason := _reason(fates.get(uid), sop_class):
-            item.FailureReason = reason
-            failed.append(item)
-        else:
-            kept.append(item)
-    _put(made, "ReferencedSOPSequence", kept)
-    _put(made, "FailedSOPSequence", failed)
-    return made
-
-
-def _put(made: Dataset, name: str, items: Sequence[Dataset]) -> None:
-    if items:
-        setattr(made, name, list(items))
+    other content has its UID, is nothing that it can be asked for."""
+    asked = Question(one.transaction, one.references)
+    return promising.result(asked, lambda sop_class, uid: _reason(fates.get(uid), sop_class))
 
 
 def _reason(fate: Fate | None, sop_class: str) -> int:

@@ -11,6 +11,7 @@ zstd; anything else is zstd alone. A file cut anywhere has no magic at its end. 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -111,6 +112,14 @@ def pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         for block in _index(file.fileno()):
             yield _data(file.fileno(), block)
+
+
+def sha256_of(path: Path) -> str:
+    """The original's hash. Raises Broken."""
+    digest = hashlib.sha256()
+    for piece in pieces(path):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _index(fd: int) -> list[Block]:

@@ -10,7 +10,6 @@ round ends.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,13 +90,10 @@ def _remove(original: Path) -> None:
 
 def _proved(path: Path, sha256: str) -> bool:
     """Whether the original comes back."""
-    digest = hashlib.sha256()
     try:
-        for piece in packed.pieces(path):
-            digest.update(piece)
+        return packed.sha256_of(path) == sha256
     except packed.Broken:
         return False
-    return digest.hexdigest() == sha256
 
 
 def shape(attributes: Attributes) -> Shape:
