@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dicomweb.gateway import sending
-from dicomweb.gateway.outbox import Entry
+from dicomweb.gateway.outgoing import Entry
 from simulators.modality import phantom
 from tests.dicomweb import making
 from tests.dicomweb.gateway.site.conftest import register
@@ -32,9 +32,14 @@ def exam(folder: Path, number: int) -> tuple[str, list[Path]]:
         picture = phantom.head(512, n / COUNT, "CT", number) + random.normal(0, 12, (512, 512))
         pixels = np.clip(picture + 1024, 0, 4095).astype("<u2").tobytes()
         made = making.dataset(
-            StudyInstanceUID=study, SeriesInstanceUID=f"{study}.1", SOPInstanceUID=f"{study}.1.{n}",
-            InstanceNumber=n, Rows=512, Columns=512, PixelData=pixels,
-        )  # fmt: skip
+            StudyInstanceUID=study,
+            SeriesInstanceUID=f"{study}.1",
+            SOPInstanceUID=f"{study}.1.{n}",
+            InstanceNumber=n,
+            Rows=512,
+            Columns=512,
+            PixelData=pixels,
+        )
         paths.append(making.write(folder / f"{n}.dcm", made))
     return study, paths
 
@@ -49,7 +54,6 @@ def compression(paths: list[Path]) -> None:
     """What a request's body shrinks to, and how fast, one core."""
     entries = [
         Entry(
-            n,
             f"1.{n}",
             "1",
             "1",
@@ -60,8 +64,9 @@ def compression(paths: list[Path]) -> None:
             str(path),
             "CT1",
             1,
-            0,
             False,
+            n,
+            0,
         )
         for n, path in enumerate(paths[:60])
     ]

@@ -21,7 +21,7 @@ from uuid import uuid4
 from dicomweb.dataset import identify
 from dicomweb.gateway import sending
 from dicomweb.gateway.intake import digests
-from dicomweb.gateway.outbox import Entry
+from dicomweb.gateway.outgoing import Entry
 from dicomweb.gateway.parts import Parts, utc_microseconds
 from dicomweb.gateway.platform import Answer, Failing
 from dicomweb.gateway.telling import persist
@@ -55,8 +55,8 @@ class Bringing:
         sop_class, uid = identify(path)
         self._taken.add(uid)
         entry = Entry(
-            0, uid, "", "", sop_class, whole, dataset, path.stat().st_size, str(path), "",
-            utc_microseconds(), 0, urgent=False,
+            uid, "", "", sop_class, whole, dataset, path.stat().st_size, str(path), "",
+            utc_microseconds(), urgent=False, n=0, attempts=0,
         )  # fmt: skip
         while not self._given_up.is_set():
             try:

@@ -16,7 +16,8 @@ from pathlib import Path
 from dicomweb.attributes import first
 from dicomweb.dataset import read_header
 from dicomweb.files import DicomFiles
-from dicomweb.gateway.outbox import Kept, Outbox
+from dicomweb.gateway.outbox import Outbox
+from dicomweb.gateway.outgoing import Kept
 from dicomweb.gateway.settings import GatewaySettings
 from dicomweb.peers.dimse import DimseSession, Ours
 from dicomweb.peers.peer import Credentials, Peer

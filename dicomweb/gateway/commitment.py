@@ -31,7 +31,7 @@ from dicomweb.dimse.promising import (
     question,
 )
 from dicomweb.dimse.reporting import tell
-from dicomweb.gateway.outbox import Asked, Fate
+from dicomweb.gateway.outgoing import Asked, Fate
 from dicomweb.gateway.pace import Waits
 from dicomweb.gateway.parts import Parts, utc_microseconds
 from dicomweb.peers.peer import Peer

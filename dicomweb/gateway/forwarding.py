@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from dicomweb.files import sha256_of
 from dicomweb.gateway import sending
-from dicomweb.gateway.outbox import Entry
+from dicomweb.gateway.outgoing import Entry
 from dicomweb.gateway.pace import Line, Waits
 from dicomweb.gateway.parts import Parts, utc_microseconds
 from dicomweb.gateway.platform import Answer, Failing

@@ -15,7 +15,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from dicomweb.gateway.outbox import Summary
+from dicomweb.gateway.outgoing import Summary
 from dicomweb.gateway.parts import Parts, utc_microseconds
 from dicomweb.gateway.report import Report
 from dicomweb.gateway.settings import GatewaySettings

@@ -25,7 +25,8 @@ from dicomweb.attributes import first
 from dicomweb.dataset import read_header
 from dicomweb.files import DicomFiles
 from dicomweb.gateway.bell import Bell
-from dicomweb.gateway.outbox import Outbox, Received
+from dicomweb.gateway.outbox import Outbox
+from dicomweb.gateway.outgoing import Received
 from dicomweb.index.contract import Outcome
 from dicomweb.ingest import Arrival
 from dicomweb.reasons import Refused

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 import zstandard
 
 from dicomweb import origin, reasons
-from dicomweb.gateway.outbox import Entry
+from dicomweb.gateway.outgoing import Entry
 from dicomweb.media import DICOM, JSON
 from dicomweb.origin import Said
 from dicomweb.reasons import Reason

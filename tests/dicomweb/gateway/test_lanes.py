@@ -17,7 +17,7 @@ import pytest
 import zstandard
 
 from dicomweb.gateway import forwarding
-from dicomweb.gateway.outbox import Received
+from dicomweb.gateway.outgoing import Received
 from dicomweb.gateway.pace import Line, Waits
 from dicomweb.gateway.parts import Parts, opened
 from dicomweb.gateway.settings import GatewaySettings

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from dicomweb.gateway.outbox import Asked, Fate, Outbox, Received
+from dicomweb.gateway.outbox import Outbox
+from dicomweb.gateway.outgoing import Asked, Fate, Received
 from dicomweb.rows import RowsMismatch
 
 MANY = (64, 10**9)

@@ -13,7 +13,7 @@ import zstandard
 
 from dicomweb import reasons
 from dicomweb.gateway import sending
-from dicomweb.gateway.outbox import Entry
+from dicomweb.gateway.outgoing import Entry
 from dicomweb.multipart import Data, End, Head, Reader
 from dicomweb.origin import Said, said
 
