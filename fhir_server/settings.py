@@ -21,8 +21,12 @@ from fhir_server.amounts import by_site, duration, size
 PREFIX = "TELEDOSSIER_"
 GATEWAY = PREFIX + "GATEWAY_"  # a site's gateway has settings of its own (dicomweb/gateway/settings.py)
 GATEWAY_TABLE = "gateway"
-NOT_SETTINGS = {"TELEDOSSIER_TEST_MONGODB_URI", "TELEDOSSIER_R4_EXAMPLES"}
-
+NOT_SETTINGS = {  # what only the tests read
+    "TELEDOSSIER_PROBE_URL",
+    "TELEDOSSIER_R4_EXAMPLES",
+    "TELEDOSSIER_TEST_MONGODB_URI",
+    "TELEDOSSIER_TEST_OHIF",
+}
 
 # setting → the property that reads it
 _AMOUNTS = {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from fhir_server.settings import Settings, SettingsError, is_loopback, load
+from fhir_server.settings import NOT_SETTINGS, Settings, SettingsError, is_known, is_loopback, load
 
 
 def test_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
@@ -22,6 +23,21 @@ def test_every_setting_is_documented() -> None:
     guide = (Path(__file__).parent.parent / "docs" / "operator.md").read_text("utf-8")
     missing = [name for name in Settings.__slots__ if f"TELEDOSSIER_{name.upper()}" not in guide]
     assert missing == []
+
+
+def test_what_only_the_tests_read_stops_no_start() -> None:
+    root = Path(__file__).parent.parent
+    texts = [path.read_text("utf-8") for room in ("tests", "bench") for path in (root / room).rglob("*.py")]
+    texts += [(root / "Makefile").read_text("utf-8"), (root / ".ci" / "run").read_text("utf-8")]
+    read = re.compile(
+        r"""(?:environ(?:\.get\(|\[)|getenv\()["'](TELEDOSSIER_\w+)"""  # Python
+        r"""|^\s*(?:export )?(TELEDOSSIER_\w+) ?[:?]?=""",  # make, bash
+        re.M,
+    )
+    names = {first or second for text in texts for first, second in read.findall(text)}
+    assert names >= NOT_SETTINGS
+    assert [name for name in sorted(names) if not is_known(name)] == []
+    assert load(dict.fromkeys(NOT_SETTINGS, "x"), Path("none")) == Settings()
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
