@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from dicomweb.dataset import tag_vr
 from dicomweb.index.contract import Level, Match, Query
-from dicomweb.keys import KEYS, UNMATCHED, level_of, matches_of
+from dicomweb.keys import UNMATCHED, matches_of
 from dicomweb.qido import MAXIMUM, Search
 
 LEVELS: Mapping[str, Level] = {
@@ -103,14 +103,3 @@ def patients(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         count = known.setdefault("00201200", {"vr": "IS", "Value": [0]})
         count["Value"][0] += 1
     return list(found.values())
-
-
-def is_hierarchical(identifier: Dataset, level: str) -> bool:
-    """Whether every key is of the level or above it."""
-    ranks = {"study": 0, "series": 1, "instance": 2}
-    here = ranks[LEVELS[level]]
-    return all(
-        ranks[KEYS[path[0]][0] if path[0] in KEYS else level_of(path[0])] <= here
-        for path, _vr, value in keys(identifier)
-        if value
-    )

@@ -1,4 +1,4 @@
-"""Which Endpoint of the directory is the gateway that asks, and which peers are behind it.
+"""Which Endpoint of the directory is the gateway that asks.
 
 A gateway is an Endpoint of connectionType `gateway`; its address `gateway:<client>` names the OAuth client by
 which it signs on, and `managingOrganization` its site. Any status but `active` switches it off. A client that
@@ -9,17 +9,16 @@ FHIR R4 endpoint.html
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from dicomweb.peers.peer import BASE, Peer, of_endpoint
+from dicomweb.peers.peer import BASE
 from fhir_server.access import Access
-from fhir_server.search.nodes import Everything, Node, Select, Token
+from fhir_server.search.nodes import Node, Select, Token
 from fhir_server.store.contract import Store
-from profiles.outcomes import Forbidden, Invalid
+from profiles.outcomes import Forbidden
 
 CONNECTION = (f"{BASE}/CodeSystem/endpoint-connection", "gateway")
 SCHEME = "gateway:"
@@ -75,17 +74,6 @@ async def sender(store: Store, access: Access) -> Gateway | None:
     if not found[0].active:
         raise Forbidden("gateway-switched-off", "the gateway is switched off in the directory")
     return found[0]
-
-
-async def peers_behind(store: Store, gateway: Gateway) -> list[Peer]:
-    """The peers that are reached through this gateway alone, switched off ones included."""
-    found = []
-    for resource in await endpoints(store, Everything()):
-        with suppress(Invalid):
-            peer = of_endpoint(resource)
-            if peer is not None and peer.via == gateway.id:
-                found.append(peer)
-    return sorted(found, key=lambda one: (one.name, one.id))
 
 
 async def endpoints(store: Store, where: Node) -> list[dict[str, Any]]:

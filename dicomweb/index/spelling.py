@@ -16,7 +16,6 @@ from dicomweb.index.contract import Match
 from dicomweb.index.schema import NAMES
 
 SHORTEST = 3  # letters: a shorter sequence has no trigram
-_ROLES = ("patient_name", "referring")
 _ADD = "INSERT INTO spelling(rowid, patient_name, referring) VALUES(?, ?, ?)"
 _DROP = "INSERT INTO spelling(spelling, rowid, patient_name, referring) VALUES('delete', ?, ?, ?)"
 

@@ -16,17 +16,17 @@ from dicomweb import reasons
 from dicomweb.attributes import first
 from dicomweb.index.contract import Index, Usage
 from dicomweb.reasons import Refused
+from fhir_server.amounts import of_site
 
 ABOVE = 1.2  # of the quota: up to here exams of these days are taken
 RECENT = timedelta(days=1)
-OTHERS = "*"
 
 
 def check(
     index: Index, quotas: Mapping[str, int], source: str, attributes: Mapping[str, Any], now: int
 ) -> None:
     """`now`: UTC microseconds. Raises Refused."""
-    allowed = quotas.get(source, quotas.get(OTHERS))
+    allowed = of_site(quotas, source)
     if allowed is None:
         return
     used = index.usage().get(source, Usage(0, 0)).bytes
@@ -45,7 +45,7 @@ def told(index: Index, quotas: Mapping[str, int]) -> list[str]:
     """A line for each site that has used nine tenths of its quota or more."""
     lines = []
     for source, used in sorted(index.usage().items()):
-        allowed = quotas.get(source, quotas.get(OTHERS))
+        allowed = of_site(quotas, source)
         if allowed is not None and used.bytes >= 0.9 * allowed:
             share = 100 * used.bytes // allowed if allowed else 100
             lines.append(f"site {source or '(unknown)'}: {share} % of its quota is used")

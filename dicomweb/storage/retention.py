@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from dicomweb.index.contract import EXPIRY, Index, Study, Trace
 from dicomweb.storage.scanning import utc_microseconds
+from fhir_server.amounts import of_site
 from profiles.outcomes import Gone, NotFound
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 CLOSED = frozenset({"completed", "revoked", "entered-in-error"})
 EACH = 6 * 3600.0  # seconds between the beginnings of two rounds
 PAGE = 100
-OTHERS = "*"
 
 
 class Reading(Protocol):
@@ -104,7 +104,7 @@ class Retention:
 
     async def _since(self, study: Study, now: int) -> int | None:
         """Since when its time runs, when it is over; else None."""
-        kept = self.rules.get(study.source, self.rules.get(OTHERS))
+        kept = of_site(self.rules, study.source)
         oldest = now - int(kept * 1e6) if kept is not None else -1
         if study.last_received >= oldest or study.last_seq > study.processed_seq:
             return None

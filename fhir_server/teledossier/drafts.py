@@ -24,7 +24,6 @@ from fhir_server.teledossier.vocabulary import (
     key,
     ref,
     target,
-    value,
     with_extension,
 )
 from fhir_server.teledossier.workflows import DRAFT, Workflow
@@ -318,8 +317,3 @@ def document_of(
         if sent.get(field):
             made[field] = sent[field]
     return made
-
-
-def visibility_of(request: Resource) -> str:
-    """`me` or `community`."""
-    return str(value(request, "visibility") or "me")

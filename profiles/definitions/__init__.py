@@ -83,12 +83,6 @@ def resource_types() -> frozenset[str]:
     return frozenset(name for name, row in _table("elements").items() if row[0] == "resource") - ABSTRACT
 
 
-@cache
-def data_types() -> frozenset[str]:
-    """Complex data types, by name."""
-    return frozenset(name for name, row in _table("elements").items() if row[0] == "complex-type")
-
-
 def is_type(name: str) -> bool:
     """Whether there is such a type: primitive, complex, resource, or abstract."""
     return name in primitives() or ("." not in name and name in _table("elements"))

@@ -118,21 +118,6 @@ def parse(elements: list[Json]) -> Branch:
     return root if root is not None else Branch("", {})
 
 
-def flatten(root: Branch, structure_type: str = "") -> list[Json]:
-    """The tree as the elements of a snapshot, with ids and paths."""
-    name = structure_type or root.name
-    return list(_flat(root, name, name))
-
-
-def _flat(branch: Branch, id: str, path: str) -> Iterator[Json]:
-    yield {**branch.element, "id": id, "path": path}
-    for child in branch.children:
-        yield from _flat(child, f"{id}.{child.name}", f"{path}.{child.name}")
-    for slice in branch.slices:
-        stem = id.rpartition(":")[0] if branch.element.get("sliceName") else id
-        yield from _flat(slice, f"{stem}:{slice.element.get('sliceName')}", path)
-
-
 def _identified(elements: list[Json]) -> Iterator[tuple[str, Json]]:
     """Elements with their ids; one that has none gets it from path and slice name."""
     latest: dict[str, str] = {}

@@ -145,12 +145,6 @@ def _sort(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     return run
 
 
-def _sort_key(tree: Expression, compile: Compile) -> tuple[Run, int]:
-    if isinstance(tree, Sign) and tree.operator == "-":
-        return compile.run(tree.of), -1
-    return compile.run(tree), 1
-
-
 def _of_type(of: Run, arguments: tuple[Expression, ...], compile: Compile) -> Run:
     type = named_type("ofType", arguments)
     return lambda focus, scope: [node for node in of(focus, scope) if kept_as(node[1], type)]

@@ -18,9 +18,6 @@ STEP = "https://teledossier.example/fhir/CodeSystem/step"
 EXPERT_ROLES = frozenset({"requis", "tiers", "coordonnateur-rcp"})
 SECRETARY_ROLES = frozenset({"secretariat-rcp", "secretariat-recours"})
 AUTHOR_ROLES = frozenset({"auteur-delegue", "secretariat-requerant"})
-ACTIVE = ("envoye", "lu", "pris-en-charge", "complement-demande", "repondu")
-# steps the page does by itself, or that have their own place
-WITHOUT_EDITOR = frozenset({"send", "read"})
 # editors of this page, in the order shown; what is not here has no editor yet
 EDITORS = (
     "answer",

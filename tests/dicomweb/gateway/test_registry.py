@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dicomweb.gateway.registry import Gateway, gateway_of, gateways, of_resource, peers_behind
+from dicomweb.gateway.registry import Gateway, gateway_of, gateways, of_resource
 from dicomweb.peers.peer import BASE, EXTENSION, of_endpoint
 from fhir_server.access import Access, Scope
 from fhir_server.interactions.fhir import Fhir
@@ -77,16 +77,6 @@ async def test_a_client_is_its_own_gateway_alone(site: Fhir, store: Store) -> No
             await gateway_of(store, access)
         refused[name] = error.value.slug
     assert refused == {**dict.fromkeys(refused, "not-a-gateway"), "off": "gateway-switched-off"}
-
-
-async def test_peers_behind_a_gateway(site: Fhir, store: Store) -> None:
-    await site.update(resource())
-    await site.update(behind("pacs-1", {"valueReference": {"reference": "Endpoint/gw-auch"}}))
-    await site.update(behind("pacs-2", {"valueReference": {"reference": "Endpoint/gw-auch"}}, status="off"))
-    await site.update(endpoint(id="pacs-3", payloadType=PAYLOAD))
-    assert [(one.id, one.active) for one in await peers_behind(store, AUCH)] == [
-        ("pacs-1", True), ("pacs-2", False),
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", ["gw-auch", "Organization/gw", "Endpoint/", "Endpoint/a/b", 3, None])

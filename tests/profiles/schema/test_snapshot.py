@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from profiles.schema.packages import standard
-from profiles.schema.snapshot import flatten, known, snapshot
+from profiles.schema.snapshot import Branch, known, snapshot
 from tests.profiles.schema.profile import URL, element, found, over, profile
 
 Json = dict[str, Any]
@@ -16,7 +17,17 @@ def rows(structure: Json) -> dict[str, Json]:
     """The elements of the snapshot by id."""
     tree = snapshot(structure, standard())
     assert tree is not None
-    return {row["id"]: row for row in flatten(tree)}
+    return {row["id"]: row for row in flat(tree, tree.name, tree.name)}
+
+
+def flat(branch: Branch, id: str, path: str) -> Iterator[Json]:
+    """The tree as the elements of a snapshot, with ids and paths."""
+    yield {**branch.element, "id": id, "path": path}
+    for child in branch.children:
+        yield from flat(child, f"{id}.{child.name}", f"{path}.{child.name}")
+    for slice in branch.slices:
+        stem = id.rpartition(":")[0] if branch.element.get("sliceName") else id
+        yield from flat(slice, f"{stem}:{slice.element.get('sliceName')}", path)
 
 
 def test_a_snapshot_is_its_base_with_the_differential() -> None:
