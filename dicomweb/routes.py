@@ -34,7 +34,7 @@ from dicomweb import (
 from dicomweb.dataset import is_uid
 from dicomweb.dicom_xml import XML
 from dicomweb.encodings import coding_of, decoded
-from dicomweb.gateway.registry import sender
+from dicomweb.gateway.region.registry import sender
 from dicomweb.images import Images
 from dicomweb.index.contract import Level
 from dicomweb.ingest import Arrival

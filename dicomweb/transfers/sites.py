@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from dicomweb.gateway.registry import of_resource
+from dicomweb.gateway.region.registry import of_resource
 from dicomweb.peers.peer import Peer, of_endpoint
 from fhir_server.access import Access
 from fhir_server.search.nodes import Everything, Ids, Reference, Select

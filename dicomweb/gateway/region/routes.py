@@ -27,7 +27,7 @@ from dicomweb.gateway import report
 from dicomweb.gateway.errand import checked_answers, checked_outcome
 from dicomweb.gateway.region.board import Told
 from dicomweb.gateway.region.health import note
-from dicomweb.gateway.registry import Gateway, gateway_of
+from dicomweb.gateway.region.registry import Gateway, gateway_of
 from dicomweb.images import Images
 from dicomweb.web import PRIVATE, Endpoint, access_of, answered, etag_of, single, small_body, unchanged
 from profiles.outcomes import Invalid, NotFound

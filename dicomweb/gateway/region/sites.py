@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dicomweb.gateway.region.health import Health, Hour, healths, history
-from dicomweb.gateway.registry import Gateway, endpoints, of_resource
+from dicomweb.gateway.region.registry import Gateway, endpoints, of_resource
 from dicomweb.gateway.report import written
 from dicomweb.images import Images
 from dicomweb.peers.peer import BASE as CANONICAL

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dicomweb.gateway.registry import Gateway, gateway_of, gateways, of_resource
+from dicomweb.gateway.region.registry import Gateway, gateway_of, gateways, of_resource
 from dicomweb.peers.peer import BASE, EXTENSION, of_endpoint
 from fhir_server.access import Access, Scope
 from fhir_server.interactions.fhir import Fhir
