@@ -27,7 +27,16 @@ from dicomweb.images import Images
 from dicomweb.ingest import Arrival, receive
 from dicomweb.transfers import sites
 from dicomweb.visibility import may_see
-from dicomweb.web import PRIVATE, Endpoint, absent, access_of, answered, dataset_answer, dataset_type
+from dicomweb.web import (
+    PRIVATE,
+    Endpoint,
+    absent,
+    access_of,
+    answered,
+    dataset_answer,
+    dataset_type,
+    small_body,
+)
 from dicomweb.wishes import REQUEST, want
 from profiles.outcomes import Invalid
 
@@ -45,10 +54,9 @@ def _choose(images: Images) -> Endpoint:
     async def choose(request: Request) -> Response:
         access = access_of(request)
         await sites.open_request(images.store, access, str(request.path_params["request"]))
-        try:
-            study = str(orjson.loads(await request.body())["study"])
-        except (orjson.JSONDecodeError, TypeError, KeyError) as error:
-            raise Invalid("bad-json", "the body is {study: UID}") from error
+        study = (await small_body(request)).get("study")
+        if not isinstance(study, str):
+            raise Invalid("bad-json", "the body is {study: UID}")
         if not is_uid(study) or not await may_see(images.store, access, study):
             raise absent()
         await want(images, request, (study,))

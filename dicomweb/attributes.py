@@ -5,12 +5,45 @@ PS3.18 §F (DICOM JSON model)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from dicomweb.index.contract import PatientId
 
 Attributes = Mapping[str, Any]
+_TAG, _VR = re.compile(r"[0-9A-Fa-f]{8}"), re.compile(r"[A-Z]{2}")
+_GROUPS = frozenset({"Alphabetic", "Ideographic", "Phonetic"})
+
+
+def is_dataset(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether what came from outside has the form of DICOM JSON all the way down; its depth is bounded
+    already (`web.from_json`). What the values mean is not judged. PS3.18 §F.2.2, §F.2.3"""
+    return isinstance(value, dict) and all(
+        isinstance(tag, str) and _TAG.fullmatch(tag) and _is_element(element)
+        for tag, element in value.items()
+    )
+
+
+def _is_element(element: object) -> bool:
+    if not isinstance(element, Mapping):
+        return False
+    vr, found = element.get("vr", "UN"), element.get("Value", [])
+    if not isinstance(vr, str) or not _VR.fullmatch(vr) or not isinstance(found, list):
+        return False
+    if not all(isinstance(element.get(name, ""), str) for name in ("BulkDataURI", "InlineBinary")):
+        return False
+    fits = {"SQ": is_dataset, "PN": _is_name}.get(vr, _is_plain)
+    return all(one is None or fits(one) for one in found)
+
+
+def _is_name(value: object) -> bool:
+    groups = value if isinstance(value, Mapping) else {"Alphabetic": value}
+    return groups.keys() <= _GROUPS and all(isinstance(one, str) for one in groups.values())
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float)
 
 
 def values(attributes: Attributes, tag: str) -> Sequence[Any]:

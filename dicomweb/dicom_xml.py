@@ -90,7 +90,7 @@ def parse(data: bytes) -> dict[str, Any]:
         text = data.decode("utf-8-sig")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise Invalid("bad-xml", "a document type or entity is not accepted")
-        root = ET.fromstring(text.encode())  # noqa: S314 - no document type, hence no entities
+        root = ET.fromstring(text)  # noqa: S314 - no document type, hence no entities
     except (UnicodeDecodeError, ET.ParseError) as error:
         raise Invalid("bad-xml", "the metadata cannot be read as XML") from error
     if _local(root) != "NativeDicomModel":
@@ -104,10 +104,12 @@ def _local(node: ET.Element) -> str:
 
 def _children(node: ET.Element, name: str) -> list[ET.Element]:
     """The children of that name, by their `number`."""
-    found = [child for child in node if _local(child) == name]
-    return sorted(
-        found, key=lambda child: int(number) if (number := child.get("number", "")).isdigit() else 0
-    )
+    return sorted((child for child in node if _local(child) == name), key=_number)
+
+
+def _number(child: ET.Element) -> int:
+    text = child.get("number", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _dataset(node: ET.Element, depth: int) -> dict[str, Any]:
@@ -150,6 +152,9 @@ def _typed(vr: str, text: str) -> Any:
     if vr not in _NUMBERS:
         return text
     try:
-        return int(text) if vr in _INTEGERS else float(text)
+        found = int(text) if vr in _INTEGERS else float(text)
     except ValueError as error:
         raise Invalid("bad-xml", f"a value of VR {vr} is no number") from error
+    if vr in _INTEGERS and not -(2**63) <= found < 2**64:
+        raise Invalid("bad-xml", f"a value of VR {vr} has more than 64 bits")
+    return found

@@ -21,7 +21,6 @@ from typing import Any
 from uuid import uuid4
 
 import anyio.to_thread
-import orjson
 from starlette.requests import ClientDisconnect
 
 from dicomweb import dicom_xml, reasons
@@ -35,7 +34,7 @@ from dicomweb.media import DICOM, JSON, MULTIPART
 from dicomweb.multipart import Data, End, Head, Reader, boundary_of, content_type
 from dicomweb.origin import said
 from dicomweb.reasons import Refused
-from dicomweb.web import one, sequence
+from dicomweb.web import from_json, one, sequence
 from profiles.outcomes import Invalid, UnsupportedMedia
 
 log = logging.getLogger(__name__)
@@ -205,10 +204,7 @@ def _metadata(path: Path, media: str) -> list[Mapping[str, Any]]:
     data = path.read_bytes()
     if media.endswith("xml"):
         return [dicom_xml.parse(data)]
-    try:
-        found = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise Invalid("bad-metadata", "the metadata cannot be read as JSON") from error
+    found = from_json(data)
     datasets = found if isinstance(found, list) else [found]
     if not datasets or not all(isinstance(one, dict) for one in datasets):
         raise Invalid("bad-metadata", "the metadata is no array of datasets")

@@ -7,7 +7,9 @@ Errors are a status with a small JSON body; no patient data in them. PS3.18 §8.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
+import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -32,10 +34,12 @@ from profiles.outcomes import (
     Unauthenticated,
 )
 
+log = logging.getLogger(__name__)
 Endpoint = Callable[[Request], Awaitable[Response]]
 PRIVATE = "private, no-cache"
 BASE = "/dicom-web"
 MOST_BODY = 20_000  # bytes of a JSON object that says what is wanted
+MOST_DEPTH = 150  # of objects and arrays in one another; a sequence of DICOM JSON takes three
 DATASET_TYPES = (JSON, "application/json", XML, "application/xml")
 
 
@@ -48,10 +52,23 @@ def answered(endpoint: Endpoint) -> Endpoint:
         except ClientDisconnect:
             return Response(None, 400)  # nobody reads it
         except TeledossierError as error:
-            body = {"status": error.status, "code": error.slug, "message": error.issues[0].diagnostics}
-            return Response(orjson.dumps(body), error.status, {"Cache-Control": PRIVATE}, "application/json")
+            return _refused(error.status, error.slug, error.issues[0].diagnostics)
+        except Exception as error:
+            # the error's text may hold patient data: only its type and the code's places are logged
+            log.error("a request failed: %s at %s", type(error).__name__, _places(error))
+            return _refused(500, "internal-error", "an unexpected error; the operator's log knows more")
 
     return answered
+
+
+def _places(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames))
+
+
+def _refused(status: int, slug: str, message: str) -> Response:
+    body = {"status": status, "code": slug, "message": message}
+    return Response(orjson.dumps(body), status, {"Cache-Control": PRIVATE}, "application/json")
 
 
 def access_of(request: Request) -> Access:
@@ -165,13 +182,29 @@ async def small_body(request: Request, most: int = MOST_BODY) -> dict[str, Any]:
         read += chunk
         if len(read) > most:
             raise TooLarge("too-long", f"a JSON object of at most {most} bytes")
-    try:
-        found = orjson.loads(bytes(read))
-    except orjson.JSONDecodeError as error:
-        raise Invalid("bad-json", "the body is no JSON object") from error
+    found = from_json(bytes(read))
     if not isinstance(found, dict):
         raise Invalid("bad-json", "the body is no JSON object")
     return found
+
+
+def from_json(data: bytes) -> Any:
+    """What somebody sent. It is not nested so deeply that Python or orjson could not walk or write it again.
+    Raises Invalid."""
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Invalid("bad-json", "the body cannot be read as JSON") from error
+    level = [found]
+    for _ in range(MOST_DEPTH):
+        level = [inner for one in level if isinstance(one, dict | list) for inner in _inside(one)]
+        if not level:
+            return found
+    raise Invalid("bad-json", f"the JSON is nested more than {MOST_DEPTH} times")
+
+
+def _inside(one: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return one.values() if isinstance(one, dict) else one
 
 
 def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomweb import dicom_xml, keys, media, ups
-from dicomweb.attributes import first
+from dicomweb.attributes import first, is_dataset
 from dicomweb.dataset import is_uid
 from dicomweb.dicom_xml import XML
 from dicomweb.images import Images
@@ -30,6 +30,7 @@ from dicomweb.web import (
     accept_of,
     access_of,
     dataset_answer,
+    from_json,
     multipart_answer,
 )
 from fhir_server.access import Access
@@ -52,21 +53,22 @@ async def _body(request: Request) -> Mapping[str, Any]:
         data += chunk
         if len(data) > MAX_BODY:
             raise TooLarge("too-large", "a workitem has at most 4 MB")
-    kind, _parameters = content_type(request.headers.get("content-type", ""))
     if not data:
         return {}
-    if kind in (XML, "application/xml"):
-        return dicom_xml.parse(bytes(data))
-    if kind not in (JSON, "application/json"):
-        raise UnsupportedMedia("unsupported-media", f"taken here: {JSON}, {XML}")
-    try:
-        found = orjson.loads(bytes(data))
-    except orjson.JSONDecodeError as error:
-        raise Invalid("bad-workitem", "the workitem cannot be read as JSON") from error
-    found = found[0] if isinstance(found, list) and len(found) == 1 else found
-    if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
+    found = _read(bytes(data), request.headers.get("content-type", ""))
+    if not is_dataset(found):
         raise Invalid("bad-workitem", "the body is not one dataset")
     return found
+
+
+def _read(data: bytes, header: str) -> Any:
+    kind, _parameters = content_type(header)
+    if kind in (XML, "application/xml"):
+        return dicom_xml.parse(data)
+    if kind not in (JSON, "application/json"):
+        raise UnsupportedMedia("unsupported-media", f"taken here: {JSON}, {XML}")
+    found = from_json(data)
+    return found[0] if isinstance(found, list) and len(found) == 1 else found
 
 
 def allowed(request: Request, letter: str) -> Access:

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dicomweb.attributes import is_dataset
 from dicomweb.dataset import is_uid
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import Denied, Incapable, PeerError, Unreachable
@@ -34,7 +35,6 @@ MOST_ROWS = 200  # of one answer
 MOST_ANSWERS = 200  # of one report
 _SLUG = re.compile(r"[a-z0-9-]{1,40}")
 _SHA256 = re.compile(r"([0-9a-f]{64})?")
-_TAG = re.compile(r"[0-9A-F]{8}")
 CALLED = ("id", "kind", "host", "port", "ae_title", "tls", "url", "calling_ae", "retrieve")
 
 
@@ -107,16 +107,9 @@ def checked_answers(kind: Kind, values: object) -> list[dict[str, Any]]:
 
 def _rows(value: Mapping[str, Any]) -> dict[str, Any]:
     rows = value.get("rows")
-    if not isinstance(rows, list) or len(rows) > MOST_ROWS or not all(map(_is_dataset, rows)):
+    if not isinstance(rows, list) or len(rows) > MOST_ROWS or not all(map(is_dataset, rows)):
         raise _wrong(f"rows is a list of at most {MOST_ROWS} datasets in DICOM JSON")
     return {"rows": rows}
-
-
-def _is_dataset(row: object) -> bool:
-    return isinstance(row, dict) and all(
-        isinstance(tag, str) and _TAG.fullmatch(tag) and isinstance(element, dict)
-        for tag, element in row.items()
-    )
 
 
 def _settled(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ hash taken on the way. What became of each is yielded as soon as it is known.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -392,4 +393,4 @@ def _read_back(session: Session, wanted: Sequence[Wanted]) -> dict[str, str]:
 
 def _number(row: Mapping[str, object]) -> int:
     text = first(row, "00200013")
-    return int(text) if text.lstrip("-").isdigit() else 0
+    return int(text) if re.fullmatch("-?[0-9]{1,12}", text) else 0  # a PACS may send anything

@@ -19,6 +19,7 @@ from dicomweb.ingest import Arrival, ingest
 from dicomweb.priors import routes as priors
 from dicomweb.routes import routes
 from dicomweb.transfers import routes as transfers
+from dicomweb.transfers import selection
 from fhir_server.access import SYSTEM, Access
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
@@ -102,7 +103,8 @@ class Client(httpx.AsyncClient):
 @pytest.fixture
 async def client(images: Images) -> AsyncIterator[Client]:
     rooms = (
-        routes, transfers.routes, adding.routes, medium.routes, priors.routes, conflicts.routes,
+        routes, transfers.routes, selection.routes, adding.routes, medium.routes, priors.routes,
+        conflicts.routes,
     )  # fmt: skip
     made = [route for room in rooms for route in room(images)]
     async with Client(As(Starlette(routes=made))) as opened:

@@ -113,7 +113,7 @@ def studies(rows: Iterable[Json]) -> list[Found]:
     for row in rows:
         images, series = first(row, "00201208"), first(row, "00201206")
         counts = [_many(series, "série"), _many(images, "image")]
-        modality = "/".join(words.label(words.MODALITIES, one) for one in _values(row, "00080061"))
+        modality = "/".join(words.label(words.MODALITIES, str(one)) for one in _values(row, "00080061"))
         found = Found(
             first(row, "0020000D"), " ".join(first(row, "00100010").replace("^", " ").split()),
             _day(first(row, "00100030")), first(row, "00100020"), _day(first(row, "00080020")),
@@ -130,7 +130,7 @@ def series(rows: Iterable[Json]) -> list[FoundSeries]:
     for row in rows:
         number = first(row, "00200011")
         parts = [number and f"n° {number}", first(row, "0008103E"), first(row, "00080060")]
-        order = int(number) if number.isdecimal() else 10**9
+        order = int(number) if _is_count(number) else 10**9
         made.append(
             (order, FoundSeries(first(row, "0020000E"), " · ".join(filter(None, parts)),
                                 _many(first(row, "00201209"), "image")))
@@ -155,8 +155,13 @@ def _day(text: str) -> str:
     return f"{text[6:8]}/{text[4:6]}/{text[:4]}" if len(text) == 8 and text.isdecimal() else ""
 
 
+def _is_count(text: str) -> bool:
+    """A number that a PACS may have meant: Python reads none of thousands of digits."""
+    return text.isdecimal() and len(text) < 10
+
+
 def _many(count: str, noun: str) -> str:
-    if not count.isdecimal() or not int(count):
+    if not _is_count(count) or not int(count):
         return ""
     return f"{int(count):,} {noun}{'s' if int(count) > 1 else ''}".replace(",", "\u00a0")
 
