@@ -80,6 +80,8 @@ class Fhir:
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """One exchange with a path of this host, such as `/fhir/Patient/1`."""
+        if {".", ".."} & set(path.partition("?")[0].split("/")):
+            raise FhirError(404, {})  # an id that a person made up; httpx would go up to another address
         transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
         query = tuple(params) or None  # an empty list would take the path's own query away
         # Latin-1 gives the browser's bytes back as they came, whatever they are (RFC 9110 §5.5).

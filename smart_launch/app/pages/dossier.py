@@ -50,7 +50,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         """The reading by a recipient, posted by the page once it is shown: a GET changes nothing."""
         id = request.path_params["id"]
         parameters = [{"name": "step", "valueCode": "read"}]
-        await desk.fhir(request).operation(f"ServiceRequest/{id}/$step", parameters)
+        path = f"ServiceRequest/{quote(id, safe='')}/$step"
+        await desk.fhir(request).operation(path, parameters)
         if request.headers.get("accept", "").startswith("text/html"):
             return RedirectResponse(f"/dossiers/{id}?fait=read", 303)
         return Response(status_code=204)
