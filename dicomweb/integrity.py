@@ -8,9 +8,12 @@ index: it was never acknowledged. It is adopted by taking it in again as if it c
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,6 +28,8 @@ PAGE = 500
 SETTLED = 300.0  # seconds: a younger file may be on its way into the index
 MISSING, ALTERED = "its file is missing", "its file is not what was acknowledged"
 UNREADABLE = "its compressed copy cannot be read back"
+CLOSED = "its file cannot be read"
+_CONTENT = re.compile(r"dicom/[0-9a-f]{2}/[0-9a-f]{64}")
 
 
 def findings(index: Index, files: DicomFiles) -> Iterator[str]:
@@ -44,18 +49,25 @@ def findings(index: Index, files: DicomFiles) -> Iterator[str]:
 
 
 def state(files: DicomFiles, file: File) -> str:
-    """What is wrong with it; "" when it is whole. A compressed file is expanded, piece by piece."""
+    """What is wrong with it; "" when it is whole. A compressed file is expanded, piece by piece. A disk that
+    fails on one file tells nothing of the others: that is a finding too."""
     original, copy = files.original(file.path), files.packed(file.path)
-    if original.exists():
-        is_whole = original.stat().st_size == file.size and sha256_of(original) == file.sha256
-        if not is_whole:
-            return ALTERED
-    if not copy.exists():
-        return "" if original.exists() else MISSING
     try:
-        return "" if packed.sha256_of(copy) == file.sha256 else UNREADABLE
+        if original.exists():
+            is_whole = (
+                original.is_file()
+                and original.stat().st_size == file.size
+                and sha256_of(original) == file.sha256
+            )
+            if not is_whole:
+                return ALTERED
+        if not copy.exists():
+            return "" if original.exists() else MISSING
+        return "" if copy.is_file() and packed.sha256_of(copy) == file.sha256 else UNREADABLE
     except packed.Broken:
         return UNREADABLE
+    except OSError:
+        return CLOSED
 
 
 def notes(index: Index, files: DicomFiles) -> Iterator[str]:
@@ -83,18 +95,29 @@ def orphans(index: Index, files: DicomFiles, settled: float = SETTLED) -> Iterat
 
 
 def _there(files: DicomFiles) -> Iterator[tuple[str, float]]:
-    """The path of each file in place, compressed or not, and when it came there."""
+    """The path of each file in place, compressed or not, and when it came there. Also whatever else lies in
+    the folders; what goes while we look is not there."""
     for room in ("dicom", "packed"):
         root = files.root / room
         for folder in sorted(root.iterdir()) if root.exists() else ():
             if folder.is_dir():
                 for entry in os.scandir(folder):
                     if room == "dicom" or not files.original(f"dicom/{folder.name}/{entry.name}").exists():
-                        yield f"dicom/{folder.name}/{entry.name}", entry.stat().st_ctime
+                        with suppress(FileNotFoundError):
+                            changed = entry.stat(follow_symlinks=False).st_ctime
+                            yield _shown(f"dicom/{folder.name}/{entry.name}"), changed
+
+
+def _shown(path: str) -> str:
+    """A path as it may be told and kept: others may have named what lies there as they liked."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def adopt(index: Index, files: DicomFiles, path: str, now: int) -> str:
     """Take an orphan in; what became of it, in a line. `now`: UTC microseconds."""
+    if not _is_content(files, path):
+        return f"file {path}: left where it is, it is no file that is named by its content"
     name = Path(path).name
     spooled = files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
     try:
@@ -109,6 +132,8 @@ def adopt(index: Index, files: DicomFiles, path: str, now: int) -> str:
         return f"file {path}: left where it is, {UNREADABLE}"
     except Refused as refused:
         return f"file {path}: left where it is, {refused.reason.slug}"
+    except OSError:
+        return f"file {path}: left where it is, {CLOSED}"
     finally:
         spooled.unlink(missing_ok=True)
     if outcome == "duplicate":
@@ -117,3 +142,13 @@ def adopt(index: Index, files: DicomFiles, path: str, now: int) -> str:
             files.remove(path, time.time() + 1)
             return f"file {path}: removed, its instance is stored already"
     return f"file {path}: {outcome}"
+
+
+def _is_content(files: DicomFiles, path: str) -> bool:
+    """A regular file of its own, under a name of ours: no link out of the folder, pipe or device."""
+    if not _CONTENT.fullmatch(path):
+        return False
+    for place in (files.original(path), files.packed(path)):
+        with suppress(FileNotFoundError):
+            return stat.S_ISREG(place.lstat().st_mode)
+    return False

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
+
+from fhir_server.store.contract import SchemaMismatch
+from profiles.outcomes import Unavailable
 
 BUSY_SECONDS = 20.0
 Durable = Literal["FULL", "NORMAL"]
 
 
-class RowsMismatch(Exception):
+class RowsMismatch(SchemaMismatch):
     """The file has a schema that this program does not know; the text names both."""
 
 
@@ -34,21 +38,26 @@ class Rows:
         self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        """Makes the file, or brings it to this program's version. Raises RowsMismatch."""
+        """Makes the file, or brings it to this program's version. Raises SchemaMismatch, Unavailable."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = connect(self.path)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        found, version = connection.execute("PRAGMA user_version").fetchone()[0], max(self.STEPS)
-        if not 0 <= found <= version:
-            connection.close()
-            raise RowsMismatch(f"{self.path}: {self.WHAT} have schema {found}, this program has {version}")
-        for step, statements in sorted(self.STEPS.items()):
-            for statement in statements.split(";") if step > found else ():
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={version}")
-        connection.execute("COMMIT")
+        with opening(self.path, self.WHAT, partial(connect, self.path)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("BEGIN IMMEDIATE")
+            found, version = connection.execute("PRAGMA user_version").fetchone()[0], max(self.STEPS)
+            if not 0 <= found <= version:
+                raise RowsMismatch(
+                    f"{self.path}: {self.WHAT} have schema {found}, this program has {version}"
+                )
+            for step, statements in sorted(self.STEPS.items()):
+                for statement in statements.split(";") if step > found else ():
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={version}")
+            connection.execute("COMMIT")
         self._connection = connection
+
+    def integrity(self) -> list[str]:
+        """What SQLite finds wrong in the file, one line each."""
+        return page_faults(self.rows)
 
     def close(self) -> None:
         with self._lock:
@@ -82,6 +91,33 @@ class Rows:
             if self._connection is None:
                 raise RuntimeError(f"{self.WHAT} are not open")
             yield self._connection
+
+
+@contextmanager
+def opening(path: Path, what: str, connect: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
+    """A new connection to the file at `path`, closed when it does not come to use; the library's errors in
+    our words, with the file's name. Raises SchemaMismatch, Unavailable."""
+    try:
+        connection = connect()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.OperationalError as error:
+        raise Unavailable("file-unavailable", f"{path} ({what}) cannot be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise SchemaMismatch(f"{path} ({what}) is no database or is damaged: {error}") from error
+
+
+def page_faults(ask: Callable[[str], Sequence[tuple[Any, ...]]]) -> list[str]:
+    """SQLite's own check of pages and indexes, one line each.
+    https://sqlite.org/pragma.html#pragma_integrity_check"""
+    try:
+        found = ask("PRAGMA integrity_check(100)")
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+    return [str(row[0]) for row in found if row[0] != "ok"]
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -7,7 +7,10 @@ quick. A user's mistake ends in one clear line and a non-zero exit, never in a t
 from __future__ import annotations
 
 import importlib
+import os
+import sqlite3
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -58,9 +61,17 @@ def cli() -> None:
     """Télédossier: FHIR-native téléexpertise and medical-image transfer for a region."""
 
 
+def _check_readable(arguments: Sequence[str]) -> None:
+    """Bytes that are no UTF-8 may name a file, nothing else. Raises UsageError."""
+    for place, one in enumerate(arguments, 1):
+        if any("\ud800" <= char <= "\udfff" for char in one) and not os.path.lexists(one):
+            raise click.UsageError(f"argument {place} is not UTF-8")
+
+
 def main() -> None:
     """Run the command line; exit 1 on a refusal, 2 on wrong usage, 130 on Ctrl-C."""
     try:
+        _check_readable(sys.argv[1:])
         # Not standalone, click hands an Exit's code back as the result.
         sys.exit(cli(standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -70,6 +81,9 @@ def main() -> None:
         sys.exit(130)
     except (SettingsError, SchemaMismatch, TeledossierError) as error:
         click.echo(f"teledossier: {error}", err=True)
+        sys.exit(1)
+    except sqlite3.Error as error:
+        click.echo(f"teledossier: a database cannot be used: {error} (teledossier check says more)", err=True)
         sys.exit(1)
     except OSError as error:
         click.echo(

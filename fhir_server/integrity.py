@@ -46,7 +46,11 @@ async def _of_binary(version: Version, files: Files) -> AsyncIterator[str]:
         yield "its file is missing"
         return
     digest = hashlib.sha256()
-    async for chunk in files.read(content.sha256):
-        digest.update(chunk)
+    try:
+        async for chunk in files.read(content.sha256):
+            digest.update(chunk)
+    except OSError:
+        yield "its file cannot be read"
+        return
     if digest.hexdigest() != content.sha256:
         yield "its file is not what was acknowledged"

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from fhir_server.store.contract import SchemaMismatch
+
 if TYPE_CHECKING:
     from dicomweb.ups_events import Event
 
@@ -184,7 +186,8 @@ class Index(Protocol):
     """Durable means: when `add` or a mark returns, it survives `kill -9` of every process."""
 
     def open(self) -> None:
-        """Connect, create an empty schema; refuse a schema version that is not ours (IndexMismatch)."""
+        """Connect, create an empty schema; refuse a schema version that is not ours (IndexMismatch). Raises
+        SchemaMismatch for a file that is no database, Unavailable."""
 
     def close(self) -> None: ...
 
@@ -273,6 +276,9 @@ class Index(Protocol):
 
     def kept_long(self, before: int, after: int, limit: int) -> list[tuple[int, Study]]:
         """The next studies, by the number of their row, to which nothing came since `before`."""
+
+    def integrity(self) -> list[str]:
+        """What the engine finds wrong in its own file, one line each."""
 
     def damaged(self) -> list[Damage]:
         """What the scans found and no later one saw whole."""
@@ -492,5 +498,5 @@ class SearchTooLong(Exception):
     """A search on attributes without an index took longer than a reader may."""
 
 
-class IndexMismatch(Exception):
+class IndexMismatch(SchemaMismatch):
     """The index file has another schema version than this program; the text names both."""

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from dicomweb.index.contract import Damage, Masked, Trace, Usage
+from dicomweb.rows import page_faults
 
 PAGE = 5000  # rows read at a time
 
@@ -66,6 +67,9 @@ class Keeping:
             while rows := self._all(sql, (last,)):
                 last = rows[-1][0]
                 yield from (row[1] for row in rows)
+
+    def integrity(self: Connected) -> list[str]:
+        return page_faults(self._all)
 
     def usage(self: Connected) -> dict[str, Usage]:
         return {row[0]: Usage(*row[1:]) for row in self._all("SELECT source, instances, bytes FROM usage")}

@@ -63,6 +63,7 @@ from dicomweb.index.queries import (
 from dicomweb.index.schema import NAMES, TABLES, VERSION
 from dicomweb.index.upgrade import FIRST, upgrade
 from dicomweb.matching import matches
+from dicomweb.rows import opening
 from fhir_server.settings import Settings
 
 Result = TypeVar("Result")
@@ -147,11 +148,10 @@ class SqliteIndex(Keeping):
     # -- life --------------------------------------------------------------------------------------
     def open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._connect()
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with opening(self._path, "the index of images", self._connect) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("BEGIN IMMEDIATE")
             found = connection.execute("PRAGMA user_version").fetchone()[0]
             if found == 0:
                 for statement in TABLES.split(";"):
@@ -165,10 +165,6 @@ class SqliteIndex(Keeping):
                     f"{self._path} has image index schema {found}, this program has {VERSION}"
                 )
             connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            connection.close()
-            raise
         self._writer = connection
         self._turn = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT, 0o600)
 

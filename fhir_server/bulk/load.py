@@ -8,6 +8,7 @@ The last line reached is recorded with the counts after each batch, which spares
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,4 +186,5 @@ def _same(old: Version, put: Put) -> bool:
 def _mark(path: Path) -> str:
     """What the progress of a file is recorded under: another content is another file."""
     stat = path.stat()
-    return hashlib.sha256(f"{path.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}".encode()).hexdigest()
+    named = os.fsencode(f"{path.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}")
+    return hashlib.sha256(named).hexdigest()

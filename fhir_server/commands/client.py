@@ -33,8 +33,10 @@ def add(
     """Register a client. Without a key it gets a secret, which is shown this once."""
     try:
         keys = json.loads(jwks.read_text("utf-8")) if jwks else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid("client-jwks", f"{jwks} is not JSON: {error}") from error
+    if jwks and not isinstance(keys, dict):
+        raise Invalid("client-jwks", f"{jwks} cannot be read as a JWK set")
 
     async def run() -> str | None:
         async with main.opened(settings.load()) as platform:

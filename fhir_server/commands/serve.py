@@ -8,6 +8,7 @@ import os
 import click
 import uvicorn
 
+from dicomweb.images import open_images
 from fhir_server import main
 from fhir_server import settings as config
 from fhir_server.settings import Settings
@@ -41,6 +42,8 @@ def command(host: str | None, port: int | None, workers: int) -> None:
 
 
 async def prepare(settings: Settings) -> None:
-    """Our definitions are in the store before the first process serves: the portal's forms are among them."""
+    """Our definitions are in the store before the first process serves: the portal's forms are among them.
+    What cannot be opened stops the start here, in one line."""
     async with main.opened(settings) as platform:
+        open_images(settings, platform.engine.store).close()
         await install(platform.engine)

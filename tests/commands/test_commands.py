@@ -11,14 +11,17 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from dicomweb.images import open_images
 from fhir_server.__main__ import COMMANDS
 from fhir_server.commands.serve import prepare
 from fhir_server.main import opened
 from fhir_server.settings import Settings
+from fhir_server.store import open_store
 from tests.running import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -179,6 +182,92 @@ def test_a_store_of_another_version_is_refused(run: Run, tmp_path: Path) -> None
     connection.close()
     done = run("check")
     assert (done.returncode, "schema 999" in done.stderr) == (1, True), done.stderr
+
+
+DATABASES = ("teledossier-dicom.db", "teledossier-transfers.db", "teledossier-gateways.db")
+
+
+@pytest.fixture
+def databases(tmp_path: Path) -> Path:
+    """The folder of a platform's databases, each made and empty."""
+    folder = tmp_path / "var"
+    settings = Settings(store=f"sqlite:///{folder}/teledossier.db", files=str(folder / "files"))
+    open_images(settings, open_store(settings)).close()
+    return folder
+
+
+def newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version=999")
+
+
+def rubbish(path: Path) -> None:
+    path.write_bytes(bytes(range(256)) * 40)
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"), [*zip(DATABASES, (newer, rubbish, folder), strict=True), (DATABASES[0], rubbish)]
+)
+def test_a_database_that_cannot_be_used_stops_the_start_in_one_line(
+    run: Run, databases: Path, name: str, harm: Callable[[Path], None]
+) -> None:
+    harm(databases / name)
+    done = run("serve", "--port", "1")
+    assert (done.returncode, name in done.stderr, done.stderr.count("\n")) == (1, True, 1), done.stderr
+
+
+def test_check_reads_every_database(run: Run, databases: Path) -> None:
+    """Pages within the files are damaged: they open, and are not whole."""
+    for name in DATABASES[:2]:
+        pages = bytearray((databases / name).read_bytes())
+        pages[4096 * 2 : 4096 * 6] = b"\x55" * 4096 * 4
+        (databases / name).write_bytes(pages)
+    done = run("check")
+    assert done.returncode == 1
+    told = {line.split(":")[0] for line in done.stdout.splitlines()}
+    assert told == {"index of images", "the transfers"}, done.stdout
+
+
+def test_check_says_how_far_the_store_can_be_read(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.ndjson").write_bytes(_ndjson(*(_patient(f"p{n}", "X" * 900) for n in range(300))))
+    assert run("load", "p.ndjson").returncode == 0
+    store = tmp_path / "var" / "teledossier.db"
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    pages = bytearray(store.read_bytes())
+    pages[len(pages) // 4096 // 2 * 4096 : -4096] = b"\x55" * len(
+        pages[len(pages) // 4096 // 2 * 4096 : -4096]
+    )
+    store.write_bytes(pages)
+    done = run("check")
+    assert (done.returncode, "store: " in done.stdout) == (1, True), done.stdout + done.stderr
+    assert "XXX" not in done.stdout + done.stderr
+
+
+def test_arguments_that_are_no_text_are_refused(run: Run, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"a\xff")
+    for words in (
+        ("client", "add", "one", "--scope", "system/*.rs", "--name", odd),
+        ("user", "disable", odd),
+    ):
+        done = run(*words)
+        assert done.returncode == 2
+        assert f"Error: argument {len(words)} is not UTF-8\n" in done.stderr
+    (tmp_path / odd).mkdir()
+    ((tmp_path / odd) / "p.ndjson").write_bytes(_ndjson(_patient("p1")))
+    assert run("load", odd).returncode == 0
+
+
+@pytest.mark.parametrize("keys", ["[]", '{"keys": [7]}', "null", "[" * 9000])
+def test_what_is_no_key_set_is_refused(run: Run, tmp_path: Path, keys: str) -> None:
+    (tmp_path / "keys.json").write_text(keys)
+    done = run("client", "add", "one", "--scope", "system/*.rs", "--jwks", "keys.json")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
 
 
 async def test_what_serves_has_our_definitions_first(tmp_path: Path) -> None:

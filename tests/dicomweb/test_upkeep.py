@@ -4,11 +4,12 @@ dies when."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from dicomweb import integrity
+from dicomweb.files import sha256_of
 from dicomweb.images import Images
 from dicomweb.index.contract import Damage, File, Outcome, Trace
 from dicomweb.index.sqlite import SqliteIndex
@@ -63,13 +65,32 @@ def damage_packed(images: Images, file: File) -> None:
         opened.write(b"zzzz")
 
 
+def damage_dangling(images: Images, file: File) -> None:
+    images.files.original(file.path).unlink()
+    images.files.original(file.path).symlink_to("nowhere")
+
+
+def damage_pipe(images: Images, file: File) -> None:
+    images.files.original(file.path).unlink()
+    os.mkfifo(images.files.original(file.path))
+
+
+def damage_packed_pipe(images: Images, file: File) -> None:
+    packing.step(images.index, images.files, EVER)
+    images.files.packed(file.path).unlink()
+    os.mkfifo(images.files.packed(file.path))
+
+
 @pytest.mark.parametrize(
     ("harm", "what"),
     [
         (damage_missing, integrity.MISSING),
+        (damage_dangling, integrity.MISSING),
         (damage_altered, integrity.ALTERED),
         (damage_cut, integrity.ALTERED),
+        (damage_pipe, integrity.ALTERED),
         (damage_packed, integrity.UNREADABLE),
+        (damage_packed_pipe, integrity.UNREADABLE),
     ],
 )
 def test_damage_is_named_and_remembered(
@@ -82,11 +103,28 @@ def test_damage_is_named_and_remembered(
     assert list(integrity.findings(images.index, images.files)) == [f"instance {files[1].uid}: {what}"]
     assert scanning.step(images.index, images.files, 10**9, EVER) == 3
     assert images.index.damaged() == [Damage(files[1].path, files[1].uid, what, EVER)]
+    images.files.original(files[1].path).unlink(missing_ok=True)
     images.files.original(files[1].path).write_bytes(kept)  # restored from a backup
     images.files.packed(files[1].path).unlink(missing_ok=True)
     assert scanning.step(images.index, images.files, 10**9, EVER + 1) == 0  # the next begins a day later
     assert scanning.step(images.index, images.files, 10**9, EVER + DAY) == 3
     assert images.index.damaged() == []
+
+
+def test_a_disk_that_fails_on_one_file_holds_no_scan_up(
+    images: Images, take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = stored(images, take, tmp_path)
+
+    def failing(path: Path) -> str:
+        if path == images.files.original(files[1].path):
+            raise OSError(errno.EIO, "Input/output error")
+        return sha256_of(path)
+
+    monkeypatch.setattr(integrity, "sha256_of", failing)
+    assert scanning.step(images.index, images.files, 10**9, EVER) == 3
+    assert images.index.damaged() == [Damage(files[1].path, files[1].uid, integrity.CLOSED, EVER)]
+    assert images.index.get_mark(scanning.ENDED) == EVER
 
 
 def test_a_scan_keeps_to_its_budget_and_goes_on(images: Images, take: Take, tmp_path: Path) -> None:
@@ -148,6 +186,51 @@ def test_what_cannot_be_adopted_stays_and_is_told(images: Images, take: Take, tm
     (unreadable,) = orphans(images)
     assert integrity.adopt(images.index, images.files, unreadable, 9).endswith("unreadable")
     assert orphans(images) == [unreadable]
+
+
+STRANGERS: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "a pipe": ("ab" * 32, lambda path: os.mkfifo(path)),
+    "a folder": ("ab" * 32, lambda path: path.mkdir()),
+    "a link that leads nowhere": ("ab" * 32, lambda path: path.symlink_to("nowhere")),
+    "a link out of the folder": ("ab" * 32, lambda path: path.symlink_to(__file__)),
+    "a name that is none": ("notes.txt", lambda path: path.touch()),
+    "a name in two lines": ("a\n1b[31m", lambda path: path.touch()),
+    "a name that is no text": (os.fsdecode(b"a\xff"), lambda path: path.touch()),
+}
+
+
+@pytest.mark.parametrize("what", STRANGERS)
+def test_strangers_among_the_files_are_told_and_left_alone(
+    images: Images, take: Take, tmp_path: Path, what: str
+) -> None:
+    stored(images, take, tmp_path)
+    name, make = STRANGERS[what]
+    folder = images.files.root / "dicom" / "ab"
+    folder.mkdir(exist_ok=True)
+    make(folder / name)
+    (stranger,) = orphans(images)
+    assert stranger.isprintable()
+    told = integrity.adopt(images.index, images.files, stranger, 9)
+    assert told == f"file {stranger}: left where it is, it is no file that is named by its content"
+    assert os.path.lexists(folder / name)
+    images.index.put_damage(Damage(stranger, "", "no instance has it", 1))  # as a scan does
+
+
+def test_what_leaves_while_we_look_is_not_there(
+    images: Images, take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are compressed and purged meanwhile."""
+    files = stored(images, take, tmp_path)
+    scan = os.scandir
+
+    def late(folder: Path) -> Iterator[os.DirEntry[str]]:
+        for entry in list(scan(folder)):
+            Path(entry.path).unlink()
+            yield entry
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert orphans(images) == []
+    assert [images.files.original(one.path).exists() for one in files] == [False] * 3
 
 
 def test_masked_files_leave_after_their_grace(images: Images, take: Take, tmp_path: Path) -> None:
