@@ -7,19 +7,13 @@ FHIR R4 patient.html#links
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any
+
+from dicomweb.fhir import Fhir, put, transaction
 
 BASE = "https://teledossier.example/fhir"
 WORDS = "L'identité du patient a été réunie à une autre : l'examen suit."
-
-
-class Fhir(Protocol):
-    async def search(
-        self, type: str, params: Sequence[tuple[str, str]] = (), *, limit: int = 1000
-    ) -> list[dict[str, Any]]: ...
-
-    async def transaction(self, bundle: dict[str, Any]) -> dict[str, Any]: ...
 
 
 def replaced_by(patient: dict[str, Any]) -> str:
@@ -39,12 +33,8 @@ async def follow(fhir: Fhir, patients: Iterable[dict[str, Any]], now: str) -> in
         if not stays.startswith("Patient/"):
             continue
         for study in await fhir.search("ImagingStudy", [("subject", f"Patient/{patient['id']}")]):
-            version = study.get("meta", {}).get("versionId")
-            entries = [
-                _put({**study, "subject": {"reference": stays}}, f'W/"{version}"'),
-                _put(provenance(study, stays, now), ""),
-            ]
-            await fhir.transaction({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+            follows = {**study, "subject": {"reference": stays}}
+            await transaction(fhir, put(follows, study), put(provenance(study, stays, now), None))
             moved += 1
     return moved
 
@@ -63,8 +53,3 @@ def provenance(study: dict[str, Any], patient: str, now: str) -> dict[str, Any]:
         "reason": [{"text": WORDS}],
         "agent": [{"who": {"display": "Plateforme"}}],
     }
-
-
-def _put(resource: dict[str, Any], if_match: str) -> dict[str, Any]:
-    request = {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"}
-    return {"resource": resource, "request": {**request, **({"ifMatch": if_match} if if_match else {})}}

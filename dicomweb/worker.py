@@ -15,18 +15,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from dicomweb import acquisition, association, merges, readings
 from dicomweb.acquisition import Listed, Track
-from dicomweb.association import Attach, Exam, Propose, Request
-from dicomweb.attributes import first
+from dicomweb.attaching import Attaching
 from dicomweb.changes import changed
-from dicomweb.identity import FINESS_SYSTEM, Identifier, finess_issuers, identifiers, ins_of
-from dicomweb.imaging_study import build, merge, nameless, same, started, withdrawn
+from dicomweb.fhir import Fhir, current_study, put, transaction
+from dicomweb.imaging_study import build, merge, nameless, same, withdrawn
 from dicomweb.index.contract import Index, PerformedStep, Study
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
@@ -39,18 +37,6 @@ LONGEST_WAIT = 15.0  # seconds: a study that never falls quiet is written up at 
 RETRY_SECONDS = 10.0
 ANNOUNCED_SECONDS = 20.0  # between two looks for the télédossier of an exam that is being acquired
 SWEPT = "swept"  # the store's sequence up to which changes were looked at
-
-
-class Fhir(Protocol):
-    """The FHIR write path, as `fhir_server.interactions.fhir.Fhir` offers it."""
-
-    async def read(self, type: str, id: str) -> dict[str, Any]: ...
-
-    async def search(
-        self, type: str, params: Sequence[tuple[str, str]] = (), *, limit: int = 1000
-    ) -> list[dict[str, Any]]: ...
-
-    async def transaction(self, bundle: dict[str, Any]) -> dict[str, Any]: ...
 
 
 def utc_microseconds() -> int:
@@ -70,6 +56,11 @@ class Worker:
     listed: Callable[[str], Listed] = lambda _study: Listed()  # what an import of a study has on its list
     is_prior: Callable[[str, str], bool] = lambda _request, _study: False
     _retry: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def attaching(self) -> Attaching:
+        """The part that finds the télédossiers of an exam."""
+        return Attaching(self.index, self.fhir, self.settings.zone, self.now, self.is_prior)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. An error of one study delays that study only."""
@@ -125,24 +116,24 @@ class Worker:
         if study is not None:
             found = await self.write_up(study)
             return found.again if found else None
-        current = await self._current(uid)
+        current = await current_study(self.fhir, uid)
         masked = await asyncio.to_thread(self.index.masked, uid)
         if current is not None and masked:
             return None  # all of it was put out of sight
         found = await self.write_up(acquisition.announced_study(uid, step))
-        if found is None or found.stage == "discontinued" or await self._is_attached(uid):
+        if found is None or found.stage == "discontinued" or await self.attaching.is_attached(uid):
             return found.again if found else None
         return self.now() + int(ANNOUNCED_SECONDS * 1e6)
 
     async def withdraw(self) -> None:
         """Studies of which nothing is left in sight: their ImagingStudy says so, with a trace."""
         for uid in await asyncio.to_thread(self.index.withdrawn):
-            current = await self._current(uid)
+            current = await current_study(self.fhir, uid)
             traces = [one.trace for one in await asyncio.to_thread(self.index.masked, uid)]
             if current is not None and traces and await asyncio.to_thread(self.index.study, uid) is None:
                 requests = [one["reference"] for one in current.get("basedOn", ()) if "reference" in one]
                 trace = association.withdrawal(uid, traces[-1], requests)
-                await self._transaction(_put(withdrawn(current, traces[-1]), current), _put(trace, None))
+                await transaction(self.fhir, put(withdrawn(current, traces[-1]), current), put(trace, None))
             await asyncio.to_thread(self._end_reading, uid, "CANCELED")
             await asyncio.to_thread(self.index.settle, uid)
 
@@ -152,11 +143,11 @@ class Worker:
         Returns how far it has come, None when nobody announced it."""
         series = await asyncio.to_thread(self.index.series_of, study.uid)
         briefs = await asyncio.to_thread(self.index.briefs, study.uid)
-        known = await self._identifiers(study)
+        known = await self.attaching.identifiers_of(study)
         built = build(
             study, series, briefs, known, zone=self.settings.zone, base=self.settings.url + "/dicom-web"
         )
-        current = await self._current(study.uid)
+        current = await current_study(self.fhir, study.uid)
         found = await asyncio.to_thread(self._track, study)
         resource, lines = await self._still_theirs(study, merge(built, current))
         resource = acquisition.tracked(resource, found)
@@ -164,11 +155,11 @@ class Worker:
             title = str(resource.get("description") or "Examen")
             lines.append(acquisition.incomplete(study.uid, requests, title, found, self.now()))
         if not same(resource, current):
-            await self._transaction(_put(resource, current), *(_put(line, None) for line in lines))
-        is_attached = bool(resource.get("basedOn")) or await self.associate(study, known)
+            await transaction(self.fhir, put(resource, current), *(put(line, None) for line in lines))
+        is_attached = bool(resource.get("basedOn")) or await self.attaching.associate(study, known)
         await asyncio.to_thread(self.index.mark_attached, study.uid, is_attached)
         if is_attached and study.instance_count:
-            await self._schedule(study)
+            await self.attaching.schedule(study)
         await asyncio.to_thread(self.index.mark_processed, study.uid, study.last_seq)
         return found
 
@@ -196,166 +187,15 @@ class Worker:
         if not any(acquisition.contradicts(study, one) for one in announced):
             return resource, []
         left = {name: value for name, value in resource.items() if name != "basedOn"}
-        left["subject"] = nameless(await self._identifiers(study))
+        left["subject"] = nameless(await self.attaching.identifiers_of(study))
         title = str(resource.get("description") or "Examen")
         return left, [acquisition.detached(study.uid, requests, title, self.now())]
-
-    async def _schedule(self, study: Study) -> None:
-        """The reading, once: a step that is there already stays as it is. A prior alone is not read anew."""
-        based_on = (await self._current(study.uid) or {}).get("basedOn", ())
-        if based_on and all(map(association.is_prior, based_on)):
-            return
-        now = datetime.fromtimestamp(self.now() / 1e6, UTC).strftime("%Y%m%d%H%M%S+0000")
-        await asyncio.to_thread(self.index.put_workitem, readings.step(study, now))
 
     def _end_reading(self, study: str, state: str) -> None:
         item = self.index.workitem(readings.uid_of(study))
         changed = item and readings.ended(item, state)
         if changed:
             self.index.put_workitem(changed)
-
-    async def attach_wanted(self, uid: str, request_id: str) -> bool:
-        """A person chose this exam for that télédossier: attached when the identities agree, else proposed
-        with what they say. False while the exam is not here."""
-        study = await asyncio.to_thread(self.index.study, uid)
-        current = await self._current(uid)
-        if study is None or current is None:
-            return False
-        try:
-            resource = await self.fhir.read("ServiceRequest", request_id)
-            reference = str(resource.get("subject", {}).get("reference", ""))
-            patient = await self.fhir.read("Patient", reference.removeprefix("Patient/"))
-        except (NotFound, Gone):
-            return True  # the télédossier was discarded meanwhile
-        if f"ServiceRequest/{request_id}" in [one.get("reference") for one in current.get("basedOn", ())]:
-            return True
-        known = await self._identifiers(study)
-        exam = self._exam(study, known)
-        subject = str(current.get("subject", {}).get("reference", ""))
-        is_free = subject in ("", reference) or not current.get("basedOn")
-        if is_free and association.agrees(exam, known, patient):
-            attached = await self._attach(uid, Attach((request_id,), reference))
-            await asyncio.to_thread(self.index.mark_attached, uid, attached)
-            if attached:
-                await self._schedule(study)
-            return attached
-        await self._propose(
-            exam, Propose((request_id,), "identity-differs"), [association.request_of(resource)]
-        )
-        return True
-
-    async def _is_attached(self, uid: str) -> bool:
-        """Whether somebody attached it meanwhile: a person who accepted a proposal does so in FHIR alone."""
-        return bool((await self._current(uid) or {}).get("basedOn"))
-
-    async def _current(self, uid: str) -> dict[str, Any] | None:
-        try:
-            return await self.fhir.read("ImagingStudy", uid)
-        except (NotFound, Gone):
-            return None
-
-    async def _transaction(self, *entries: dict[str, Any]) -> None:
-        await self.fhir.transaction({"resourceType": "Bundle", "type": "transaction", "entry": list(entries)})
-
-    # -- association
-    async def associate(self, study: Study, known: Sequence[Identifier]) -> bool:
-        """Attach, propose or leave; returns whether it is attached now."""
-        exam = self._exam(study, known)
-        patients: dict[str, dict[str, Any]] = {}
-        for system, value in known:
-            for patient in await self.fhir.search(
-                "Patient", [("identifier", f"{_escape(system)}|{_escape(value)}")]
-            ):
-                patients[f"Patient/{patient['id']}"] = patient
-        identified = frozenset(patients)
-        near = frozenset[str]() if identified else await self._near(exam)
-        requests = await self._requests(exam, identified | near)
-        decision = association.decide(exam, identified, near, requests)
-        if isinstance(decision, Attach):
-            return await self._attach(study.uid, decision)
-        if isinstance(decision, Propose):
-            await self._propose(exam, decision, requests)
-        return False
-
-    def _exam(self, study: Study, known: Sequence[Identifier]) -> Exam:
-        birth = first(study.attributes, "00100030")
-        return Exam(
-            study.uid,
-            study.accession,
-            started(study.attributes, self.settings.zone),
-            ins_of(known),
-            first(study.attributes, "00100010"),
-            f"{birth[:4]}-{birth[4:6]}-{birth[6:8]}" if len(birth) == 8 and birth.isdigit() else "",
-            study.mixed,
-            study.modalities,
-            first(study.attributes, "00081030"),
-        )
-
-    async def _identifiers(self, study: Study) -> tuple[Identifier, ...]:
-        organisations = {}
-        for finess in finess_issuers(study.patient_ids):
-            for found in await self.fhir.search(
-                "Organization", [("identifier", f"{FINESS_SYSTEM}|{finess}")]
-            ):
-                organisations[finess] = str(found["id"])
-        return identifiers(study.patient_ids, organisations)
-
-    async def _near(self, exam: Exam) -> frozenset[str]:
-        if not exam.birth or not exam.name:
-            return frozenset()
-        found = await self.fhir.search("Patient", [("birthdate", exam.birth)])
-        return frozenset(f"Patient/{one['id']}" for one in found if association.is_near(exam, one))
-
-    async def _requests(self, exam: Exam, patients: frozenset[str]) -> list[Request]:
-        queries = [("subject", patient) for patient in sorted(patients)]
-        if exam.accession:
-            queries.append(("exam-accession", _escape(exam.accession)))
-        found: dict[str, Request] = {}
-        for query in queries:
-            for resource in await self.fhir.search("ServiceRequest", [query]):
-                found[str(resource["id"])] = association.request_of(resource)
-        return list(found.values())
-
-    async def _attach(self, uid: str, decision: Attach) -> bool:
-        current = await self._current(uid)
-        if current is None:
-            return False
-        priors = [id for id in decision.requests if await asyncio.to_thread(self.is_prior, id, uid)]
-        decision = replace(decision, priors=frozenset(priors))
-        provenance = association.provenance(uid, decision, self._instant())
-        withdrawn = [_put({**task, "status": "cancelled"}, task) for task in await self._proposed(uid)]
-        await self._transaction(
-            _put(association.attached(current, decision), current), _put(provenance, None), *withdrawn
-        )
-        log.info("an exam was attached to %s télédossier(s)", len(decision.requests))
-        return True
-
-    async def _proposed(self, uid: str) -> list[dict[str, Any]]:
-        """The proposals of this exam that nobody answered yet."""
-        asked = await self.fhir.search("Task", [("code", "associate-exam"), ("status", "requested")])
-        exam = f"ImagingStudy/{uid}"
-        return [
-            task
-            for task in asked
-            if any(part.get("valueReference", {}).get("reference") == exam for part in task["input"])
-        ]
-
-    async def _propose(self, exam: Exam, decision: Propose, requests: Sequence[Request]) -> None:
-        """Each proposal once: one answered before is not made again."""
-        for request in requests:
-            if request.id not in decision.requests:
-                continue
-            try:
-                await self.fhir.read("Task", association.proposal_id(exam.uid, request.id))
-            except NotFound:
-                await self._transaction(
-                    _put(association.proposal(exam, request, decision.why, self._instant()), None)
-                )
-            except Gone:
-                continue
-
-    def _instant(self) -> str:
-        return datetime.fromtimestamp(self.now() / 1e6, UTC).isoformat(timespec="milliseconds")
 
     # -- changes
     async def sweep(self) -> int:
@@ -367,7 +207,7 @@ class Worker:
             return 0
         requests = [association.request_of(one) for one in await changed(self.store, "ServiceRequest", mark)]
         patients = await changed(self.store, "Patient", mark)
-        await merges.follow(self.fhir, patients, self._instant())
+        await merges.follow(self.fhir, patients, self.attaching.instant())
         for reference in {request.patient for request in requests if request.patient.startswith("Patient/")}:
             with contextlib.suppress(NotFound, Gone):
                 patients.append(await self.fhir.read("Patient", reference.removeprefix("Patient/")))
@@ -381,11 +221,11 @@ class Worker:
             )
         )
         for study in studies:
-            if await self._is_attached(study.uid) or await self.associate(
-                study, await self._identifiers(study)
+            if await self.attaching.is_attached(study.uid) or await self.attaching.associate(
+                study, await self.attaching.identifiers_of(study)
             ):
                 await asyncio.to_thread(self.index.mark_attached, study.uid, True)
-                await self._schedule(study)
+                await self.attaching.schedule(study)
         for report in filter(readings.is_final, await changed(self.store, "DiagnosticReport", mark)):
             for uid in await self._read(report):
                 await asyncio.to_thread(self._end_reading, uid, "COMPLETED")
@@ -403,17 +243,3 @@ class Worker:
 
 def _requests_of(study: dict[str, Any]) -> list[str]:
     return [str(one["reference"]) for one in study.get("basedOn", ()) if "reference" in one]
-
-
-def _escape(value: str) -> str:
-    """For a search parameter's value. FHIR R4 search.html#escaping"""
-    return "".join(f"\\{c}" if c in "\\,$|" else c for c in value)
-
-
-def _put(resource: dict[str, Any], current: dict[str, Any] | None) -> dict[str, Any]:
-    """A transaction entry; the current version, when there is one, must still be the one that was read."""
-    request = {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"}
-    version = (current or {}).get("meta", {}).get("versionId")
-    if version:
-        request["ifMatch"] = f'W/"{version}"'
-    return {"resource": resource, "request": request}

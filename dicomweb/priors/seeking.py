@@ -26,6 +26,7 @@ import orjson
 from dicomweb.association import moment, request_of
 from dicomweb.attributes import Attributes
 from dicomweb.changes import changed
+from dicomweb.fhir import Fhir
 from dicomweb.identity import issuer_key
 from dicomweb.peers.peer import Peer, of_endpoint
 from dicomweb.peers.session import Level, PeerError
@@ -34,7 +35,6 @@ from dicomweb.priors.likely import FETCHED, Candidate, Site, candidates, person_
 from dicomweb.transfers.audit import Searched
 from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.record import Order, Transfer
-from dicomweb.worker import Fhir
 from fhir_server.store.contract import Store
 from profiles.outcomes import Gone, Invalid, NotFound
 

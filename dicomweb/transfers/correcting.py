@@ -19,6 +19,7 @@ from typing import Any
 
 from dicomweb.changes import changed
 from dicomweb.coercion.identity import Identity
+from dicomweb.fhir import Fhir
 from dicomweb.index.contract import Index
 from dicomweb.peers.peer import Peer
 from dicomweb.transfers.delivered import Delivered, Deliveries, Rejection
@@ -27,7 +28,6 @@ from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.record import URGENCIES, Order
 from dicomweb.transfers.relaying import study_uid
 from dicomweb.transfers.standing import Standing, exam_of, is_anothers, patient_of, standing
-from dicomweb.worker import Fhir
 from fhir_server.store.contract import Store
 from profiles.outcomes import Gone, NotFound
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from dicomweb.association import is_prior
 from dicomweb.changes import changed
+from dicomweb.fhir import Fhir
 from dicomweb.peers.peer import Peer, of_endpoint
 from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.record import URGENCIES, Order
-from dicomweb.worker import Fhir
 from fhir_server.store.contract import Store
 from profiles.outcomes import Gone, Invalid, NotFound
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dicomweb.dimse.spool import spooling
+from dicomweb.fhir import Fhir, put, transaction
 from dicomweb.images import Images
 from dicomweb.index.contract import Index
 from dicomweb.peers.dimse import Ours
@@ -34,7 +35,7 @@ from dicomweb.transfers.record import Kind, Order, Transfer
 from dicomweb.transfers.rejecting import Rejecting
 from dicomweb.transfers.relaying import Relays
 from dicomweb.transfers.standing import Ask, Standing, standing
-from dicomweb.worker import Fhir, Worker
+from dicomweb.worker import Worker
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from profiles.outcomes import Conflict, Gone, Invalid, NotFound, PreconditionFailed
@@ -184,16 +185,14 @@ class Runner:
             with contextlib.suppress(
                 Conflict, PreconditionFailed
             ):  # written meanwhile: the next round does it
-                if await self.parts.exams.attach_wanted(study, request):
+                if await self.parts.exams.attaching.attach_wanted(study, request):
                     await asyncio.to_thread(self.parts.queue.grant, study, request, self.now())
 
     async def _write(self, resource: dict[str, Any]) -> None:
         with contextlib.suppress(NotFound):
             await self.parts.fhir.read("Provenance", resource["id"])
             return
-        request = {"method": "PUT", "url": f"Provenance/{resource['id']}"}
-        entry = [{"resource": resource, "request": request}]
-        await self.parts.fhir.transaction({"resourceType": "Bundle", "type": "transaction", "entry": entry})
+        await transaction(self.parts.fhir, put(resource, None))
 
 
 async def peer_of(fhir: Fhir, id: str) -> Peer | None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomweb.coercion.identity import Identity, known_as, site_of
+from dicomweb.fhir import Fhir
 from dicomweb.merges import replaced_by
 from dicomweb.peers.peer import Peer
 from dicomweb.transfers.delivered import Delivered
 from dicomweb.transfers.record import Order
-from dicomweb.worker import Fhir
 from profiles.outcomes import Gone, NotFound
 
 NOBODY = Identity()

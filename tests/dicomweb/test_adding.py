@@ -49,7 +49,7 @@ async def test_files_of_this_computer_join_the_file(
     assert len(list(images.index.files(making.STUDY))) == 3
     assert images.queue.open_wishes() == [(making.STUDY, "r1")]
     await worker.write_up(images.index.due(10**18, 0)[0])
-    assert await worker.attach_wanted(making.STUDY, "r1")
+    assert await worker.attaching.attach_wanted(making.STUDY, "r1")
     study = await opened.read("ImagingStudy", making.STUDY)
     assert study["basedOn"] == [{"reference": "ServiceRequest/r1"}]
 
@@ -98,7 +98,7 @@ async def test_an_exam_of_the_platform_is_added_by_who_sees_it(
     for wrong in ("{", "[]", '{"study": "x"}'):
         assert (await client.post("/requests/r1/exams", content=wrong)).status_code in (400, 404), wrong
     assert (await client.post("/requests/r1/exams", json={"study": making.STUDY})).status_code == 202
-    assert await worker.attach_wanted(making.STUDY, "r1")
+    assert await worker.attaching.attach_wanted(making.STUDY, "r1")
     based_on = (await opened.read("ImagingStudy", making.STUDY))["basedOn"]
     assert based_on == [{"reference": "ServiceRequest/r0"}, {"reference": "ServiceRequest/r1"}]
 
@@ -149,7 +149,7 @@ async def test_photos_and_documents_become_an_exam_with_the_patients_identity(
     assert shapes == [(30, 40, 3), (30, 40, 3), (40, 30, 3)]
     assert document.EncapsulatedDocument.startswith(b"%PDF-1.7")
     await worker.write_up(images.index.due(10**18, 0)[0])
-    assert await worker.attach_wanted(study, "r1")
+    assert await worker.attaching.attach_wanted(study, "r1")
     assert (await opened.read("ImagingStudy", study))["basedOn"] == [{"reference": "ServiceRequest/r1"}]
 
 

@@ -377,7 +377,7 @@ async def test_exams_of_the_groups_other_files_come_along_and_those_of_strangers
         ("2.25.31", "ins", "wanted")
     ]
     assert await seeking.order() == 1
-    attaching = replace(worker, is_prior=images.priors.is_prior)
+    attaching = replace(worker, is_prior=images.priors.is_prior).attaching
     assert images.queue.open_wishes() == [("2.25.31", "r1")]
     assert await attaching.attach_wanted("2.25.31", "r1")
     study = await sites.read("ImagingStudy", "2.25.31")
@@ -423,7 +423,7 @@ async def test_a_prior_is_found_fetched_attached_and_neither_relayed_nor_read_an
         return asking.find(images, peer, level, keys, most)
 
     seeking = Seeking(store, region, images.queue, images.priors, find, worker.now, Group().searched)
-    attaching = replace(worker, is_prior=images.priors.is_prior)
+    attaching = replace(worker, is_prior=images.priors.is_prior).attaching
     async with running(images, store, region, settings, attaching), looking(seeking):
 
         async def attached() -> Any:

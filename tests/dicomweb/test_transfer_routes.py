@@ -265,11 +265,11 @@ async def test_a_chosen_exam_is_attached_only_when_the_identities_agree(
 ) -> None:  # fmt: skip
     await request(region, "r1")
     images.queue.wish(making.STUDY, "r1", "Practitioner/p08", 1)
-    assert not await worker.attach_wanted(making.STUDY, "r1")  # not here yet
+    assert not await worker.attaching.attach_wanted(making.STUDY, "r1")  # not here yet
     take(image(tmp_path, AccessionNumber="OTHER", **changes))
     (study,) = images.index.due(10**18, 0)
     await worker.write_up(study)
-    assert await worker.attach_wanted(making.STUDY, "r1")
+    assert await worker.attaching.attach_wanted(making.STUDY, "r1")
     proposals = await region.search("Task", [("code", "associate-exam")])
     based_on = (await region.read("ImagingStudy", making.STUDY)).get("basedOn")
     if outcome == "attached":
