@@ -2,11 +2,9 @@
 subscriber is told of them.
 
 Events wait in the index until they are sent, so that a subscriber who was away, or whose web process died,
-misses
-none. What the reader may not see when an event is sent is not told. A channel lasts ten minutes at most,
-then the
-subscriber opens another: rights are judged anew. PS3.18 §11.10 to §11.13, §8.10 (notifications); PS3.4
-§CC.2.3
+misses none. What the reader may not see when an event is sent is not told, and a channel ends with the token
+or session that opened it; it lasts ten minutes at most. A reader has a few AE titles, so that nobody can have
+each change written for thousands. PS3.18 §11.10 to §11.13, §8.10 (notifications); PS3.4 §CC.2.3
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import anyio.to_thread
@@ -31,14 +30,15 @@ from dicomweb import keys, ups_events, worklist
 from dicomweb.images import Images
 from dicomweb.index.contract import Match, Subscriber, WorkItem
 from dicomweb.matching import matches
-from dicomweb.web import Endpoint
+from dicomweb.web import PRIVATE, Endpoint
 from fhir_server.access import Access
-from profiles.outcomes import Forbidden, Invalid, NotFound
+from profiles.outcomes import Forbidden, Invalid, NotFound, TooManyRequests
 
 EVERY, FILTERED = "1.2.840.10008.5.1.4.34.5", "1.2.840.10008.5.1.4.34.5.1"
 LOOK_SECONDS = 0.25  # between two looks for new events, while a channel is open
 IDLE_SECONDS = 1.0  # a channel without events looks whether it is still the one
 LONGEST_SECONDS = 600.0
+MOST_TITLES = 20
 _AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")
 _LOCK = "deletionlock"
 
@@ -51,6 +51,7 @@ def subscribe(images: Images) -> Endpoint:
         who, uid = _who(request, access), str(request.path_params["workitem"])
         lock = _flag(request, _LOCK)
         told = images.index.subscriptions
+        await _check_room(images, who)
         if uid in (EVERY, FILTERED):
             wanted = _wanted(request) if uid == FILTERED else []
             if uid == FILTERED and not wanted:
@@ -65,7 +66,8 @@ def subscribe(images: Images) -> Endpoint:
             taken = await anyio.to_thread.run_sync(told.subscribe, who, [item], lock)
         _check(taken)
         base = re.sub("^http", "ws", images.base)
-        return Response(None, 201, {"Content-Location": f"{base}/subscribers/{who.ae_title}"})
+        address = f"{base}/subscribers/{quote(who.ae_title, safe='')}"
+        return Response(None, 201, {"Content-Location": address, "Cache-Control": PRIVATE})
 
     return subscribe
 
@@ -105,6 +107,13 @@ def _who(request: Request, access: Access) -> Subscriber:
     if not _AE_TITLE.fullmatch(title):
         raise Invalid("bad-ae-title", "an AE title has 1 to 16 characters")
     return Subscriber(title.strip(), access.subject)
+
+
+async def _check_room(images: Images, who: Subscriber) -> None:
+    """Raises TooManyRequests."""
+    held = await anyio.to_thread.run_sync(images.index.subscriptions.titles, who.owner)
+    if who.ae_title not in held and len(held) >= MOST_TITLES:
+        raise TooManyRequests("too-many-subscribers", f"at most {MOST_TITLES} AE titles for one reader")
 
 
 def _check(taken: bool) -> None:
@@ -194,10 +203,22 @@ class Channel:
                 if not await anyio.to_thread.run_sync(self._told.holds, self._ae_title, self._token):
                     await self._socket.close(1000, "another channel, or no subscription left")
                     return
+                if not await self._is_admitted():
+                    await self._socket.close(1008, "sign on again")
+                    return
                 if not await self._tell():
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(rung.wait(), IDLE_SECONDS)
         await self._socket.close(1001, "open it again")
+
+    async def _is_admitted(self) -> bool:
+        """Whether what opened the channel is in force; the reader's rights are those of now."""
+        still = self._socket.scope.get("still")
+        access = await still() if still is not None else self._access
+        if access is None or not access.allows("Task", "r"):
+            return False
+        self._access = access
+        return True
 
     async def _tell(self) -> bool:
         """Send what waits, as far as the reader may see it; what was sent is forgotten only then."""

@@ -5,7 +5,7 @@ here: 401 as an OperationOutcome under /fhir, as text under /dicom-web, as OAuth
 redirect to the sign-in page for a browser that wants a page. A request that changes something on the
 strength of a cookie must prove that it comes from this site's own pages. The client's or account's record is
 read at each request, so that disabling is immediate. `scope["session"]` is the person's Session, None for
-machines.
+machines; `scope["still"]` of a WebSocket tells who it belongs to now.
 
 FHIR R4 security.html; RFC 6750 §3; Fetch metadata (Sec-Fetch-Site)
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Literal
 from urllib.parse import quote
@@ -108,6 +109,8 @@ class Guard:
             return
         scope["access"] = known.access if known else None
         scope["session"] = known.session if known else None
+        if scope["type"] == "websocket":
+            scope["still"] = partial(self._still, scope["access"], headers)
         await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope, headers: Headers, method: str, path: str) -> Known | None:
@@ -163,12 +166,28 @@ class Guard:
         return found
 
     async def _by_session(self, cookie: str) -> Known | None:
-        session = await self._sessions.find(cookie)
+        return await self._of(await self._sessions.find(cookie))
+
+    async def _of(self, session: Session | None) -> Known | None:
         account = await local.get(self._store, session.account) if session else None
         if session is None or account is None or account.disabled:
             return None
         audience = await self._audience_of(session.practitioner)
         return Known(Access(session.subject, PEOPLE, audience | {session.subject}), session)
+
+    async def _still(self, admitted: Access | None, headers: Headers) -> Access | None:
+        """Who a socket that stays open belongs to by now; None once the token or session that opened it is no
+        longer in force."""
+        authorization, cookie = headers.get("authorization"), _cookie(headers, self._sessions.cookie)
+        try:
+            if authorization:
+                return (await self._by_token(authorization)).access
+        except Unauthenticated:
+            return None
+        if not cookie:
+            return admitted  # a trial on this very machine
+        known = await self._of(await self._sessions.standing(cookie))
+        return known.access if known else None
 
     async def _audience_of(self, practitioner: str) -> frozenset[str]:
         """Kept until anything is written: a membership that ends is without effect at the next request."""

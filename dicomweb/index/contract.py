@@ -477,6 +477,9 @@ class Subscriptions(Protocol):
     def suspend(self, who: Subscriber) -> bool:
         """Not to those to come; False when that was not subscribed to."""
 
+    def titles(self, owner: str) -> frozenset[str]:
+        """The AE titles by which this reader subscribes."""
+
     def request_cancel(self, item: WorkItem, event: Event) -> bool:
         """Tell `event` to its subscribers; False when there is none."""
 

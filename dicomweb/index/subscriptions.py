@@ -73,6 +73,11 @@ class Subscriptions:
             )
             return changed.rowcount == 1
 
+    def titles(self, owner: str) -> frozenset[str]:
+        with self.reading() as connection:
+            rows = connection.execute("SELECT ae_title FROM subscriber WHERE owner = ?", (owner,)).fetchall()
+        return frozenset(row[0] for row in rows)
+
     def request_cancel(self, item: WorkItem, event: Event) -> bool:
         with self.writing() as connection:
             told = _subscribers(connection, item.uid)

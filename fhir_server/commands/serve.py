@@ -14,6 +14,8 @@ from fhir_server import settings as config
 from fhir_server.settings import Settings
 from fhir_server.teledossier.definitions import install
 
+MOST_SAID = 4096  # bytes of a WebSocket message: subscribers of the worklist listen only
+
 
 @click.command("serve")
 @click.option("--host", help="Address to listen on (TELEDOSSIER_HOST).")
@@ -38,6 +40,7 @@ def command(host: str | None, port: int | None, workers: int) -> None:
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=5,
+        ws_max_size=MOST_SAID,
     )
 
 

@@ -66,6 +66,21 @@ class Sessions:
 
     async def find(self, value: str) -> Session | None:
         """The session of a cookie, noted as used; None when there is none in force."""
+        found, at = await self._found(value), self._clock()
+        if found is None:
+            return None
+        session, used = found
+        if at >= used + TOUCH:
+            await self._store.put_record(USED, session.key, {"at": at}, expires=min(at + IDLE, session.until))
+        return session
+
+    async def standing(self, value: str) -> Session | None:
+        """The same, not noted as used: what a page keeps open is no sign of its person."""
+        found = await self._found(value)
+        return found[0] if found else None
+
+    async def _found(self, value: str) -> tuple[Session, int] | None:
+        """And when it was used last."""
         if not 20 <= len(value) <= 100:
             return None
         key, at = self.key(value), self._clock()
@@ -73,9 +88,8 @@ class Sessions:
         used = await self._store.get_record(USED, key) if record else None
         if record is None or used is None or at >= record["until"] or at >= used["at"] + IDLE:
             return None
-        if at >= used["at"] + TOUCH:
-            await self._store.put_record(USED, key, {"at": at}, expires=min(at + IDLE, record["until"]))
-        return Session(key, record["account"], record["practitioner"], record["via"], record["until"])
+        session = Session(key, record["account"], record["practitioner"], record["via"], record["until"])
+        return session, used["at"]
 
     async def end(self, value: str) -> None:
         """Sign-out: the cookie is worth nothing from the next request on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,12 @@ class As:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app, self.access = app, SYSTEM
+        self.still: Callable[[], Awaitable[Access | None]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["access"] = self.access
+        if scope["type"] == "websocket":
+            scope["still"] = self.still
         await self.app(scope, receive, send)
 
 

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -309,3 +310,48 @@ async def test_events_cross_processes(tmp_path: Path) -> None:
                 async with connect(url, origin="https://evil.example"):  # type: ignore[arg-type]
                     pass
             assert refused.value.response.status_code == 401
+
+
+async def test_a_channel_ends_with_what_opened_it(desk: Desk, images: Images, store: Store) -> None:
+    """Signed out, or the token over: nothing more is told, also nothing that waits."""
+    assert desk.app is not None
+    now: list[Access | None] = [SYSTEM]
+
+    async def still() -> Access | None:
+        return now[0]
+
+    desk.app.still = still
+    await desk.made("2.25.1")
+    await desk.subscribed("2.25.1")
+    async with desk.listening() as channel:
+        assert await channel.states(1) == [("2.25.1", "SCHEDULED")]
+        now[0] = None
+        await desk.put_state("2.25.1", "IN PROGRESS")
+        with pytest.raises(websockets.ConnectionClosedError) as ended:
+            await asyncio.wait_for(channel.socket.recv(), 10)
+        assert ended.value.rcvd is not None
+        assert ended.value.rcvd.code == 1008
+    assert len(images.index.subscriptions.waiting("WATCH")) == 1
+    now[0] = BLIND
+    async with desk.listening() as channel:
+        with pytest.raises(websockets.ConnectionClosedError):
+            await asyncio.wait_for(channel.socket.recv(), 10)
+    now[0] = SYSTEM
+    async with desk.listening() as channel:
+        assert await channel.states(1) == [("2.25.1", "IN PROGRESS")]
+
+
+async def test_ae_titles_of_one_reader_are_few(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert desk.app is not None
+    monkeypatch.setattr(subscriptions, "MOST_TITLES", 2)
+    await desk.made("2.25.1")
+    for title, status in (("A", 201), ("<b>&?#", 201), ("C", 429), ("A", 201)):
+        address = f"workitems/{EVERY}/subscribers/{quote(title, safe='')}"
+        answer = await desk.post(address)
+        assert answer.status_code == status, title
+        if status == 201:
+            assert answer.headers["content-location"].endswith(f"/subscribers/{quote(title, safe='')}")
+    assert (await desk.delete(f"workitems/{EVERY}/subscribers/A")).status_code == 200
+    await desk.subscribed(EVERY, "C")
+    desk.app.access = OTHER
+    await desk.subscribed(EVERY, "D")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
+from fhir_server.access import Access
 from profiles import xml
 from smart_launch.authorization import clients, mint, tokens
 from smart_launch.authorization.keys import Signing
@@ -419,3 +421,63 @@ async def test_the_guard_is_fast(house: House) -> None:
         for _ in range(200):
             await house.guard(dict(scope), None, None)  # type: ignore[arg-type]
         assert (time.perf_counter() - start) / 200 < 0.005
+
+
+async def opened(house: House, headers: dict[str, str]) -> Callable[[], Awaitable[Access | None]]:
+    """A WebSocket that this guard admits: what it gives the handler to ask again."""
+    met: list[Any] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        met.append(scope["still"])
+
+    house.guard._app = app
+    given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    path = "/dicom-web/subscribers/W"
+    scope = {"type": "websocket", "path": path, "query_string": b"", "headers": given}
+    await house.guard(scope, None, None)  # type: ignore[arg-type]
+    (still,) = met
+    return still  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("end", ["left", "disabled", "idle", "gone"])
+async def test_a_socket_lasts_as_long_as_its_session(house: House, end: str) -> None:
+    """And does not keep it alive."""
+    value = await person(house)
+    house.audiences["p08"] = frozenset({"Organization/a"})
+    still = await opened(house, {"cookie": f"teledossier={value}", "origin": HERE})
+    before = await still()
+    assert before is not None
+    assert before.audience == {"Organization/a", "Practitioner/p08"}
+    house.audiences["p08"], house.store.seq = frozenset(), house.store.seq + 1
+    after = await still()
+    assert after is not None
+    assert after.audience == {"Practitioner/p08"}
+    if end == "left":
+        await house.sessions.end(value)
+    elif end == "disabled":
+        await local.set_disabled(house.store, "p08", True)
+    elif end == "gone":
+        await house.store.delete_record("account", "p08")
+    else:
+        for _ in range(30):
+            house.clock.forward(61)
+            await still()
+    assert await still() is None
+
+
+async def test_a_socket_lasts_as_long_as_its_token(house: House) -> None:
+    headers = await machine(house, "system/Task.r")
+    still = await opened(house, headers)
+    before = await still()
+    assert before is not None
+    assert before.allows("Task", "r")
+    house.clock.forward(tokens.LIFETIME)
+    assert await still() is None
+    still = await opened(house, await machine_again(house))
+    await clients.remove(house.store, "dash")
+    assert await still() is None
+
+
+async def machine_again(house: House) -> dict[str, str]:
+    token = await mint(house.store, house.settings, "dash", "system/Task.r", clock=house.clock)
+    return {"Authorization": "Bearer " + token}
