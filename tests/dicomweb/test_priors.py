@@ -423,7 +423,7 @@ async def test_a_prior_is_found_fetched_attached_and_neither_relayed_nor_read_an
         return asking.find(images, peer, level, keys, most)
 
     seeking = Seeking(store, region, images.queue, images.priors, find, worker.now, Group().searched)
-    attaching = replace(worker, is_prior=images.priors.is_prior).attaching
+    attaching = replace(worker, is_prior=images.priors.is_prior)
     async with running(images, store, region, settings, attaching), looking(seeking):
 
         async def attached() -> Any:
