@@ -20,6 +20,7 @@ from dicomweb.index.schema import INSTANCE_TAGS, SERIES_TAGS, STUDY_TAGS
 from dicomweb.index.subscriptions import MOST
 from dicomweb.qido import MAXIMUM
 from dicomweb.reasons import Reason
+from dicomweb.steps import teller
 from dicomweb.subscriptions import EVERY, FILTERED, LONGEST_SECONDS
 from dicomweb.syntaxes import DECODED, FRAME_SYNTAXES, LOSSY, MADE, MADE_FRAMES
 
@@ -39,8 +40,9 @@ orientation.
 | Query/Retrieve at patient root and study root | yes, at study root | yes, for known peers |
 | Storage Commitment | yes, after a relay | yes, for known peers |
 | Modality Worklist | yes, of sites whose Endpoint has `worklist` | yes, for known peers |
-| Modality Performed Procedure Step, and its retrieval | no: modalities tell their RIS themselves | yes, for
-known peers | | STOW-RS, QIDO-RS, WADO-RS, WADO-URI, UPS-RS | no | yes |
+| Modality Performed Procedure Step | yes, of sites whose Endpoint has `steps` | yes, for known peers |
+| Modality Performed Procedure Step Retrieve | no | yes, for known peers |
+| STOW-RS, QIDO-RS, WADO-RS, WADO-URI, UPS-RS | no | yes |
 """
 
 
@@ -61,7 +63,7 @@ nothing; SCP Status Change (4) is not sent."""
 
 def statement() -> str:
     """The page, in Markdown."""
-    parts = [_HEAD, _network(), _storage(), _query(), _web(), _syntaxes(), _statuses(), _security()]
+    parts = [_HEAD, _network(), _storage(), _query(), _steps(), _web(), _syntaxes(), _statuses(), _security()]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
@@ -120,6 +122,21 @@ def _query() -> str:
         + "\n\nReturned without being asked for by QIDO-RS, where the instances have them:\n\n"
         + _table(("level", "attributes"), kept)
     )  # fmt: skip
+
+
+def _steps() -> str:
+    told = ", ".join(f"0x{status:04X}" for status in sorted(teller.SUCCESS))
+    days = teller.GIVEN_UP // (24 * 3600 * teller.SECOND)
+    waits = f"{teller.FIRST_WAIT:g} s to {teller.LONGEST_WAIT:g} s"
+    return f"""## Performed procedure steps as SCU
+What modalities of a site say (N-CREATE, N-SET) is told to each system of that site whose Endpoint has
+`steps`, after the modality was answered: with the same SOP Instance UID, the dataset as it was received, one
+message of a step after the other, in the transfer syntax that it came in where the peer takes it, else in
+explicit or implicit little endian. {told}, any 0xBxxx,
+0x0111 to an N-CREATE, and Error ID 0xA710 to an N-SET that may have been told before count as told.
+No association, no answer, 0x0213 and 0xA7xx are tried again, for {days} days, after {waits}.
+Any other status is kept with its message and not tried again unless the operator wants it; the N-SETs of a
+step of which the N-CREATE is refused are not sent."""
 
 
 def _web() -> str:

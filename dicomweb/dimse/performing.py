@@ -19,13 +19,12 @@ from pydicom.tag import Tag
 from pynetdicom import evt
 
 from dicomweb import performed
-from dicomweb.dataset import to_json
 from dicomweb.dimse import registry
 from dicomweb.dimse.registry import calling
 from dicomweb.dimse.services import Handler, Service, World
-from dicomweb.index.contract import Index, PerformedStep
-from dicomweb.peers.peer import Peer
+from dicomweb.index.contract import StepMessage
 from dicomweb.performed import NotTaken
+from dicomweb.steps.taking import Keeping, Sayer, step_of, take
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +32,15 @@ SOP_CLASS = "1.2.840.10008.3.1.2.3.3"
 RETRIEVE = "1.2.840.10008.3.1.2.3.4"
 SUCCESS, NOT_AUTHORISED, NO_SUCH_ACTION = 0x0000, 0x0124, 0x0211
 SOME_NOT_THERE = 0x0001  # N-GET: attributes that were asked for and are not there
-TRIES = 5  # of one change, when another one came between
 Answer = tuple[int | Dataset, Dataset | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Performing:
-    """`now`: UTC microseconds."""
+    """`who` says who asks, None for nobody who may; `now`: UTC microseconds."""
 
-    index: Index
+    keep: Keeping
+    who: Callable[[Any], Sayer | None]
     now: Callable[[], int]
 
     def on_create(self, event: Any) -> Answer:
@@ -56,14 +55,14 @@ class Performing:
         """EVT_N_GET."""
         return self._answered(event, self._get, RETRIEVE)
 
-    def _answered(self, event: Any, act: Callable[[Any, Peer], Answer], context: str) -> Answer:
-        peer = calling(event)
-        if peer is None:
+    def _answered(self, event: Any, act: Callable[[Any, Sayer], Answer], context: str) -> Answer:
+        by = self.who(event)
+        if by is None:
             return NOT_AUTHORISED, None
         if str(event.context.abstract_syntax) != context:
             return NO_SUCH_ACTION, None
         try:
-            return act(event, peer)
+            return act(event, by)
         except NotTaken as refused:
             log.warning("a performed procedure step was refused: 0x%04X", refused.status)
             return _status(refused), None
@@ -71,36 +70,31 @@ class Performing:
             log.exception("a performed procedure step failed")
             return performed.PROCESSING_FAILURE, None
 
-    def _create(self, event: Any, peer: Peer) -> Answer:
+    def _create(self, event: Any, by: Sayer) -> Answer:
         uid = str(event.request.AffectedSOPInstanceUID or "")
-        told = (peer.ae_title, peer.site, self.now())
-        step = performed.create(to_json(event.attribute_list), uid, told)
-        if not self.index.put_performed(step):
-            raise NotTaken(performed.DUPLICATE, "There is a step of this UID")
+        return self._take(StepMessage(uid, "create", *_content(event, "AttributeList"), self.now()), by)
+
+    def _set(self, event: Any, by: Sayer) -> Answer:
+        uid = str(event.request.RequestedSOPInstanceUID)
+        return self._take(StepMessage(uid, "set", *_content(event, "ModificationList"), self.now()), by)
+
+    def _take(self, said: StepMessage, by: Sayer) -> Answer:
+        take(self.keep, said, by)
         return SUCCESS, None
 
-    def _set(self, event: Any, peer: Peer) -> Answer:
-        uid, attributes = str(event.request.RequestedSOPInstanceUID), to_json(event.modification_list)
-        for _try in range(TRIES):
-            step = performed.update(self._step(uid, peer), attributes, self.now())
-            if self.index.put_performed(step):
-                return SUCCESS, None
-        raise NotTaken(performed.PROCESSING_FAILURE, "The step is being changed by others")
-
-    def _get(self, event: Any, peer: Peer) -> Answer:
-        step = self._step(str(event.request.RequestedSOPInstanceUID), peer)
+    def _get(self, event: Any, by: Sayer) -> Answer:
+        step = step_of(self.keep, str(event.request.RequestedSOPInstanceUID), by)
         asked = [f"{int(tag):08X}" for tag in event.attribute_identifiers]
         known = performed.shown(step, asked)
         answer = Dataset.from_json(known)
         answer.SpecificCharacterSet = "ISO_IR 192"
         return (SUCCESS if set(asked) <= known.keys() else SOME_NOT_THERE), answer
 
-    def _step(self, uid: str, peer: Peer) -> PerformedStep:
-        """Raises NotTaken; for a step of another organisation as for none."""
-        step = self.index.performed(uid)
-        if step is None or not (registry.EVERYTHING in peer.uses or peer.site == step.organisation != ""):
-            raise NotTaken(performed.NO_SUCH_INSTANCE, "No such step")
-        return step
+
+def _content(event: Any, name: str) -> tuple[str, bytes]:
+    """Transfer syntax and bytes of the dataset, as they came."""
+    body = getattr(event.request, name)
+    return str(event.context.transfer_syntax), body.getvalue() if body else b""
 
 
 def _status(refused: NotTaken) -> Dataset:
@@ -113,13 +107,22 @@ def _status(refused: NotTaken) -> Dataset:
     return made
 
 
-def _make(world: World) -> Mapping[Any, Handler]:
-    steps = Performing(world.images.index, lambda: time.time_ns() // 1000)
+def _sayer(event: Any) -> Sayer | None:
+    """A peer of an organisation: its steps; of none, with `accept-all`: every step."""
+    peer = calling(event)
+    return Sayer(peer.ae_title, peer.site, registry.EVERYTHING in peer.uses) if peer else None
+
+
+def handlers(steps: Performing) -> Mapping[Any, Handler]:
     return {
         evt.EVT_N_CREATE: steps.on_create,
         evt.EVT_N_SET: steps.on_set,
         evt.EVT_N_GET: steps.on_get,
     }
+
+
+def _make(world: World) -> Mapping[Any, Handler]:
+    return handlers(Performing(world.images.index, _sayer, lambda: time.time_ns() // 1000))
 
 
 SERVICE = Service((SOP_CLASS, RETRIEVE), _make, registry.STEPS)

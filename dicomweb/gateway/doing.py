@@ -18,8 +18,9 @@ from dicomweb.gateway.bringing import Bringing
 from dicomweb.gateway.errand import Errand, Kind
 from dicomweb.gateway.parts import Parts
 from dicomweb.gateway.platform import Answer
+from dicomweb.gateway.saying import unpacked
 from dicomweb.gateway.telling import Gone, Telling, Untold, persist
-from dicomweb.peers.session import PeerError, Sendable, Session, Wanted
+from dicomweb.peers.session import Incapable, PeerError, Performing, Sendable, Session, Wanted
 from dicomweb.transfers.receipt import dataset_sha256
 
 PAGE = 100  # rows of a search in one answer
@@ -81,6 +82,15 @@ def send(parts: Parts, errand: Errand, session: Session, telling: Telling) -> No
         path.unlink(missing_ok=True)
 
 
+def step(_parts: Parts, errand: Errand, session: Session, telling: Telling) -> None:
+    """A performed procedure step is told to the peer. Given again, it may have been told before."""
+    if not isinstance(session, Performing):
+        raise Incapable("not-offered", "performed procedure steps are told by DIMSE alone")
+    answer = session.perform(unpacked(errand.asked, 0), lambda: None)
+    again = answer.again or errand.attempt > 1
+    telling.hold([{"status": answer.status, "error": answer.error_id, "again": again}])
+
+
 def _download(parts: Parts, telling: Telling, path: Path, asked: Mapping[str, Any]) -> None:
     """Goes on where it broke. Raises Gone, Untold; PeerError when what came is another file."""
 
@@ -100,4 +110,6 @@ def _wanted(errand: Errand) -> list[Wanted]:
     return [Wanted(*one) for one in errand.asked["wanted"]]
 
 
-DOING: Mapping[Kind, Doing] = {"find": find, "fetch": fetch, "digest": digest, "send": send, "echo": echo}
+DOING: Mapping[Kind, Doing] = {
+    "find": find, "fetch": fetch, "digest": digest, "send": send, "echo": echo, "step": step,
+}  # fmt: skip

@@ -8,6 +8,8 @@
     send   {instance, sop_class, transfer_syntax, size, sha256}; its file is had by itself
                                       → {"syntax": what the peer stored it in}
     echo   {}                         → nothing
+    step   {uid, kind, syntax, body}: of a performed procedure step, zlib and Base64
+                                      → {"status", "error", "again": it may have been told before}
 
 and at the end {"ok": true}, or {"error": one of FAULTS, "slug": …}. What a gateway says is from outside: it
 is checked here before anything of it is kept. Nothing names a patient but the keys and rows of a search.
@@ -26,7 +28,7 @@ from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import Denied, Incapable, PeerError, Unreachable
 from profiles.outcomes import Invalid
 
-Kind = Literal["find", "fetch", "digest", "send", "echo"]
+Kind = Literal["find", "fetch", "digest", "send", "echo", "step"]
 MOVING: frozenset[Kind] = frozenset({"fetch", "digest", "send"})  # several follow one another on one line
 FAULTS: Mapping[str, type[PeerError]] = {
     "unreachable": Unreachable, "denied": Denied, "incapable": Incapable, "failed": PeerError,
@@ -101,7 +103,9 @@ def checked_answers(kind: Kind, values: object) -> list[dict[str, Any]]:
     """Raises Invalid."""
     if not isinstance(values, list) or len(values) > MOST_ANSWERS:
         raise _wrong(f"answers is a list of at most {MOST_ANSWERS}")
-    checks = {"find": _rows, "fetch": _settled, "digest": _settled, "send": _sent, "echo": _nothing}
+    checks = {
+        "find": _rows, "fetch": _settled, "digest": _settled, "send": _sent, "echo": _nothing, "step": _told,
+    }  # fmt: skip
     return [checks[kind](one if isinstance(one, Mapping) else {}) for one in values]
 
 
@@ -131,6 +135,13 @@ def _sent(value: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(syntax, str) or not is_uid(syntax):
         raise _wrong("syntax is a UID")
     return {"syntax": syntax}
+
+
+def _told(value: Mapping[str, Any]) -> dict[str, Any]:
+    numbers, again = [value.get("status"), value.get("error")], value.get("again")
+    if not all(type(one) is int and 0 <= one < 65536 for one in numbers) or type(again) is not bool:
+        raise _wrong("status and error are numbers of 16 bits, again is true or false")
+    return {"status": numbers[0], "error": numbers[1], "again": again}
 
 
 def _nothing(_value: Mapping[str, Any]) -> dict[str, Any]:

@@ -319,8 +319,13 @@ class Index(Protocol):
     def performed(self, uid: str) -> PerformedStep | None:
         """A performed procedure step by its SOP Instance UID."""
 
-    def put_performed(self, step: PerformedStep) -> bool:
-        """As `put_workitem`; a step that was written is due at once."""
+    def put_performed(self, step: PerformedStep, said: StepMessage | None = None) -> bool:
+        """As `put_workitem`; a step that was written is due at once. `said`: what changed it, kept with it
+        until everybody whom it is for was told (`tellings`)."""
+
+    @property
+    def tellings(self) -> Tellings:
+        """What modalities said of their steps, on its way to the systems that want to know."""
 
     def performed_of(self, study: str) -> list[PerformedStep]:
         """The steps that name a study, oldest first."""
@@ -449,6 +454,89 @@ class PerformedStep:
     attributes: Mapping[str, Any]
     changed: int
     revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepMessage:
+    """An N-CREATE or N-SET of a performed procedure step as its modality said it: `body` is the dataset in
+    the transfer syntax `syntax`. `source`: the name that a gateway gave it, "" when it came straight."""
+
+    step: str
+    kind: Literal["create", "set"]
+    syntax: str
+    body: bytes
+    at: int
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A message (`number`, in the order they came) for one peer (the id of its Endpoint). `sent`: it may have
+    been told before; `tries`: how often in vain."""
+
+    number: int
+    peer: str
+    said: StepMessage
+    state: Literal["waiting", "told", "refused"] = "waiting"
+    sent: bool = False
+    tries: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a peer was not told: messages that wait, since when (UTC microseconds, 0: none), and those it does
+    not take."""
+
+    waiting: int
+    oldest: int
+    refused: int
+
+
+class Tellings(Protocol):
+    """Messages and whom they are for. A message is written with the change that it made; its peers are
+    settled later, in the order in which messages came. Of one step a peer is told one after the other."""
+
+    def knows(self, source: str) -> bool:
+        """Whether a gateway's message of that name was taken."""
+
+    def fresh(self, limit: int = 100) -> list[tuple[int, StepMessage]]:
+        """Those of which it is not settled yet whom they are for, with their numbers."""
+
+    def recipients(self, step: str) -> list[str]:
+        """The peers whom the step's creation is for."""
+
+    def address(self, number: int, peers: Sequence[str]) -> None:
+        """Settle it; a message for nobody is dropped."""
+
+    def due(self, now: int) -> list[str]:
+        """Peers with something to be told."""
+
+    def next(self, peer: str, now: int) -> Telling | None:
+        """The oldest that is due; no later one of a step of which an earlier one waits."""
+
+    def begin(self, one: Telling) -> None:
+        """It is being sent: from now on it may have been told."""
+
+    def told(self, one: Telling) -> None: ...
+
+    def refuse(self, one: Telling, reason: str) -> None:
+        """The peer does not take it as it is. What follows a creation that is refused is not told either."""
+
+    def later(self, one: Telling, reason: str, due: int) -> None:
+        """It failed, as would whatever else waits for this peer: nothing is tried before `due`."""
+
+    def backlogs(self) -> dict[str, Backlog]:
+        """By peer, those with something."""
+
+    def open(self, peer: str, limit: int = 200) -> list[Telling]:
+        """What waits or was refused, oldest first, without its content."""
+
+    def retry(self, peer: str) -> int:
+        """What was refused waits again, and what waits is due; how many were refused."""
+
+    def forget(self, before: int) -> int:
+        """Drop messages of before that wait for nobody, refused ones too."""
 
 
 @dataclass(frozen=True, slots=True)

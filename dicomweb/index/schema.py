@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from dicomweb.index.contract import Level
 
-VERSION = 9
+VERSION = 10
 
 TABLES = """
 CREATE TABLE study(
@@ -90,6 +90,19 @@ CREATE TABLE performed_study(study TEXT NOT NULL, step TEXT NOT NULL, place INTE
 CREATE INDEX performed_study_step ON performed_study(step, place);
 CREATE TABLE performed_order(accession TEXT NOT NULL, step TEXT NOT NULL,
   PRIMARY KEY(accession, step)) WITHOUT ROWID;
+CREATE TABLE step_message(n INTEGER PRIMARY KEY AUTOINCREMENT, step TEXT NOT NULL, kind TEXT NOT NULL,
+  syntax TEXT NOT NULL, body BLOB NOT NULL, at INTEGER NOT NULL, source TEXT NOT NULL,
+  addressed INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX step_message_fresh ON step_message(n) WHERE addressed = 0;
+CREATE INDEX step_message_at ON step_message(at);
+CREATE INDEX step_message_step ON step_message(step, n);
+CREATE UNIQUE INDEX step_message_source ON step_message(source) WHERE source <> '';
+CREATE TABLE step_telling(peer TEXT NOT NULL, message INTEGER NOT NULL, step TEXT NOT NULL,
+  state TEXT NOT NULL DEFAULT 'waiting', due INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL DEFAULT 0,
+  tries INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY(peer, message)) WITHOUT ROWID;
+CREATE INDEX step_telling_open ON step_telling(peer, step, message) WHERE state <> 'told';
+CREATE INDEX step_telling_message ON step_telling(message);
 CREATE TABLE subscriber(ae_title TEXT PRIMARY KEY, owner TEXT NOT NULL, channel TEXT NOT NULL DEFAULT '',
   every TEXT, every_lock INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE subscription(workitem TEXT NOT NULL, ae_title TEXT NOT NULL, lock INTEGER NOT NULL,

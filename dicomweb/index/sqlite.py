@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from dicomweb.index import conflicts, masking, performed, promises, rows
+from dicomweb.index import conflicts, masking, performed, promises, rows, tellings
 from dicomweb.index import subscriptions as told
 from dicomweb.index.contract import (
     Aside,
@@ -43,6 +43,7 @@ from dicomweb.index.contract import (
     Query,
     SearchTooLong,
     Series,
+    StepMessage,
     Stored,
     Study,
     Trace,
@@ -144,6 +145,7 @@ class SqliteIndex(Keeping):
         self._turn = -1  # a file whose lock is the right to write, in every process
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self.subscriptions = told.Subscriptions(self._reader, self._writing)
+        self.tellings = tellings.Tellings(self._reader, self._writing)
 
     # -- life --------------------------------------------------------------------------------------
     def open(self) -> None:
@@ -528,9 +530,12 @@ class SqliteIndex(Keeping):
         with self._reader() as connection:
             return next(iter(performed.read(connection, "uid = ?", (uid,))), None)
 
-    def put_performed(self, step: PerformedStep) -> bool:
+    def put_performed(self, step: PerformedStep, said: StepMessage | None = None) -> bool:
         with self._write_lock, self._transaction() as connection:
-            return performed.put(connection, step)
+            written = performed.put(connection, step)
+            if written and said is not None:
+                tellings.note(connection, said)
+            return written
 
     def performed_of(self, study: str) -> list[PerformedStep]:
         with self._reader() as connection:

@@ -21,6 +21,7 @@ _SINCE = {  # version → the tables it began with
     7: ("subscriber", "subscription", "event"),
     8: ("commitment",),
     9: ("performed_order",),
+    10: ("step_message", "step_telling"),
 }
 
 

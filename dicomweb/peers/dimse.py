@@ -42,6 +42,8 @@ from dicomweb.dataset import to_json
 from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickSocket, hasten
 from dicomweb.dimse.steady import steady
 from dicomweb.gateway.region.board import Board
+from dicomweb.index.contract import StepMessage
+from dicomweb.peers import performing
 from dicomweb.peers.peer import Credentials, Peer
 from dicomweb.peers.session import (
     Answered,
@@ -52,6 +54,7 @@ from dicomweb.peers.session import (
     Level,
     PeerError,
     Sendable,
+    StepAnswer,
     Taker,
     Unreachable,
     Wanted,
@@ -356,6 +359,17 @@ class DimseSession:
         if int(status.Status) != 0x0000:
             raise Denied("commitment-refused", f"the peer answered {status.Status:#06x}")
         told.wait(SAME_ASSOCIATION_SECONDS)
+
+    def perform(self, said: StepMessage, begin: Callable[[], None]) -> StepAnswer:
+        """N-CREATE or N-SET of a performed procedure step. PS3.4 §F.7.2"""
+        association = self._open(performing.contexts(said))
+        self._accepted(performing.STEPS)
+        begin()
+        try:
+            return performing.tell(association, said, self._number())
+        except Unreachable:
+            self._drop()
+            raise
 
     def _sent(self) -> list[tuple[str, str]]:
         known = {str(one.abstract_syntax) for one in StoragePresentationContexts}

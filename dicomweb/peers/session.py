@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from dicomweb.index.contract import StepMessage
 from dicomweb.reasons import Refused
 
 Level = Literal["study", "series", "instance", "order"]  # "order": of the modality worklist
@@ -116,3 +117,22 @@ class Digesting(Protocol):
 
     def digests(self, wanted: Sequence[Wanted]) -> dict[str, str]:
         """The SHA-256 of each dataset that the peer gave, by instance. Raises PeerError."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepAnswer:
+    """The status of an N-CREATE or N-SET, and its Error ID (0: none). `again`: it may have been told before,
+    the peer's answer got lost."""
+
+    status: int
+    error_id: int = 0
+    again: bool = False
+
+
+@runtime_checkable
+class Performing(Protocol):
+    """A session that can tell the peer of performed procedure steps."""
+
+    def perform(self, said: StepMessage, begin: Callable[[], None]) -> StepAnswer:
+        """`begin` is called before the first byte of it goes. Raises PeerError, Incapable for what cannot be
+        encoded."""

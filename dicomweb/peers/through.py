@@ -17,13 +17,17 @@ from typing import Any
 from dicomweb.files import sha256_of
 from dicomweb.gateway.errand import MOVING, Kind, raised
 from dicomweb.gateway.region.board import Asked, Board, Standing
+from dicomweb.gateway.saying import MOST_PACKED, packed
+from dicomweb.index.contract import StepMessage
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import (
     Attributes,
     Fetched,
+    Incapable,
     Level,
     PeerError,
     Sendable,
+    StepAnswer,
     Taker,
     Unreachable,
     Wanted,
@@ -32,7 +36,7 @@ from dicomweb.reasons import Refused, by_slug
 
 SILENT = 40.0  # seconds without a sign of life: a poll waits 25 s at most
 UNTAKEN = 10.0  # seconds within which a gateway that is there takes an errand
-LONGEST: Mapping[Kind, float] = {"find": 120.0, "echo": 30.0}
+LONGEST: Mapping[Kind, float] = {"find": 120.0, "echo": 30.0, "step": 120.0}
 TOUCH = 5.0
 Answers = Generator[Mapping[str, Any], None, None]
 QUICK, CALM = 0.004, 0.02  # seconds between two looks: at first, and after a second without an answer
@@ -95,6 +99,19 @@ class GatewaySession:
         if not answers:
             raise PeerError("bad-answer", "the gateway did not say what became of an instance")
         return str(answers[-1]["syntax"])
+
+    def perform(self, said: StepMessage, begin: Callable[[], None]) -> StepAnswer:
+        """Raises PeerError, Incapable for a step of too many instances."""
+        asked = packed(said)
+        if len(asked["body"]) > MOST_PACKED:
+            raise Incapable("too-large", "the step names too many instances")
+        self._is_there()
+        begin()
+        answers = list(self._answers("step", asked))
+        if not answers:
+            raise Unreachable("bad-answer", "the gateway did not say what became of a step")
+        found = answers[-1]
+        return StepAnswer(int(found["status"]), int(found["error"]), bool(found["again"]))
 
     def _answers(self, kind: Kind, asked: Mapping[str, Any], file: Sendable | None = None) -> Answers:
         self._is_there()

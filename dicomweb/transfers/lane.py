@@ -7,20 +7,18 @@ file lock, which the system releases when its process dies, keeps it the only on
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 from zoneinfo import ZoneInfo
 
 from dicomweb.index.contract import Origin
+from dicomweb.locks import alone
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import PeerError, Session
 from dicomweb.transfers.commitments import Awaiting
@@ -65,9 +63,9 @@ class Lane:
 
     def run(self) -> None:
         """Returns at once when another process has this lane."""
-        with self._alone() as alone:
+        with alone(self.locks / f"{self.peer.id}.lock") as is_alone:
             try:
-                while alone and not self.stop.is_set() and (transfer := self._next()) is not None:
+                while is_alone and not self.stop.is_set() and (transfer := self._next()) is not None:
                     self._step(transfer)
             finally:
                 self.session.close()
@@ -77,12 +75,6 @@ class Lane:
         local = datetime.fromtimestamp(now / 1e6, UTC).astimezone(self.zone)
         vital_only = self.peer.window is not None and not self.peer.window.holds(local)
         return self.queue.next(self.peer.id, now, least=least_urgent(vital_only=vital_only))
-
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        self.locks.mkdir(parents=True, exist_ok=True)
-        with (self.locks / f"{self.peer.id}.lock").open("w") as file:
-            yield _locked(file)
 
     def _step(self, transfer: Transfer) -> None:
         try:
@@ -194,11 +186,3 @@ def _tried(item: Item) -> Item:
         return item
     final = item.attempts + 1 >= TRIES
     return replace(item, attempts=item.attempts + 1, state="failed" if final else "waiting")
-
-
-def _locked(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -1,15 +1,18 @@
-"""`teledossier pacs echo|orders`: whether a site's system answers, and what its worklist has."""
+"""`teledossier pacs echo|orders|steps`: whether a site's system answers, what its worklist has, and what it
+was not told of performed procedure steps."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from dicomweb.attributes import first, values
 from dicomweb.images import Images, open_images
+from dicomweb.index.sqlite import open_index
 from dicomweb.peers.dimse import Ours
 from dicomweb.peers.opening import open_session
 from dicomweb.peers.peer import Credentials, Peer, of_endpoint
@@ -52,6 +55,27 @@ def orders(id: str, patient_id: str, accession: str) -> None:
             first(step, "00400007") or first(one, "00321060"), first(one, "0020000D"),
         )  # fmt: skip
         click.echo("\t".join(shown))
+
+
+@command.command("steps")
+@click.argument("id")
+@click.option("--retry", is_flag=True, help="Tell again what was refused, and what waits at once.")
+def steps(id: str, retry: bool) -> None:
+    """What the system of Endpoint ID was not told of performed procedure steps, one message a line: when it
+    was said, the step's UID, create or set, waiting or refused, why. Exit 1 when something was refused."""
+    index = open_index(settings.load())
+    index.open()
+    try:
+        if retry:
+            click.echo(f"{index.tellings.retry(id)} messages wait again")
+        found, refused = index.tellings.open(id, MOST), index.tellings.backlogs().get(id)
+    finally:
+        index.close()
+    for one in found:
+        at = datetime.fromtimestamp(one.said.at / 1e6, UTC).isoformat(timespec="seconds")
+        click.echo("\t".join((at, one.said.step, one.said.kind, one.state, one.reason)).rstrip())
+    if refused is not None and refused.refused:
+        raise click.exceptions.Exit(1)
 
 
 def _asked(id: str, ask: Any) -> Any:

@@ -10,6 +10,7 @@ import click
 from dicomweb.acquisition import Listed
 from dicomweb.images import open_images
 from dicomweb.priors.seeking import Seeking
+from dicomweb.steps.forwarding import Forwarding
 from dicomweb.storage.retention import Retention
 from dicomweb.storage.upkeep import Upkeep
 from dicomweb.transfers import asking, audit
@@ -50,8 +51,9 @@ def command() -> None:
             priors = Seeking(store, fhir, images.queue, images.priors, find, utc_microseconds, searched)
             upkeep = Upkeep(images.index, images.files, settings)
             retention = Retention(images.index, fhir, images.queue.is_wanted, settings.retention_seconds)
+            steps = Forwarding(images, fhir)
             try:
-                running = (exams, transfers, priors, upkeep, retention)
+                running = (exams, transfers, priors, upkeep, retention, steps)
                 await asyncio.gather(*(one.run(stop) for one in running))
             finally:
                 images.close()

@@ -393,6 +393,13 @@ SYSTEM_STATES: Mapping[str, str] = {
 SYSTEM_USES: Mapping[str, str] = {
     "query": "recherche et import",
     "relay": "reçoit les examens adressés au site",
+    "worklist": "liste de travail (MWL)",
+    "steps": "informé des examens faits (MPPS)",
+}
+STEPS_WAITING = "{messages} MPPS à lui transmettre, depuis le {since}"
+STEPS_REFUSED: Mapping[bool, str] = {
+    False: "1 message MPPS refusé : le motif est donné par « teledossier pacs steps »",
+    True: "{n} messages MPPS refusés : les motifs sont donnés par « teledossier pacs steps »",
 }
 SYSTEM_WAYS: Mapping[str, str] = {"via": "par la passerelle", "direct": "appelé directement"}
 SYSTEM_ANSWERED = "Le système a répondu en {n} ms."

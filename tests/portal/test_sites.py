@@ -14,6 +14,7 @@ import pytest
 
 from dicomweb.gateway.region.health import note
 from dicomweb.gateway.report import Reachable, Report
+from dicomweb.index.contract import PerformedStep, StepMessage
 from smart_launch.app import words
 from smart_launch.app.views import sites
 from tests.dicomweb.gateway.test_registry import behind, resource
@@ -92,6 +93,22 @@ async def test_what_the_page_of_a_site_says(region: Platform) -> None:
         listed = text((await client.get("/sites")).text)
     assert "CH Auch (démo) À vérifier" in listed
     assert "CHU Toulouse (démo) Aucun système déclaré" in listed
+
+
+async def test_what_the_page_says_of_a_ris_that_was_not_told(region: Platform) -> None:
+    index, at = region.images.index, now()
+    for number, uid in enumerate(("2.25.1", "2.25.2", "2.25.3")):
+        step = PerformedStep(uid, "IN PROGRESS", ("2.25.9",), "CT1", "ch-auch", {}, at)
+        assert index.put_performed(step, StepMessage(uid, "create", "1.2.840.10008.1.2", b"x", at + number))
+    for number, _said in index.tellings.fresh():
+        index.tellings.address(number, ["pacs-2"])
+    first = index.tellings.next("pacs-2", at)
+    assert first is not None
+    index.tellings.refuse(first, "0x0110")
+    async with region.as_("adm") as client:
+        said = text((await client.get("/sites/ch-auch")).text)
+    assert "2 messages MPPS à lui transmettre, depuis le " in said
+    assert "1 message MPPS refusé : " in said
 
 
 async def test_the_switch_of_a_system(region: Platform) -> None:

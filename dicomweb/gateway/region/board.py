@@ -133,7 +133,8 @@ class Board(Rows):
             _delete(
                 connection,
                 connection.execute(
-                    "SELECT n FROM errand WHERE touched < ?1 AND (kind IN ('find', 'echo') OR touched < ?2)",
+                    "SELECT n FROM errand WHERE touched < ?1 "
+                    "AND (kind IN ('find', 'echo', 'step') OR touched < ?2)",
                     (now - FORGOTTEN, now - FORGOTTEN_MOVING),
                 ).fetchall(),
             )

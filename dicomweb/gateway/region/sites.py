@@ -26,6 +26,7 @@ from dicomweb.gateway.region.health import Health, Hour, healths, history
 from dicomweb.gateway.region.registry import Gateway, endpoints, of_resource
 from dicomweb.gateway.report import written
 from dicomweb.images import Images
+from dicomweb.index.contract import Backlog
 from dicomweb.peers.peer import BASE as CANONICAL
 from dicomweb.peers.peer import Credentials, Peer, of_endpoint
 from dicomweb.peers.session import PeerError
@@ -120,6 +121,7 @@ async def _sites(images: Images, access: Access) -> list[Json]:
     """By name. Raises Forbidden."""
     allowed, now = await _administered(images.store, access), _now()
     known = await asyncio.to_thread(healths, images.board)
+    untold = await asyncio.to_thread(images.index.tellings.backlogs)
     resources = [
         one
         for one in await endpoints(images.store, Everything())
@@ -133,7 +135,7 @@ async def _sites(images: Images, access: Access) -> list[Json]:
         gateways = [found for one in mine if (found := of_resource(one)) is not None]
         site: Json = {"id": reference.removeprefix("Organization/"), "name": name}
         site["gateways"] = [_gateway(one, known.get(one.id, Health()), now) for one in gateways]
-        site["peers"] = list(_peers(mine, reachable))
+        site["peers"] = list(_peers(mine, reachable, untold))
         sites.append(site)
     return sites
 
@@ -170,7 +172,9 @@ def _gateway(gateway: Gateway, health: Health, now: int) -> Json:
     return made
 
 
-def _peers(resources: Iterable[Mapping[str, Any]], reachable: Mapping[str, bool]) -> Iterable[Json]:
+def _peers(
+    resources: Iterable[Mapping[str, Any]], reachable: Mapping[str, bool], untold: Mapping[str, Backlog]
+) -> Iterable[Json]:
     for resource in resources:
         try:
             peer = of_endpoint(resource)
@@ -182,7 +186,15 @@ def _peers(resources: Iterable[Mapping[str, Any]], reachable: Mapping[str, bool]
                 "id": peer.id, "name": peer.name, "kind": peer.kind, "active": peer.active,
                 "address": str(resource.get("address", "")), "uses": sorted(peer.uses), "via": peer.via,
                 "reachable": reachable.get(peer.id) if peer.via else None, "fault": False,
+                "steps": _steps(untold.get(peer.id, Backlog(0, 0, 0))),
             }  # fmt: skip
+
+
+def _steps(found: Backlog) -> Json:
+    """Messages of performed procedure steps that it was not told: those that wait, and those it does not
+    take."""
+    oldest = written(found.oldest) if found.oldest else None
+    return {"waiting": found.waiting, "oldest": oldest, "refused": found.refused}
 
 
 def _hour(hour: Hour) -> Json:

@@ -29,7 +29,8 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A PACS or a DICOMweb service. `way`: how it is reached; `uses`: what for."""
+    """A PACS, a RIS or a DICOMweb service. `way`: how it is reached; `uses`: what for; `untold`: what it was
+    not told of exams that were done."""
 
     id: str
     name: str
@@ -39,6 +40,7 @@ class System:
     address: str
     uses: str
     way: str
+    untold: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Site:
 def site(found: Json, zone: tzinfo, now: datetime) -> Site:
     """From `/gateway/sites`."""
     gateways = tuple(gateway(one, zone, now) for one in found["gateways"])
-    systems = tuple(system(one) for one in found["peers"])
+    systems = tuple(system(one, zone, now) for one in found["peers"])
     tone, state = _summary(gateways, systems)
     return Site(str(found["id"]), str(found["name"]), tone, state, gateways, systems)
 
@@ -145,7 +147,7 @@ def _disk(disk: Json) -> str:
     return words.DISK_FREE.format(free=f"{free / GIGABYTE:.0f}", percent=round(100 * free / total))
 
 
-def system(found: Json) -> System:
+def system(found: Json, zone: tzinfo, now: datetime) -> System:
     name = str(found.get("name") or found["id"])
     if found.get("fault"):
         return System(str(found["id"]), name, "alerte", words.SYSTEM_STATES["wrong"], False, "", "", "")
@@ -158,8 +160,19 @@ def system(found: Json) -> System:
     uses = ", ".join(words.SYSTEM_USES[one] for one in found["uses"] if one in words.SYSTEM_USES)
     way = words.SYSTEM_WAYS["via" if found["via"] else "direct"]
     return System(
-        str(found["id"]), name, tone, state, bool(found["active"]), str(found["address"]), uses, way
-    )
+        str(found["id"]), name, tone, state, bool(found["active"]), str(found["address"]), uses, way,
+        _untold(found.get("steps") or {}, zone, now),
+    )  # fmt: skip
+
+
+def _untold(steps: Json, zone: tzinfo, now: datetime) -> tuple[str, ...]:
+    made = []
+    if steps.get("waiting"):
+        messages, since = words.plural(steps["waiting"], "message"), _when(steps["oldest"], zone, now)
+        made.append(words.STEPS_WAITING.format(messages=messages, since=since))
+    if steps.get("refused"):
+        made.append(words.STEPS_REFUSED[steps["refused"] > 1].format(n=steps["refused"]))
+    return tuple(made)
 
 
 def communities(

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zlib import compress
 
 import httpx
 import pytest
 
 from dicomweb.gateway.region.board import FORGOTTEN, FORGOTTEN_MOVING, Asked, Board
+from dicomweb.gateway.saying import LARGEST, packed, unpacked
 from dicomweb.images import Images
-from dicomweb.index.contract import Outcome
+from dicomweb.index.contract import Outcome, StepMessage
 from dicomweb.peers import through
-from dicomweb.peers.session import Denied, Fetched, PeerError, Sendable, Unreachable, Wanted
+from dicomweb.peers.session import (
+    Denied,
+    Fetched,
+    Incapable,
+    PeerError,
+    Sendable,
+    StepAnswer,
+    Unreachable,
+    Wanted,
+)
 from dicomweb.peers.through import GatewaySession
 from dicomweb.reasons import CUT
 from fhir_server.access import SYSTEM, Access, Scope
+from profiles.outcomes import Invalid
 from tests.dicomweb import making
 from tests.dicomweb.conftest import As
 from tests.dicomweb.gateway.fixtures import app, clock, fhir, region, site, worker
@@ -103,6 +117,35 @@ async def test_fetched_instances_are_settled_one_by_one(session: GatewaySession,
     ]  # fmt: skip
     assert left[1].refused is not None
     assert left[1].refused.reason == CUT
+
+
+async def test_a_step_is_told_through_the_gateway(session: GatewaySession, site: Site) -> None:
+    said, begun = StepMessage("2.25.7", "set", "1.2.840.10008.1.2.1", b"\x08\x00" * 5000, 1), list[str]()
+    asked = asyncio.create_task(asyncio.to_thread(session.perform, said, lambda: begun.append("begun")))
+    (errand,) = await site.poll(wait=5)
+    assert (errand["kind"], unpacked(errand["asked"], 1)) == ("step", said)
+    assert await site.done(errand, {"status": 0x0110, "error": 0xA710, "again": True}) == 204
+    assert (await asked, begun) == (StepAnswer(0x0110, 0xA710, True), ["begun"])
+    session.board.poll("gw-auch", (), now() - 60_000_000)  # not seen any more: nothing may have been told
+    with pytest.raises(Unreachable):
+        session.perform(said, lambda: begun.append("begun"))
+    with pytest.raises(Incapable):
+        session.perform(replace(said, body=os.urandom(2_000_000)), lambda: begun.append("begun"))
+    assert begun == ["begun"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"uid": "a"}, {"uid": None}, {"kind": "get"}, {"kind": []}, {"syntax": 5}, {"body": ""}, {"body": "é"},
+     {"body": "AAAA"}, {"body": b64encode(compress(b"x" * 100)[:-1]).decode()},
+     {"body": b64encode(compress(bytes(LARGEST + 1))).decode()}],
+    ids=str,
+)  # fmt: skip
+def test_what_is_said_of_no_step(change: dict[str, Any]) -> None:
+    good = packed(StepMessage("2.25.7", "set", "1.2.840.10008.1.2.1", b"x", 1))
+    assert unpacked(good, 1).body == b"x"
+    with pytest.raises(Invalid):
+        unpacked({**good, **change}, 1)
 
 
 async def test_who_leaves_takes_the_errand_back(session: GatewaySession, site: Site) -> None:
@@ -318,6 +361,18 @@ async def test_what_is_no_answer(body: dict[str, Any], images: Images, site: Sit
     assert (await site.http.post(address, json=body)).status_code == 400
     assert (await site.http.post(address, content=b"[]")).status_code == 400
     assert await site.poll(errand["id"]) == []  # still in hand
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{}, {"status": 0, "error": 0}, {"status": 65536, "error": 0, "again": False},
+     {"status": -1, "error": 0, "again": False}, {"status": True, "error": 0, "again": False},
+     {"status": 0, "error": "0", "again": False}, {"status": 0, "error": 0, "again": 1}],
+)  # fmt: skip
+async def test_what_is_no_answer_to_a_step(told: dict[str, Any], images: Images, site: Site) -> None:
+    asked(images, kind="step", body={})
+    (errand,) = await site.poll()
+    assert await site.tell(errand, told) == 400
 
 
 @pytest.mark.parametrize("query", ["wait=-1", "wait=x", "wait=1e9", "wait=²", "hand=" + ",".join("a" * 65)])

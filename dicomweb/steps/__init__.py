@@ -1,0 +1,1 @@
+"""Performed procedure steps, told on to the systems of the site that want to know."""
