@@ -56,6 +56,7 @@ OPEN = frozenset(
         "/guide",
     }
 )
+TELLS_MORE = "/metrics"
 OPEN_BELOW = ("/.well-known/", "/fhir/.well-known/", "/oauth/", "/launch/", "/static/", "/guide/")
 PEOPLE = (rights.Scope("*", "rs"), rights.Scope("Binary", "c"))
 """What a signed-in person may do by plain FHIR; everything else goes through the domain's operations."""
@@ -115,11 +116,11 @@ class Guard:
 
     async def _admit(self, scope: Scope, headers: Headers, method: str, path: str) -> Known | None:
         """Who asks; None on an open path. Raises Unauthenticated, Forbidden."""
-        if is_open(path):
+        authorization = headers.get("authorization")
+        if is_open(path) and not (authorization and path == TELLS_MORE):
             if method not in SAFE and dialect(path) == "page" and self._from_elsewhere(headers):
                 raise Forbidden("foreign-origin", "this form was not sent by a page of this site")
             return None
-        authorization = headers.get("authorization")
         if authorization:
             return await self._by_token(authorization)
         cookie = _cookie(headers, self._sessions.cookie)

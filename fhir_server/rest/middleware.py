@@ -21,7 +21,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fhir_server.access import Access
 from fhir_server.audit import Trail
+from fhir_server.settings import is_loopback
 from fhir_server.store.contract import Store
 from profiles import definitions
 
@@ -30,15 +32,17 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ROOMS = frozenset(
     {"fhir", "dicom-web", "gateway", "oauth", "launch", "static", "connexion", "healthz", "readyz", "metrics"}
 )
+_PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _READY_WITHIN = 2.0  # seconds
 _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
 class Figures:
-    """What Prometheus reads; one of these per process, made with the application."""
+    """What Prometheus reads; one of these per process, made with the application. `by_site` names the sites:
+    it is for this machine, and for systems that may read the sites' systems."""
 
     def __init__(self, trail: Trail | None = None) -> None:
-        self.registry = CollectorRegistry()
+        self.registry, self.by_site = CollectorRegistry(), CollectorRegistry()
         self.requests = Counter(
             "teledossier_requests_total", "Requests", ("method", "room", "status"), registry=self.registry
         )
@@ -149,8 +153,19 @@ def status_routes(store: Store, figures: Figures) -> list[BaseRoute]:
         return JSONResponse({"ready": True, "store": "answers"})
 
     async def metrics(request: Request) -> Response:
-        return Response(
-            generate_latest(figures.registry), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
+        told = generate_latest(figures.registry)
+        if _may_read_sites(request):
+            told += await asyncio.to_thread(generate_latest, figures.by_site)
+        headers = {"Cache-Control": "no-store"}
+        return Response(told, 200, headers, "text/plain; version=0.0.4; charset=utf-8")
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+
+
+def _may_read_sites(request: Request) -> bool:
+    """From this machine, not through a proxy that says for whom; or with a system's token."""
+    access = request.scope.get("access")
+    if isinstance(access, Access):
+        return access.audience is None and access.allows("Endpoint", "s")
+    here = request.client is not None and is_loopback(request.client.host)
+    return here and not any(name in request.headers for name in _PROXIED)

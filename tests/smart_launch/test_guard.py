@@ -127,6 +127,14 @@ async def test_a_token_ends(house: House) -> None:
     assert answer.headers["www-authenticate"] == 'Bearer realm="teledossier", error="invalid_token"'
 
 
+async def test_figures_are_open_and_a_token_there_is_looked_at(house: House) -> None:
+    headers = await machine(house, "system/Endpoint.s")
+    assert (await house.http.get("/metrics", headers=headers)).json()["scopes"] == ["Endpoint.s"]
+    for authorization in ("Bearer x", "Basic eDp4"):
+        refused = await house.http.get("/metrics", headers={"Authorization": authorization})
+        assert refused.status_code == 401
+
+
 async def test_a_removed_client_is_out_at_once(house: House) -> None:
     headers = await machine(house)
     assert (await house.http.get("/fhir/Patient", headers=headers)).status_code == 200
