@@ -33,6 +33,7 @@ from dicomweb.dimse.steady import Checkpoint
 log = logging.getLogger(__name__)
 
 VERIFICATION = "1.2.840.10008.1.1"
+DICOM_CONTEXT = "1.2.840.10008.3.1.1.1"
 LOOK_SECONDS = 1.0  # timers are looked at so often; everything else wakes us
 HELD_BACK_SECONDS = 0.005
 MOST_WAITING = 4  # messages received and not yet answered: above, the peer is not read from
@@ -213,6 +214,21 @@ class Negotiation(ACSE):  # type: ignore[misc]
             offered.append(context)
         self.acceptor.supported_contexts = offered
         super()._negotiate_as_acceptor()
+
+    def negotiate_association(self) -> None:
+        """A request that is none of DICOM is rejected, one that cannot be negotiated ends in A-ABORT. PS3.7
+        §A.2.1; PS3.8 §9.3.4 (application context name not supported)"""
+        asked = self.requestor.primitive
+        if str(asked.application_context_name or "") != DICOM_CONTEXT:
+            self.send_reject(1, 1, 2)
+            self.assoc.kill()
+            return
+        try:
+            super().negotiate_association()
+        except Exception:  # hostile input: whatever pynetdicom stumbles on
+            log.warning("an association is aborted: its request cannot be negotiated")
+            self.send_abort(0x02)
+            self.assoc.kill()
 
 
 class QuickAssociation(Association):  # type: ignore[misc]

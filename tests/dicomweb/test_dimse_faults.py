@@ -60,15 +60,17 @@ def serves(node: Node) -> bool:
     return answered
 
 
-def request(contexts: tuple[str, ...] = (CTImageStorage, ECHO)) -> bytes:
+def request(
+    contexts: tuple[str, ...] = (CTImageStorage, ECHO), syntaxes: tuple[str, ...] = (making.SYNTAX,)
+) -> bytes:
     """A-ASSOCIATE-RQ, by hand: context numbers 1, 3, …"""
 
     def item(kind: int, body: bytes) -> bytes:
         return struct.pack(">BBH", kind, 0, len(body)) + body
 
-    syntax = item(0x40, making.SYNTAX.encode())
+    syntax = b"".join(item(0x40, one.encode()) for one in syntaxes)
     asked = b"".join(
-        item(0x20, bytes([2 * n + 1, 0, 0, 0]) + item(0x30, one.encode()) + syntax)
+        item(0x20, bytes([(2 * n + 1) % 256, 0, 0, 0]) + item(0x30, one.encode()) + syntax)
         for n, one in enumerate(contexts)
     )
     user = item(0x50, item(0x51, struct.pack(">L", 16384)) + item(0x52, b"1.2.3"))
@@ -111,7 +113,7 @@ def kinds(answer: bytes) -> list[int]:
 
 
 RELEASE = struct.pack(">BBLL", 5, 0, 4, 0)
-ACCEPT, DATA, RELEASED, ABORT = 2, 4, 6, 7
+ACCEPT, REJECT, DATA, RELEASED, ABORT = 2, 3, 4, 6, 7
 
 
 def test_the_captured_conversation_is_a_good_one(node: Node, tmp_path: Path) -> None:
@@ -153,6 +155,29 @@ FAULTS = {
     "an acceptance": struct.pack(">BBL", 2, 0, 68) + bytes(68),
     "a PDU of no known type": struct.pack(">BBL", 9, 0, 4) + b"abcd",
 }  # fmt: skip
+
+
+REQUESTS = {
+    "a context without a transfer syntax": (request(syntaxes=()), ABORT),
+    "another application context": (
+        request().replace(b"1.2.840.10008.3.1.1.1", b"1.2.840.10008.3.1.1.9"), REJECT
+    ),
+    "a protocol version that is none": (request()[:6] + b"\0\0" + request()[8:], REJECT),
+    "no AE title that calls": (request().replace(b"FUZZ            ", b" " * 16), ABORT),
+    "the same context 128 times": (request((CTImageStorage,) * 128), ACCEPT),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_requests_that_cannot_be_negotiated_are_answered(node: Node, name: str) -> None:
+    asked, expected = REQUESTS[name]
+    logged = len((node.folder / "node.log").read_text())
+    with socket.create_connection(("127.0.0.1", node.port)) as connection:
+        connection.settimeout(20)
+        connection.sendall(asked)
+        assert received(connection)[0] == expected
+    assert serves(node)
+    assert "Traceback" not in (node.folder / "node.log").read_text()[logged:]
 
 
 @pytest.mark.parametrize("name", FAULTS)
