@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fhir_server import access as rights
 from fhir_server.access import SYSTEM, Access
@@ -60,6 +60,7 @@ TELLS_MORE = "/metrics"
 OPEN_BELOW = ("/.well-known/", "/fhir/.well-known/", "/oauth/", "/launch/", "/static/", "/guide/")
 PEOPLE = (rights.Scope("*", "rs"), rights.Scope("Binary", "c"))
 """What a signed-in person may do by plain FHIR; everything else goes through the domain's operations."""
+PRIVATE = ((b"cache-control", b"private, no-cache"), (b"x-content-type-options", b"nosniff"))
 REMEMBERED = 4096
 """Verified tokens and audiences kept in memory."""
 
@@ -112,7 +113,7 @@ class Guard:
         scope["session"] = known.session if known else None
         if scope["type"] == "websocket":
             scope["still"] = partial(self._still, scope["access"], headers)
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, send if known is None else _private(send))
 
     async def _admit(self, scope: Scope, headers: Headers, method: str, path: str) -> Known | None:
         """Who asks; None on an open path. Raises Unauthenticated, Forbidden."""
@@ -289,6 +290,20 @@ def _cookie(headers: Headers, name: str) -> str:
     except CookieError:
         return ""
     return morsel.value if morsel else ""
+
+
+def _private(send: Send) -> Send:
+    """What is for one reader is kept by no shared cache, asked again by his own, and never taken for another
+    type than it says; a room that says so itself keeps its word. RFC 9111 §5.2.2; Fetch (nosniff)"""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            named = {name.lower() for name, _value in headers}
+            message["headers"] = headers + [one for one in PRIVATE if one[0] not in named]
+        await send(message)
+
+    return sending
 
 
 def _remember(kept: OrderedDict[str, Any], key: str, value: Any) -> None:

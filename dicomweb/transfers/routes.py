@@ -167,10 +167,14 @@ async def _seen(images: Images, request: Request) -> Transfer:
     """Raises NotFound."""
     found = await asyncio.to_thread(images.queue.get, str(request.path_params["transfer"]))
     access = access_of(request)
-    if found is not None and found.order.request:
-        await sites.request_for(images.store, access, found.order.request)
-    elif found is None or not sites.is_system(access):
-        raise NotFound("no-such-transfer", "no such transfer")
+    absent = NotFound("no-such-transfer", "no such transfer")
+    if found is None or not (found.order.request or sites.is_system(access)):
+        raise absent
+    if found.order.request:
+        try:
+            await sites.request_for(images.store, access, found.order.request)
+        except NotFound as error:  # the same words as for one that is not there
+            raise absent from error
     return found
 
 

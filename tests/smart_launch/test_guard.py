@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
+from starlette.responses import Response
 
 from fhir_server.access import Access
 from profiles import xml
@@ -489,3 +490,24 @@ async def test_a_socket_lasts_as_long_as_its_token(house: House) -> None:
 async def machine_again(house: House) -> dict[str, str]:
     token = await mint(house.store, house.settings, "dash", "system/Task.r", clock=house.clock)
     return {"Authorization": "Bearer " + token}
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({}, {"cache-control": "private, no-cache", "x-content-type-options": "nosniff"}),
+        ({"Cache-Control": "private, max-age=3600"}, {"cache-control": "private, max-age=3600"}),
+        ({"X-Content-Type-Options": "other"}, {"x-content-type-options": "other"}),
+    ],
+)
+async def test_what_is_for_one_reader_is_private(
+    house: House, said: dict[str, str], kept: dict[str, str]
+) -> None:
+    """On every address behind the guard; what a room says of itself stays, once."""
+    house.guard._app = Response("x", headers=said)
+    await person(house)
+    for path in ("/fhir/Patient", "/dicom-web/studies", "/dossiers", "/gateway/errands"):
+        answer = await house.http.get(path)
+        for name, value in kept.items():
+            assert answer.headers.get_list(name) == [value], path
+    assert ("cache-control" in (await house.http.get("/healthz")).headers) is bool(said.get("Cache-Control"))
