@@ -14,8 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from fhir_server.store.contract import SchemaMismatch
-from profiles.outcomes import Unavailable
+from profiles.outcomes import SchemaMismatch, Unavailable
 
 BUSY_SECONDS = 20.0
 Durable = Literal["FULL", "NORMAL"]

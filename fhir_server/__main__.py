@@ -15,8 +15,7 @@ from collections.abc import Sequence
 import click
 
 from fhir_server.settings import SettingsError
-from fhir_server.store.contract import SchemaMismatch
-from profiles.outcomes import TeledossierError
+from profiles.outcomes import SchemaMismatch, TeledossierError
 
 COMMANDS = {
     "serve": "the web tier: FHIR, DICOMweb, OAuth, portal",

@@ -16,6 +16,8 @@
     ├── NotSupported       501  named by the standard, not offered by this store or server
     └── Unavailable        503  a part is not ready; try again
 
+    SchemaMismatch              no answer to a request: the program does not start on such a file or database
+
 Validation returns issues, interactions raise. The edge renders one error in three dialects (OperationOutcome,
 DICOM status, OAuth JSON) and, for people, in French. Messages never carry patient data.
 FHIR R4 operationoutcome.html; http.html#status-codes
@@ -152,3 +154,7 @@ class NotSupported(TeledossierError):
 
 class Unavailable(TeledossierError):
     status, code = 503, "transient"
+
+
+class SchemaMismatch(Exception):
+    """What is stored has another schema than this program, which does not start; the text names both."""

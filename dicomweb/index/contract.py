@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from fhir_server.store.contract import SchemaMismatch
+from profiles.outcomes import SchemaMismatch
 
 if TYPE_CHECKING:
     from dicomweb.ups_events import Event

@@ -17,9 +17,9 @@ from fhir_server.conformance.held import REINDEX, Snapshot
 from fhir_server.conformance.search_parameters import Own
 from fhir_server.search.index import VERSION, extract
 from fhir_server.search.nodes import Everything, Select, Sort
-from fhir_server.store.contract import Indexed, SchemaMismatch, Store, Version
+from fhir_server.store.contract import Indexed, Store, Version
 from profiles import codec, definitions
-from profiles.outcomes import TooManyRequests
+from profiles.outcomes import SchemaMismatch, TooManyRequests
 
 if TYPE_CHECKING:
     from fhir_server.interactions.engine import Engine

@@ -207,7 +207,3 @@ class Store(Protocol):
 
     async def next_number(self, name: str) -> int:
         """1, 2, 3 … for each name; never the same twice, from any process."""
-
-
-class SchemaMismatch(Exception):
-    """The stored schema has another version than this program; the text names both."""

@@ -19,7 +19,8 @@ from fhir_server.conformance import reindex
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.jobs.runner import Runner
-from fhir_server.store.contract import SchemaMismatch, Store
+from fhir_server.store.contract import Store
+from profiles.outcomes import SchemaMismatch
 from tests.commands.test_package import tgz
 from tests.rest.serving import Served, make_engine
 from tests.rest.test_bundle import slugs

@@ -9,8 +9,8 @@ import pytest
 from fhir_server.search.nodes import And, Everything, Ids, Not, Select, Text, Token
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
-from fhir_server.store.contract import Past, RaceLost, SchemaMismatch, Store, Unless, Version
-from profiles.outcomes import Unavailable
+from fhir_server.store.contract import Past, RaceLost, Store, Unless, Version
+from profiles.outcomes import SchemaMismatch, Unavailable
 from tests.store.making import AT, gone, put
 
 

@@ -15,11 +15,11 @@ from pymongo.asynchronous.collection import AsyncCollection
 from fhir_server.search.nodes import Everything, Reference, Select, Sort, Token
 from fhir_server.settings import Settings
 from fhir_server.store import migrate
-from fhir_server.store.contract import Past, RaceLost, SchemaMismatch, Unless
+from fhir_server.store.contract import Past, RaceLost, Unless
 from fhir_server.store.mongo import MongoStore, journal, schema, transactions
 from fhir_server.store.mongo.documents import field, safe, unfield, unsafe
 from fhir_server.store.mongo.order import order_of
-from profiles.outcomes import Invalid, Unavailable
+from profiles.outcomes import Invalid, SchemaMismatch, Unavailable
 from tests.mongodb import ENGINES, FERRETDB
 from tests.store.making import AT, gone, put
 

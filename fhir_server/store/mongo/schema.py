@@ -14,8 +14,8 @@ from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailure
 
-from fhir_server.store.contract import SchemaMismatch
 from fhir_server.store.mongo.documents import Document, field
+from profiles.outcomes import SchemaMismatch
 
 SCHEMA = 1
 APPLICATION = "teledossier"

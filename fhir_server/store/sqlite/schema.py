@@ -13,9 +13,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from fhir_server.store.contract import SchemaMismatch
 from fhir_server.store.sqlite.special import reaches
-from profiles.outcomes import Unavailable
+from profiles.outcomes import SchemaMismatch, Unavailable
 
 SCHEMA = 4
 APPLICATION = 0x54444F53  # "TDOS"
