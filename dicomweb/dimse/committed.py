@@ -17,7 +17,7 @@ from pynetdicom import evt
 from dicomweb.dimse.registry import calling
 from dicomweb.dimse.reporting import SOP_CLASS
 from dicomweb.dimse.services import Handler, Service, World
-from dicomweb.peers.dimse import outcome
+from dicomweb.peers.questions import outcome
 from dicomweb.transfers.commitments import Commitments
 
 log = logging.getLogger(__name__)

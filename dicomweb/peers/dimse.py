@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, _config, build_context, build_role, evt
+from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.association import Association
-from pynetdicom.presentation import PresentationContext, StoragePresentationContexts
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
     ModalityWorklistInformationFind as ORDERS,
 )
@@ -39,11 +39,13 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined,unuse
 
 from dicomweb.attributes import first
 from dicomweb.dataset import to_json
+from dicomweb.dimse.reporting import WELL_KNOWN
 from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickSocket, hasten
 from dicomweb.dimse.steady import steady
 from dicomweb.gateway.region.board import Board
 from dicomweb.index.contract import StepMessage
-from dicomweb.peers import performing
+from dicomweb.peers import performing, questions
+from dicomweb.peers.contexts import MOST_CONTEXTS, STORAGE, receiving, sending
 from dicomweb.peers.peer import Credentials, Peer
 from dicomweb.peers.session import (
     Answered,
@@ -64,42 +66,9 @@ from dicomweb.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
-LEVELS: Mapping[Level, str] = {"study": "STUDY", "series": "SERIES", "instance": "IMAGE"}
-# Return keys. PS3.4 Tables C.6-1 to C.6-5, and what helps a person to choose
-RETURNED: Mapping[Level, tuple[str, ...]] = {
-    "study": (
-        "StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", "PatientName", "PatientID",
-        "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyDescription", "ModalitiesInStudy",
-        "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "StudyID", "InstitutionName",
-        "OtherPatientIDsSequence",
-    ),
-    "series": (
-        "StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription",
-        "BodyPartExamined", "NumberOfSeriesRelatedInstances", "SeriesDate", "SeriesTime",
-    ),
-    "instance": (
-        "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "InstanceNumber",
-    ),
-    "order": (
-        "AccessionNumber", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
-        "StudyInstanceUID", "RequestedProcedureID", "RequestedProcedureDescription",
-    ),
-}  # fmt: skip
-SCHEDULED = (  # of the worklist's scheduled step. PS3.4 Table K.6-1
-    "Modality", "ScheduledStationAETitle", "ScheduledProcedureStepStartDate",
-    "ScheduledProcedureStepStartTime", "ScheduledProcedureStepDescription", "ScheduledProcedureStepID",
-)  # fmt: skip
-# What we take by C-GET, each its own presentation context so that the peer need not convert. PS3.5 §10
-TAKEN = (
-    EXPLICIT_LITTLE, IMPLICIT_LITTLE, "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.50",
-    "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
-    "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.57",
-)  # fmt: skip
 MOST_LISTED = 50_000
-MOST_CONTEXTS = 127  # one is left for the query's own
 SAME_ASSOCIATION_SECONDS = 1.0  # for a storage commitment's answer
 BATCH = 20  # instances of one C-GET or C-MOVE
-WELL_KNOWN = "1.2.840.10008.1.20.1.1"  # Storage Commitment Push Model SOP Instance
 CANCELLED = 0xFE00
 RECEIVED = "from the peer: "
 PENDING = (0xFF00, 0xFF01)
@@ -197,16 +166,7 @@ class DimseSession:
         model = ORDERS if level == "order" else FIND
         association = self._open([build_context(model)])
         self._accepted(model)
-        asked = Dataset()
-        asked.SpecificCharacterSet = "ISO_IR 192"
-        if level == "order":
-            asked.ScheduledProcedureStepSequence = [_empty(SCHEDULED)]
-        else:
-            asked.QueryRetrieveLevel = LEVELS[level]
-        for keyword in RETURNED[level]:
-            setattr(asked, keyword, [] if keyword.endswith("Sequence") else "")
-        for keyword, value in keys.items():
-            setattr(asked, keyword, value)
+        asked = questions.search(level, keys)
         found: list[Attributes] = []
         number = self._number()
         for status, identifier in association.send_c_find(asked, model, number):
@@ -231,12 +191,12 @@ class DimseSession:
                 yield from way(of_series, take)
 
     def _get(self, wanted: Sequence[Wanted], take: Taker) -> Iterator[Fetched]:
-        contexts, roles = _receiving({one.sop_class for one in wanted})
+        contexts, roles = receiving({one.sop_class for one in wanted})
         association = self._open(contexts, roles)
         self._accepted(GET)
         self._take, self._arrived = take, []
         number, left = self._number(), {one.instance for one in wanted}
-        answers = association.send_c_get(_identifier(wanted), GET, number)
+        answers = association.send_c_get(questions.instances(wanted), GET, number)
         try:
             for status, _ in answers:
                 if not status:
@@ -265,7 +225,7 @@ class DimseSession:
         self._accepted(MOVE)
         left, code = {one.instance for one in wanted}, 0
         number = self._number()
-        answers = association.send_c_move(_identifier(wanted), self._ours.ae_title, MOVE, number)
+        answers = association.send_c_move(questions.instances(wanted), self._ours.ae_title, MOVE, number)
         try:
             for status, _ in answers:
                 if not status:
@@ -315,7 +275,7 @@ class DimseSession:
             if association is not None and (one.sop_class, one.transfer_syntax) in self._proposed:
                 raise Incapable("transfer-syntax-not-supported", "the peer takes no such file")
             try:
-                association = self._open(_sending([*self._sent(), (one.sop_class, one.transfer_syntax)]))
+                association = self._open(sending([*self._sent(), (one.sop_class, one.transfer_syntax)]))
             except Denied as error:
                 if error.slug != "service-refused":
                     raise
@@ -335,19 +295,14 @@ class DimseSession:
         context = build_context(COMMITMENT, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
         association = self._open([context])
         self._accepted(COMMITMENT)
-        asked = Dataset()
-        asked.TransactionUID, asked.ReferencedSOPSequence = transaction, []
-        for uid, sop_class in wanted.items():
-            item = Dataset()
-            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
-            asked.ReferencedSOPSequence.append(item)
+        asked = questions.commitment(transaction, wanted)
         told = threading.Event()
 
         def on_report(event: Any) -> tuple[int, None]:
             information = event.event_information
             if str(information.get("TransactionUID", "")) != transaction:
                 return 0x0110, None
-            answered(*outcome(information))
+            answered(*questions.outcome(information))
             told.set()
             return 0x0000, None
 
@@ -372,8 +327,7 @@ class DimseSession:
             raise
 
     def _sent(self) -> list[tuple[str, str]]:
-        known = {str(one.abstract_syntax) for one in StoragePresentationContexts}
-        return [pair for pair in sorted(self._proposed) if pair[0] in known][: MOST_CONTEXTS - 3]
+        return [pair for pair in sorted(self._proposed) if pair[0] in STORAGE][: MOST_CONTEXTS - 3]
 
     def _takes(self, one: Sendable) -> bool:
         return self._association is not None and any(
@@ -417,67 +371,12 @@ class DimseSession:
         return 0x0000
 
 
-def outcome(information: Dataset) -> tuple[list[str], dict[str, int]]:
-    """Of a storage commitment: the SOP Instance UIDs that are kept, and those that are not with the reason's
-    code. PS3.4 Table J.3-2"""
-    kept, failed = (
-        list(information.get(name) or ()) for name in ("ReferencedSOPSequence", "FailedSOPSequence")
-    )
-    return (
-        [str(one.get("ReferencedSOPInstanceUID", "")) for one in kept],
-        {
-            str(one.get("ReferencedSOPInstanceUID", "")): int(one.get("FailureReason", 0x0110))
-            for one in failed
-        },
-    )
-
-
 def _quicken(event: Any) -> None:
     steady(event)
     quick = event.assoc.dul.socket
     if quick is not None and quick.socket is not None:
         hasten(quick.socket)
         quick.__class__ = QuickSocket
-
-
-def _empty(keywords: Sequence[str]) -> Dataset:
-    made = Dataset()
-    for keyword in keywords:
-        setattr(made, keyword, "")
-    return made
-
-
-def _identifier(wanted: Sequence[Wanted]) -> Dataset:
-    """A list of instances of one series. PS3.4 §C.4.2.2.1"""
-    asked = Dataset()
-    asked.QueryRetrieveLevel = "IMAGE"
-    asked.StudyInstanceUID, asked.SeriesInstanceUID = wanted[0].study, wanted[0].series
-    asked.SOPInstanceUID = [one.instance for one in wanted]
-    return asked
-
-
-def _receiving(classes: set[str]) -> tuple[list[PresentationContext], list[Any]]:
-    """Contexts for C-GET with us as SCP of storage: each class in each transfer syntax where there is
-    room; else the usual classes uncompressed."""
-    known = sorted(one for one in classes if one)
-    if known and "" not in classes and len(known) * len(TAKEN) <= MOST_CONTEXTS:
-        contexts = [build_context(name, syntax) for name in known for syntax in TAKEN]
-    else:
-        usual = [str(one.abstract_syntax) for one in StoragePresentationContexts]
-        names = list(dict.fromkeys([*known, *usual]))[: MOST_CONTEXTS - 1]
-        contexts = [build_context(name, [EXPLICIT_LITTLE, IMPLICIT_LITTLE]) for name in names]
-    roles = [
-        build_role(name, scp_role=True)
-        for name in dict.fromkeys(str(one.abstract_syntax) for one in contexts)
-    ]
-    return [build_context(GET), *contexts], roles
-
-
-def _sending(pairs: Sequence[tuple[str, str]]) -> list[PresentationContext]:
-    """Each transfer syntax by itself, so that the peer cannot choose another than the file's."""
-    with_plain = [(name, plain) for name, _ in pairs for plain in (EXPLICIT_LITTLE, IMPLICIT_LITTLE)]
-    wanted = list(dict.fromkeys([*pairs[-1:], *with_plain[-2:], *pairs]))[: MOST_CONTEXTS + 1]
-    return [build_context(name, syntax) for name, syntax in wanted]
 
 
 def _readable(identifier: Dataset) -> Attributes:

@@ -21,8 +21,8 @@ from dicomweb_client.web import DICOMwebClient
 
 from dicomweb import media, multipart
 from dicomweb.media import DICOM, JSON
-from dicomweb.peers.dimse import RETURNED
 from dicomweb.peers.peer import Credentials, Peer
+from dicomweb.peers.questions import RETURNED
 from dicomweb.peers.session import (
     Attributes,
     Denied,
