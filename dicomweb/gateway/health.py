@@ -19,6 +19,7 @@ from dicomweb.gateway.outgoing import Summary
 from dicomweb.gateway.parts import Parts, utc_microseconds
 from dicomweb.gateway.report import Report
 from dicomweb.gateway.settings import GatewaySettings
+from dicomweb.gateway.steps import Counts, Steps
 from dicomweb.peers.session import PeerError, Unreachable
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ DAY = 86_400_000_000
 def report(parts: Parts) -> Report:
     """What `POST /gateway/health` says."""
     found, now = parts.outbox.summary(), utc_microseconds()
+    steps = Steps(parts.outbox).counts()
     disk = shutil.disk_usage(parts.files.root)
     return Report(
         at=now,
@@ -46,6 +48,8 @@ def report(parts: Parts) -> Report:
         disk_total=disk.total,
         delivered=found.delivered,
         peers=parts.state.reachable(),
+        steps=steps.waiting,
+        steps_refused=steps.apart,
     )
 
 
@@ -82,6 +86,7 @@ def clean(parts: Parts, stop: threading.Event) -> None:
         now = utc_microseconds()
         parts.room.clean(now - int(parts.settings.keep_days * DAY))
         parts.outbox.forget(now - int(max(parts.settings.keep_days, KEEP_ROWS_DAYS) * DAY))
+        Steps(parts.outbox).forget(now)
         stop.wait(CLEAN_SECONDS)
 
 
@@ -110,7 +115,7 @@ def _version() -> str:
         return "development"
 
 
-def lines(summary: Summary, state: dict[str, Any], free: int) -> list[str]:
+def lines(summary: Summary, steps: Counts, state: dict[str, Any], free: int) -> list[str]:
     """For `teledossier gateway status`."""
     now = utc_microseconds()
     age = f", the oldest since {(now - summary.oldest) // 1_000_000} s" if summary.oldest else ""
@@ -119,6 +124,7 @@ def lines(summary: Summary, state: dict[str, Any], free: int) -> list[str]:
         f"delivered  {summary.delivered_count}"
         + (f", last {(now - summary.delivered) // 1_000_000} s ago" if summary.delivered else ""),
         f"apart      {summary.apart}",
+        f"steps      {steps.waiting} waiting, {steps.apart} apart",
         f"kept       {summary.kept_bytes / 1e6:.1f} MB here, {free / 1e9:.1f} GB free",
     ]
     problems = state.get("problems") or {}

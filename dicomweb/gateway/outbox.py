@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from dicomweb.gateway import steps
 from dicomweb.gateway.outgoing import Apart, Asked, Entry, Exam, Fate, Kept, Received, Summary
 from dicomweb.rows import Rows
 
@@ -38,6 +39,7 @@ STEPS = {
   at INTEGER NOT NULL, not_before INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY(txn, ae_title)) WITHOUT ROWID""",
     3: "CREATE INDEX instance_kept ON instance(study, size) WHERE kept = 1",
+    4: steps.TABLES,
 }  # version → what it added
 _ENTRY = "uid, study, series, sop_class, sha256, dataset, size, path, ae_title, received, urgent, n, attempts"
 

@@ -3,10 +3,11 @@
     {"version": "1.4", "at": "2026-03-02T08:00:00Z", "delivered": "2026-03-02T07:59:40Z", "refused": 0,
      "waiting": {"instances": 3, "bytes": 1574000, "oldest": 12.5},
      "disk": {"free": 90000000000, "total": 250000000000},
-     "peers": [{"id": "pacs-auch", "reachable": true}]}
+     "steps": {"waiting": 1, "refused": 0}, "peers": [{"id": "pacs-auch", "reachable": true}]}
 
 `at` is the gateway's own clock; `oldest` in seconds, `delivered` null before the first delivery, `refused`
-the instances that the platform would not take and a person must look at. What is outside is hostile: nothing
+the instances that the platform would not take and a person must look at; `steps` the messages of performed
+procedure steps. What is outside is hostile: nothing
 here names a patient, lengths and numbers are bounded, and an unknown key is left out.
 """
 
@@ -46,6 +47,8 @@ class Report:
     disk_total: int = 0
     delivered: int = 0
     peers: tuple[Reachable, ...] = ()
+    steps: int = 0
+    steps_refused: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """What `of_json` reads."""
@@ -56,6 +59,7 @@ class Report:
             "refused": self.refused,
             "disk": {"free": self.disk_free, "total": self.disk_total},
             "delivered": written(self.delivered) if self.delivered else None,
+            "steps": {"waiting": self.steps, "refused": self.steps_refused},
             "peers": [{"id": one.id, "reachable": one.reachable} for one in self.peers],
         }
 
@@ -63,6 +67,7 @@ class Report:
 def of_json(body: Mapping[str, Any]) -> Report:
     """Raises Invalid."""
     waiting, disk, peers = _object(body, "waiting"), _object(body, "disk"), body.get("peers", [])
+    steps = _object(body, "steps")
     if not isinstance(peers, list) or len(peers) > MOST_PEERS:
         raise _wrong(f"peers is a list of at most {MOST_PEERS}")
     delivered = body.get("delivered")
@@ -77,6 +82,8 @@ def of_json(body: Mapping[str, Any]) -> Report:
         disk_total=int(_number(disk, "total")),
         delivered=0 if delivered is None else _instant(delivered),
         peers=tuple(_reachable(one) for one in peers),
+        steps=int(_number(steps, "waiting")),
+        steps_refused=int(_number(steps, "refused")),
     )
 
 

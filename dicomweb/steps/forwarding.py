@@ -16,13 +16,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dicomweb.fhir import Fhir
 from dicomweb.images import Images
 from dicomweb.index.contract import PerformedStep, StepMessage
 from dicomweb.peers.dimse import Ours
 from dicomweb.peers.opening import open_session
 from dicomweb.peers.peer import Credentials, Peer, of_endpoint
 from dicomweb.steps.teller import SECOND, Teller, postpone
-from dicomweb.worker import Fhir, utc_microseconds
+from dicomweb.worker import utc_microseconds
 from profiles.outcomes import Gone, Invalid, NotFound
 
 log = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from dicomweb.gateway import settings as config
 from dicomweb.gateway.outbox import Outbox
 from dicomweb.gateway.parts import files_path, is_running, outbox_path
 from dicomweb.gateway.settings import GatewaySettings
+from dicomweb.gateway.steps import Steps
 from dicomweb.peers.session import PeerError
 from dicomweb.rows import RowsMismatch
 from fhir_server.commands.lasting import run_until_stopped
@@ -58,16 +59,19 @@ def status() -> None:
     outbox = _outbox(settings)
     try:
         summary, apart = outbox.summary(), outbox.apart()
+        counts, untaken = Steps(outbox).counts(), Steps(outbox).apart()
     finally:
         outbox.close()
     runs = is_running(settings)
     click.echo(f"gateway    {'runs' if runs else 'does not run'}, for {settings.url}")
     state = health.read_state(settings) if runs else {}
-    for line in health.lines(summary, state, shutil.disk_usage(settings.root).free):
+    for line in health.lines(summary, counts, state, shutil.disk_usage(settings.root).free):
         click.echo(line)
     for one in apart:
         click.echo(f"  {one.uid} from {one.ae_title}: {one.reason}")
-    if apart or not runs or state.get("problems"):
+    for said in untaken:
+        click.echo(f"  step {said.message.step} from {said.ae_title}, {said.message.kind}: {said.reason}")
+    if apart or untaken or not runs or state.get("problems"):
         raise click.exceptions.Exit(1)
 
 
@@ -77,6 +81,8 @@ def retry() -> None:
     outbox = _outbox(config.load())
     try:
         click.echo(f"{outbox.retry()} instances wait again")
+        if steps := Steps(outbox).retry():
+            click.echo(f"{steps} messages of performed steps wait again")
     finally:
         outbox.close()
 

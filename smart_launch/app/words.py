@@ -369,6 +369,7 @@ GATEWAY_ALARMS: Mapping[str, str] = {
     "waiting": "Des images attendent leur envoi depuis plus d'un quart d'heure.",
     "disk": "Moins d'un dixième du disque est libre.",
     "refused": "La plateforme a refusé des images : la passerelle en garde la liste.",
+    "steps": "La plateforme a refusé des messages d'examens faits (MPPS) : la passerelle en garde la liste.",
     "clock": "L'horloge de la passerelle est décalée de plus d'une minute.",
 }
 GATEWAY_FACTS: Mapping[str, str] = {
@@ -376,11 +377,13 @@ GATEWAY_FACTS: Mapping[str, str] = {
     "waiting": "En attente",
     "delivered": "Dernière image remise",
     "refused": "Refusées",
+    "steps": "Examens faits (MPPS)",
     "disk": "Disque",
     "clock": "Horloge décalée de",
     "version": "Version",
 }
 NOTHING_WAITS = "aucune image"
+STEPS_AT_GATEWAY: Mapping[str, str] = {"waiting": "{n} en attente", "refused": "{n} refusés"}
 WAITING = "{images}, {size} Mo, la plus ancienne depuis {minutes} min"
 SECONDS_OFF = "{n} s"
 DISK_FREE = "{free} Go libres ({percent} %)"

@@ -22,7 +22,7 @@ import orjson
 from dicomweb.gateway.region.board import Board
 from dicomweb.gateway.report import Report, of_json
 
-Alarm = Literal["never", "silent", "waiting", "disk", "refused", "clock"]
+Alarm = Literal["never", "silent", "waiting", "disk", "refused", "steps", "clock"]
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
 KEPT = 14 * 24  # hours
@@ -62,6 +62,7 @@ class Health:
                 "waiting": report.waiting > 0 and report.oldest > WAITING,
                 "disk": _free(report) < DISK,
                 "refused": report.refused > 0,
+                "steps": report.steps_refused > 0,
                 "clock": abs(report.at - self.reported) > CLOCK,
             }
             found += [name for name, is_so in state.items() if is_so]

@@ -115,6 +115,7 @@ def _facts(found: Json, zone: tzinfo, now: datetime) -> list[tuple[str, str]]:
         ("waiting", _waiting(waiting)),
         ("delivered", _when(report.get("delivered"), zone, now)),
         ("refused", words.plural(report["refused"], "image") if report.get("refused") else ""),
+        ("steps", _steps(report.get("steps") or {})),
         ("disk", _disk(disk)),
         ("clock", words.SECONDS_OFF.format(n=round(abs(found["clockOff"]))) if _is_off(found) else ""),
         ("version", str(report.get("version", ""))),
@@ -137,6 +138,12 @@ def _waiting(waiting: Json) -> str:
     size = f"{waiting.get('bytes', 0) / MEGABYTE:.0f}"
     minutes = int(waiting.get("oldest", 0) // 60)
     return words.WAITING.format(images=words.plural(count, "image"), size=size, minutes=minutes)
+
+
+def _steps(steps: Json) -> str:
+    """Messages that wait, and those that the platform does not take; "" for none."""
+    parts = [text.format(n=steps[name]) for name, text in words.STEPS_AT_GATEWAY.items() if steps.get(name)]
+    return ", ".join(parts)
 
 
 def _disk(disk: Json) -> str:

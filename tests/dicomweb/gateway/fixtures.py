@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 
 from dicomweb.gateway.region import routes as gateways
-from dicomweb.gateway.region import sites
+from dicomweb.gateway.region import sites, steps
 from dicomweb.images import Images
 from dicomweb.routes import routes
 from dicomweb.transfers import routes as transfers
@@ -35,6 +35,7 @@ def app(images: Images, region: Fhir) -> As:
             routes=[
                 *gateways.routes(images),
                 *sites.routes(images),
+                *steps.routes(images),
                 *routes(images),
                 *transfers.routes(images),
             ]

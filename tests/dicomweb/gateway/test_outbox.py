@@ -166,7 +166,10 @@ def test_an_outbox_of_the_first_version_is_brought_to_this_one(tmp_path: Path) -
     first.add(received(1))
     first.close()
     with sqlite3.connect(tmp_path / "outbox.db") as connection:
-        connection.executescript("DROP TABLE asked; DROP INDEX instance_kept; PRAGMA user_version=1")
+        connection.executescript(
+            "DROP TABLE asked; DROP INDEX instance_kept; DROP TABLE step; DROP TABLE said; "
+            "PRAGMA user_version=1"
+        )
     connection.close()
     second = Outbox(tmp_path / "outbox.db")
     second.open()
