@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from dicomweb.attributes import first, patient_ids, values
-from dicomweb.index.contract import PerformedStep, Study
+from dicomweb.index.contract import Study
+from dicomweb.index.steps import PerformedStep
 from dicomweb.performed import ACCESSION, DISCONTINUED, FINAL, SCHEDULED, STUDY_UID, announced_by
 
 BASE = "https://teledossier.example/fhir"

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from dicomweb.attributes import Attributes, first, values
 from dicomweb.dataset import is_uid
-from dicomweb.index.contract import PerformedStep
+from dicomweb.index.steps import PerformedStep
 
 IN_PROGRESS, COMPLETED, DISCONTINUED = "IN PROGRESS", "COMPLETED", "DISCONTINUED"
 FINAL = frozenset({COMPLETED, DISCONTINUED})

@@ -13,7 +13,8 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 from dicomweb import ups
-from dicomweb.index.contract import Study, WorkItem
+from dicomweb.index.contract import Study
+from dicomweb.index.steps import WorkItem
 
 FINAL_REPORTS = frozenset({"final", "amended", "corrected", "appended"})
 _PATIENT = ("00100010", "00100020", "00100021", "00100030", "00100040")

@@ -28,7 +28,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dicomweb import keys, ups_events, worklist
 from dicomweb.images import Images
-from dicomweb.index.contract import Match, Subscriber, WorkItem
+from dicomweb.index.contract import Match
+from dicomweb.index.steps import Subscriber, WorkItem
 from dicomweb.matching import matches
 from dicomweb.web import PRIVATE, Endpoint
 from fhir_server.access import Access

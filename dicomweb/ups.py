@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from dicomweb.attributes import Attributes, first, values
 from dicomweb.dataset import is_uid
-from dicomweb.index.contract import WorkItem
+from dicomweb.index.steps import WorkItem
 from profiles.outcomes import Conflict, Invalid
 
 SOP_CLASS = "1.2.840.10008.5.1.4.34.6.1"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomweb.attributes import Attributes, first, values
-from dicomweb.index.contract import WorkItem
+from dicomweb.index.steps import WorkItem
 
 SOP_CLASS = "1.2.840.10008.5.1.4.34.6.4"  # Unified Procedure Step - Event
 STATE_REPORT, CANCEL_REQUESTED, PROGRESS_REPORT, ASSIGNED = 1, 2, 3, 5

@@ -25,7 +25,8 @@ from dicomweb.attaching import Attaching
 from dicomweb.changes import changed
 from dicomweb.fhir import Fhir, current_study, put, transaction
 from dicomweb.imaging_study import build, merge, nameless, same, withdrawn
-from dicomweb.index.contract import Index, PerformedStep, Study
+from dicomweb.index.contract import Index, Study
+from dicomweb.index.steps import PerformedStep
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from profiles.outcomes import Gone, NotFound

@@ -17,7 +17,7 @@ from dicomweb.attributes import first, is_dataset
 from dicomweb.dataset import is_uid
 from dicomweb.dicom_xml import XML
 from dicomweb.images import Images
-from dicomweb.index.contract import WorkItem
+from dicomweb.index.steps import WorkItem
 from dicomweb.matching import matches
 from dicomweb.media import JSON, Part
 from dicomweb.multipart import content_type

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from dicomweb.dataset import is_uid
-from dicomweb.index.contract import StepMessage
+from dicomweb.index.steps import StepMessage
 from profiles.outcomes import Invalid
 
 LARGEST = 16_000_000  # bytes of a dataset: 50,000 instances take some 8 MB

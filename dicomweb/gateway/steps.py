@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import orjson
 
-from dicomweb.index.contract import PerformedStep, StepMessage
+from dicomweb.index.steps import PerformedStep, StepMessage
 from dicomweb.performed import FINAL
 from dicomweb.rows import Rows
 

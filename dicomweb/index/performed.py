@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from dicomweb.attributes import first, values
-from dicomweb.index.contract import PerformedStep
+from dicomweb.index.steps import PerformedStep
 
 _STEP = "uid, state, ae_title, organisation, attributes, changed, revision"
 OF_STUDY = "uid IN (SELECT step FROM performed_study WHERE study = ?) ORDER BY changed, uid"

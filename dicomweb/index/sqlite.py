@@ -38,16 +38,13 @@ from dicomweb.index.contract import (
     Match,
     Origin,
     Outcome,
-    PerformedStep,
     Promise,
     Query,
     SearchTooLong,
     Series,
-    StepMessage,
     Stored,
     Study,
     Trace,
-    WorkItem,
 )
 from dicomweb.index.keeping import Keeping
 from dicomweb.index.queries import (
@@ -62,6 +59,7 @@ from dicomweb.index.queries import (
     spelled_sql,
 )
 from dicomweb.index.schema import NAMES, TABLES, VERSION
+from dicomweb.index.steps import PerformedStep, StepMessage, WorkItem
 from dicomweb.index.upgrade import FIRST, upgrade
 from dicomweb.matching import matches
 from dicomweb.rows import opening

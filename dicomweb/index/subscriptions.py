@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from dicomweb.index.contract import Match, Subscriber, WorkItem
+from dicomweb.index.contract import Match
+from dicomweb.index.steps import Subscriber, WorkItem
 from dicomweb.matching import matches
 from dicomweb.ups_events import Event, of_change, state_report
 

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dicomweb.index.contract import Backlog, StepMessage, Telling
+from dicomweb.index.steps import Backlog, StepMessage, Telling
 from dicomweb.index.subscriptions import Connecting
 
 _MESSAGE = "m.step, m.kind, m.syntax, m.body, m.at, m.source"

@@ -43,7 +43,7 @@ from dicomweb.dimse.reporting import WELL_KNOWN
 from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickSocket, hasten
 from dicomweb.dimse.steady import steady
 from dicomweb.gateway.region.board import Board
-from dicomweb.index.contract import StepMessage
+from dicomweb.index.steps import StepMessage
 from dicomweb.peers import performing, questions
 from dicomweb.peers.contexts import MOST_CONTEXTS, STORAGE, receiving, sending
 from dicomweb.peers.peer import Credentials, Peer

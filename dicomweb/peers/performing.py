@@ -16,7 +16,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
     ModalityPerformedProcedureStep as STEPS,
 )
 
-from dicomweb.index.contract import StepMessage
+from dicomweb.index.steps import StepMessage
 from dicomweb.peers.session import Incapable, StepAnswer, Unreachable
 from dicomweb.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 

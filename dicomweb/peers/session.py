@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from dicomweb.index.contract import StepMessage
+from dicomweb.index.steps import StepMessage
 from dicomweb.reasons import Refused
 
 Level = Literal["study", "series", "instance", "order"]  # "order": of the modality worklist

@@ -18,7 +18,7 @@ from dicomweb.files import sha256_of
 from dicomweb.gateway.errand import MOVING, Kind, raised
 from dicomweb.gateway.region.board import Asked, Board, Standing
 from dicomweb.gateway.saying import MOST_PACKED, packed
-from dicomweb.index.contract import StepMessage
+from dicomweb.index.steps import StepMessage
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import (
     Attributes,

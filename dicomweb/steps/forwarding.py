@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from dicomweb.fhir import Fhir
 from dicomweb.images import Images
-from dicomweb.index.contract import PerformedStep, StepMessage
+from dicomweb.index.steps import PerformedStep, StepMessage
 from dicomweb.peers.dimse import Ours
 from dicomweb.peers.opening import open_session
 from dicomweb.peers.peer import Credentials, Peer, of_endpoint

@@ -17,7 +17,7 @@ from pydicom.tag import Tag
 from pynetdicom import evt
 
 from dicomweb import performed
-from dicomweb.index.contract import StepMessage
+from dicomweb.index.steps import StepMessage
 from dicomweb.performed import NotTaken
 from dicomweb.steps.taking import Keeping, Sayer, step_of, take
 

@@ -16,7 +16,7 @@ from pynetdicom.dsutils import decode
 
 from dicomweb import performed
 from dicomweb.dataset import to_json
-from dicomweb.index.contract import PerformedStep, StepMessage
+from dicomweb.index.steps import PerformedStep, StepMessage
 from dicomweb.performed import NotTaken
 
 TRIES = 5  # of one change, when another one came between

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dicomweb.index.contract import Telling, Tellings
+from dicomweb.index.steps import Telling, Tellings
 from dicomweb.locks import alone
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import Incapable, PeerError, Performing, Session, StepAnswer

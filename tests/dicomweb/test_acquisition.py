@@ -14,7 +14,8 @@ from dicomweb import acquisition, performed
 from dicomweb.acquisition import PATIENCE, Listed, Track, track
 from dicomweb.dataset import to_json
 from dicomweb.images import Images
-from dicomweb.index.contract import Outcome, PerformedStep, Trace
+from dicomweb.index.contract import Outcome, Trace
+from dicomweb.index.steps import PerformedStep
 from dicomweb.worker import Worker
 from fhir_server.interactions.fhir import Fhir
 from tests.dicomweb import steps

@@ -19,8 +19,8 @@ from pynetdicom.dsutils import encode
 
 from dicomweb import performed
 from dicomweb.images import Images
-from dicomweb.index.contract import StepMessage
 from dicomweb.index.sqlite import SqliteIndex
+from dicomweb.index.steps import StepMessage
 from dicomweb.performed import NotTaken
 from dicomweb.steps import teller
 from dicomweb.steps.forwarding import Forwarding

@@ -14,7 +14,7 @@ import pytest
 
 from dicomweb.gateway.region.health import note
 from dicomweb.gateway.report import Reachable, Report
-from dicomweb.index.contract import PerformedStep, StepMessage
+from dicomweb.index.steps import PerformedStep, StepMessage
 from smart_launch.app import words
 from smart_launch.app.views import sites
 from tests.dicomweb.gateway.test_registry import behind, resource

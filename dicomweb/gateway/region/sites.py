@@ -26,7 +26,7 @@ from dicomweb.gateway.region.health import Health, Hour, healths, history
 from dicomweb.gateway.region.registry import Gateway, endpoints, of_resource
 from dicomweb.gateway.report import written
 from dicomweb.images import Images
-from dicomweb.index.contract import Backlog
+from dicomweb.index.steps import Backlog
 from dicomweb.peers.peer import BASE as CANONICAL
 from dicomweb.peers.peer import Credentials, Peer, of_endpoint
 from dicomweb.peers.session import PeerError

@@ -18,7 +18,8 @@ import pytest
 from dicomweb.gateway.region.board import FORGOTTEN, FORGOTTEN_MOVING, Asked, Board
 from dicomweb.gateway.saying import LARGEST, packed, unpacked
 from dicomweb.images import Images
-from dicomweb.index.contract import Outcome, StepMessage
+from dicomweb.index.contract import Outcome
+from dicomweb.index.steps import StepMessage
 from dicomweb.peers import through
 from dicomweb.peers.session import (
     Denied,

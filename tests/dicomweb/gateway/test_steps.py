@@ -23,7 +23,7 @@ from dicomweb.gateway.saying import packed
 from dicomweb.gateway.settings import GatewaySettings
 from dicomweb.gateway.steps import DAY, Steps
 from dicomweb.images import Images
-from dicomweb.index.contract import StepMessage
+from dicomweb.index.steps import StepMessage
 from dicomweb.peers.session import PeerError, Unreachable
 from dicomweb.performed import NotTaken
 from dicomweb.steps.taking import Sayer, take
