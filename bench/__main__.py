@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 BENCHMARKS = (
-    "profiles", "fhirpath", "store", "load", "rest", "served", "dicom", "gateway", "qido",
+    "profiles", "fhirpath", "store", "load", "rest", "served", "dicom", "gateway", "through", "qido",
     "platform",
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ model)
 from __future__ import annotations
 
 import codecs
+import hashlib
 import logging
 import os
 import re
@@ -339,6 +340,21 @@ def data_part(path: Path) -> Iterator[bytes]:
         file.seek(data_start(file.read(144)))
         while chunk := file.read(1 << 20):
             yield chunk
+
+
+def digests(path: Path) -> tuple[str, str]:
+    """SHA-256 of the file, and of its dataset as `data_part` has it, in one reading."""
+    whole, dataset = hashlib.sha256(), hashlib.sha256()
+    with path.open("rb") as file:
+        start = data_start(file.read(144))
+        file.seek(0)
+        at = 0
+        while chunk := file.read(1 << 20):
+            whole.update(chunk)
+            if at + len(chunk) > start:
+                dataset.update(memoryview(chunk)[max(0, start - at) :])
+            at += len(chunk)
+    return whole.hexdigest(), dataset.hexdigest()
 
 
 def is_even(path: Path) -> bool:

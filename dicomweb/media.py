@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,7 +115,14 @@ class Spans:
     ranges: tuple[tuple[int, int], ...]
 
 
-Content = bytes | Path | Passing | Spans
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Files one after another as one content: each with its size in bytes."""
+
+    files: tuple[tuple[Path, int], ...]
+
+
+Content = bytes | Path | Passing | Spans | Joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +171,9 @@ def pieces(content: Content, start: int = 0, length: int | None = None) -> Itera
     if isinstance(content, Spans):
         yield from _spanned(content, start, length)
         return
+    if isinstance(content, Joined):
+        yield from _joined(content, start, length)
+        return
     path = content.path if isinstance(content, Passing) else content
     with path.open("rb", buffering=0) as file:
         if isinstance(content, Passing):
@@ -188,3 +199,17 @@ def _spanned(content: Spans, start: int, length: int | None) -> Iterator[bytes]:
         yield from pieces(content.path, offset + start, wanted)
         left -= wanted
         start = 0
+
+
+def _joined(content: Joined, start: int, length: int | None) -> Iterator[bytes]:
+    """All are opened before the first byte goes: one that is removed meanwhile cuts nothing off."""
+    left = sum(size for _, size in content.files) - start if length is None else length
+    with ExitStack() as stack:
+        files = [(stack.enter_context(path.open("rb", buffering=0)), size) for path, size in content.files]
+        for file, size in files:
+            file.seek(start)
+            wanted = min(size - start, left)
+            while wanted > 0 and (chunk := file.read(min(CHUNK, wanted))):
+                yield chunk
+                wanted, left = wanted - len(chunk), left - len(chunk)
+            start = max(0, start - size)

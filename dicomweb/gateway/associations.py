@@ -20,11 +20,44 @@ IDLE = 5.0  # seconds that an association is kept for the next instances of its 
 
 
 @dataclass(slots=True)
-class _Kept:
-    session: Session
-    busy: threading.Lock = field(default_factory=threading.Lock)
+class Turns:
+    """A lock that is given in the order in which it was asked for."""
+
+    _asked: int = 0
+    _given: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def __enter__(self) -> None:
+        with self._changed:
+            mine, self._asked = self._asked, self._asked + 1
+            self._changed.wait_for(lambda: self._given == mine)
+
+    def __exit__(self, *_error: object) -> None:
+        with self._changed:
+            self._given += 1
+            self._changed.notify_all()
+
+
+@dataclass(slots=True)
+class Line:
+    """Errands that follow one another over one association: `busy` while one uses it, `loading` while one has
+    the files for it."""
+
+    opened: Session
+    busy: Turns = field(default_factory=Turns)
+    loading: Turns = field(default_factory=Turns)
     users: int = 0
     closing: threading.Timer | None = None
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """When it is this errand's turn."""
+        with self.busy:
+            try:
+                yield self.opened
+            except PeerError:
+                self.opened.close()
+                raise
 
 
 @dataclass(slots=True)
@@ -32,37 +65,32 @@ class Associations:
     """One for each line; any thread."""
 
     parts: Parts
-    _kept: dict[tuple[str, str], _Kept] = field(default_factory=dict)
+    _kept: dict[tuple[str, str], Line] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
-    def session(self, errand: Errand) -> Iterator[Session]:
+    def line(self, errand: Errand) -> Iterator[Line]:
         """Raises Denied for a peer that this site's settings do not list."""
         if not self._is_allowed(errand.peer):
             raise Denied("peer-not-allowed", "the gateway's settings do not list this peer")
         key = (errand.line, errand.peer.id)
         kept = self._entered(key, errand.peer)
         try:
-            with kept.busy:
-                try:
-                    yield kept.session
-                except PeerError:
-                    kept.session.close()
-                    raise
+            yield kept
         finally:
             self._left(key, kept, IDLE if errand.kind in MOVING else 0.0)
 
-    def _entered(self, key: tuple[str, str], peer: Peer) -> _Kept:
+    def _entered(self, key: tuple[str, str], peer: Peer) -> Line:
         with self._lock:
             kept = self._kept.get(key)
             if kept is None:
-                kept = self._kept[key] = _Kept(self._open(peer))
+                kept = self._kept[key] = Line(self._open(peer))
             if kept.closing:
                 kept.closing.cancel()
             kept.users += 1
             return kept
 
-    def _left(self, key: tuple[str, str], kept: _Kept, idle: float) -> None:
+    def _left(self, key: tuple[str, str], kept: Line, idle: float) -> None:
         """A PACS serves few associations at once (Orthanc: four): after a question it is let go at once."""
         with self._lock:
             kept.users -= 1
@@ -79,14 +107,14 @@ class Associations:
         for one in all_kept:
             if one.closing:
                 one.closing.cancel()
-            one.session.close()
+            one.opened.close()
 
-    def _idle(self, key: tuple[str, str], kept: _Kept) -> None:
+    def _idle(self, key: tuple[str, str], kept: Line) -> None:
         with self._lock:
             if kept.users or self._kept.get(key) is not kept:
                 return
             del self._kept[key]
-        kept.session.close()
+        kept.opened.close()
 
     def _open(self, peer: Peer) -> Session:
         settings = self.parts.settings

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from dicomweb.dataset import identify
+from dicomweb.dataset import digests, identify
 from dicomweb.gateway import sending
-from dicomweb.gateway.intake import digests
 from dicomweb.gateway.outgoing import Entry
 from dicomweb.gateway.parts import Parts, utc_microseconds
 from dicomweb.gateway.platform import Answer, Failing

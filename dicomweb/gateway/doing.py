@@ -1,4 +1,4 @@
-"""The kinds of errand, each as it is done with an open session at the site.
+"""The kinds of errand, each as it is done at the site.
 
 All raise PeerError for what is the peer's fault, Gone when the platform took the errand back, Untold when the
 platform is not reached.
@@ -10,22 +10,22 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
 
 from dicomweb.dataset import identify
-from dicomweb.files import sha256_of
+from dicomweb.gateway.associations import Associations
 from dicomweb.gateway.bringing import Bringing
 from dicomweb.gateway.errand import Errand, Kind
 from dicomweb.gateway.parts import Parts
-from dicomweb.gateway.platform import Answer
+from dicomweb.gateway.relaying import send
 from dicomweb.gateway.saying import unpacked
-from dicomweb.gateway.telling import Gone, Telling, Untold, persist
-from dicomweb.peers.session import Incapable, PeerError, Performing, Sendable, Session, Wanted
+from dicomweb.gateway.telling import Telling
+from dicomweb.peers.session import Incapable, Performing, Session, Wanted
 from dicomweb.transfers.receipt import dataset_sha256
 
 PAGE = 100  # rows of a search in one answer
 GROUP = 20  # hashes in one answer
-Doing = Callable[[Parts, Errand, Session, Telling], None]
+Asking = Callable[[Parts, Errand, Session, Telling], None]
+Doing = Callable[[Parts, Errand, Associations, Telling], None]
 
 
 def find(_parts: Parts, errand: Errand, session: Session, telling: Telling) -> None:
@@ -70,18 +70,6 @@ def digest(_parts: Parts, errand: Errand, session: Session, telling: Telling) ->
     telling.hold(found)
 
 
-def send(parts: Parts, errand: Errand, session: Session, telling: Telling) -> None:
-    """The file is had whole, and is the file that the platform means, before the peer sees any of it."""
-    asked = errand.asked
-    path = parts.files.spool / f"errand-{uuid4().hex}"
-    try:
-        _download(parts, telling, path, asked)
-        sent = session.send(Sendable(asked["instance"], asked["sop_class"], asked["transfer_syntax"], path))
-        telling.hold([{"syntax": sent}])
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def step(_parts: Parts, errand: Errand, session: Session, telling: Telling) -> None:
     """A performed procedure step is told to the peer. Given again, it may have been told before."""
     if not isinstance(session, Performing):
@@ -91,25 +79,25 @@ def step(_parts: Parts, errand: Errand, session: Session, telling: Telling) -> N
     telling.hold([{"status": answer.status, "error": answer.error_id, "again": again}])
 
 
-def _download(parts: Parts, telling: Telling, path: Path, asked: Mapping[str, Any]) -> None:
-    """Goes on where it broke. Raises Gone, Untold; PeerError when what came is another file."""
-
-    def ask() -> Answer:
-        return parts.platform.download(f"{telling.path}/instances/1", path)
-
-    answer = persist(ask, telling.stop)
-    if answer.status == 404:
-        raise Gone
-    if answer.status not in (200, 206, 416):
-        raise Untold(f"the platform answered {answer.status} to a download")
-    if sha256_of(path) != asked["sha256"]:
-        raise PeerError("download-damaged", "what came is not the file that the platform means")
-
-
 def _wanted(errand: Errand) -> list[Wanted]:
     return [Wanted(*one) for one in errand.asked["wanted"]]
 
 
+def within(asking: Asking) -> Doing:
+    """Has the session from its beginning to its end."""
+
+    def doing(parts: Parts, errand: Errand, associations: Associations, telling: Telling) -> None:
+        with associations.line(errand) as line, line.session() as session:
+            asking(parts, errand, session, telling)
+
+    return doing
+
+
 DOING: Mapping[Kind, Doing] = {
-    "find": find, "fetch": fetch, "digest": digest, "send": send, "echo": echo, "step": step,
-}  # fmt: skip
+    "find": within(find),
+    "fetch": within(fetch),
+    "digest": within(digest),
+    "send": send,
+    "echo": within(echo),
+    "step": within(step),
+}

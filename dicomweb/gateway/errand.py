@@ -5,8 +5,9 @@
                                       → for each {"instance", "source"}, once the platform has it, or
                                         {"instance", "missing": slug}, {"instance", "refused": slug}
     digest {wanted}                   → the same, read back and hashed, nothing brought
-    send   {instance, sop_class, transfer_syntax, size, sha256}; its file is had by itself
-                                      → {"syntax": what the peer stored it in}
+    send   {instances: [[instance, class, syntax, size, sha256], …]}; their files are had as one download
+                                      → for each, in that order, {"instance", "syntax"} with what the peer
+                                        stored it in, or {"instance", "fault": slug}
     echo   {}                         → nothing
     step   {uid, kind, syntax, body}: of a performed procedure step, zlib and Base64
                                       → {"status", "error", "again": it may have been told before}
@@ -131,10 +132,14 @@ def _settled(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sent(value: Mapping[str, Any]) -> dict[str, Any]:
-    syntax = value.get("syntax")
+    instance, syntax, fault = (value.get(name) for name in ("instance", "syntax", "fault"))
+    if not isinstance(instance, str) or not is_uid(instance):
+        raise _wrong("instance is a UID")
+    if isinstance(fault, str) and _SLUG.fullmatch(fault):
+        return {"instance": instance, "fault": fault}
     if not isinstance(syntax, str) or not is_uid(syntax):
-        raise _wrong("syntax is a UID")
-    return {"syntax": syntax}
+        raise _wrong("syntax is a UID, or fault a slug")
+    return {"instance": instance, "syntax": syntax}
 
 
 def _told(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,12 +34,12 @@ LONGEST_WAIT = 10.0  # seconds between two polls while the platform does not ans
 
 @dataclass(slots=True)
 class Errands:
-    """The loop. `in_hand`: what this process has not told the end of."""
+    """The loop. `in_hand`: what this process has not told the end of, by its id."""
 
     parts: Parts
     stop: threading.Event
     associations: Associations
-    in_hand: set[str] = field(default_factory=set)
+    in_hand: dict[str, Telling] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def run(self) -> None:
@@ -69,18 +69,28 @@ class Errands:
         if answer.status == 204:
             return []
         try:
-            return [of_json(one) for one in answer.json()["errands"]]
-        except (KeyError, TypeError, ValueError) as error:
+            told = answer.json()
+            self._leave(told.get("gone", ()))
+            return [of_json(one) for one in told["errands"]]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Unreachable("bad-answer", "the platform's errands cannot be read") from error
+
+    def _leave(self, gone: Sequence[str]) -> None:
+        """What the platform has taken back need not be finished."""
+        with self._changed:
+            for one in gone:
+                if one in self.in_hand:
+                    self.in_hand[one].gone.set()
 
     def _start(self, errands: Sequence[Errand]) -> None:
         for one in errands:
+            telling = Telling(self.parts.platform, one, self.stop)
             with self._changed:
-                self.in_hand.add(one.id)
-            threading.Thread(target=self._do, args=(one,), name=f"errand-{one.kind}", daemon=True).start()
+                self.in_hand[one.id] = telling
+            name, given = f"errand-{one.kind}", (one, telling)
+            threading.Thread(target=self._do, args=given, name=name, daemon=True).start()
 
-    def _do(self, errand: Errand) -> None:
-        telling = Telling(self.parts.platform, errand, self.stop)
+    def _do(self, errand: Errand, telling: Telling) -> None:
         try:
             telling.end(self._outcome(errand, telling))
         except Gone:
@@ -89,14 +99,14 @@ class Errands:
             log.info("errands: the platform is not reached (%s): it gives this one again", error)
         finally:
             with self._changed:
-                self.in_hand.discard(errand.id)
+                if self.in_hand.get(errand.id) is telling:
+                    del self.in_hand[errand.id]
                 self._changed.notify_all()
 
     def _outcome(self, errand: Errand, telling: Telling) -> dict[str, Any]:
         """How it ended. Raises Gone, Untold."""
         try:
-            with self.associations.session(errand) as session:
-                DOING[errand.kind](self.parts, errand, session, telling)
+            DOING[errand.kind](self.parts, errand, self.associations, telling)
         except PeerError as error:
             self.parts.state.found(errand.peer.id, reachable=not isinstance(error, Unreachable))
             return fault_of(error)

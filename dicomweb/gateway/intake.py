@@ -9,7 +9,6 @@ one more instance to deliver: the platform decides. PS3.4 §B.2.3 (A700: out of 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 import sqlite3
@@ -22,7 +21,7 @@ from typing import Any
 
 from dicomweb import reasons
 from dicomweb.attributes import first
-from dicomweb.dataset import read_header
+from dicomweb.dataset import digests, read_header
 from dicomweb.files import DicomFiles
 from dicomweb.gateway.bell import Bell
 from dicomweb.gateway.outbox import Outbox
@@ -34,7 +33,6 @@ from dicomweb.reasons import Refused
 log = logging.getLogger(__name__)
 
 PRIORITY, REQUESTS = "00401003", "00400275"  # Requested Procedure Priority; Request Attributes Sequence
-BLOCK = 1 << 20
 
 
 @dataclass(slots=True)
@@ -161,24 +159,6 @@ class Intake:
             with self._free:
                 self._busy.discard(key)
                 self._free.notify_all()
-
-
-def digests(path: Path) -> tuple[str, str]:
-    """SHA-256 of the file, and of its dataset as the platform's receipts have it (`dataset.data_part`), in
-    one reading."""
-    whole, dataset = hashlib.sha256(), hashlib.sha256()
-    with path.open("rb") as file:
-        head = file.read(144)
-        length = int.from_bytes(head[140:144], "little") if head[132:136] == b"\x02\x00\x00\x00" else 0
-        start = 144 + length if length else 0
-        file.seek(0)
-        at = 0
-        while chunk := file.read(BLOCK):
-            whole.update(chunk)
-            if at + len(chunk) > start:
-                dataset.update(memoryview(chunk)[max(0, start - at) :])
-            at += len(chunk)
-    return whole.hexdigest(), dataset.hexdigest()
 
 
 def is_urgent(rules: Set[tuple[str, str]], calling_ae: str, attributes: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ import secrets
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,20 +108,20 @@ class Platform:
                     raise Unreachable("bad-answer", "the answer is too long")
             return Answer(answer.status_code, bytes(body), answer.headers)
 
-    def download(self, path: str, target: Path) -> Answer:
-        """What is at a path, added to what `target` has of it already; the body of the answer is empty.
-        Raises PeerError; what came until then is kept. RFC 9110 §14.2"""
-        start = target.stat().st_size if target.exists() else 0
+    def download(self, path: str, start: int, take: Callable[[bytes], None]) -> Answer:
+        """What is at a path from the byte `start` on, piece by piece to `take`; the answer's body is empty.
+        Raises PeerError, and whatever `take` raises. RFC 9110 §14.2"""
         token = self.token()
         headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
         with _told(), self._http.stream("GET", self._settings.url + path, headers=headers) as answer:
             found = self._judged(Answer(answer.status_code, b"", answer.headers), token)
+            if found.status == 200 and start:
+                raise Unreachable("bad-answer", "the platform gave the whole for a part")
             if found.status in (200, 206):
-                with target.open("ab" if found.status == 206 else "wb") as file:
-                    for chunk in answer.iter_raw():
-                        file.write(chunk)
+                for chunk in answer.iter_raw():
+                    take(chunk)
         return found
 
     def _judged(self, answer: Answer, token: str) -> Answer:

@@ -33,12 +33,13 @@ class Untold(Exception):
 
 @dataclass(slots=True)
 class Telling:
-    """The answers of one errand; any thread."""
+    """The answers of one errand; any thread. `gone`: the platform has taken it back."""
 
     platform: Platform
     errand: Errand
     stop: threading.Event
     told: int = 0
+    gone: threading.Event = field(default_factory=threading.Event)
     held: list[Mapping[str, Any]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -74,6 +75,7 @@ class Telling:
                 self.stop,
             )
             if answer.status == 404:
+                self.gone.set()
                 raise Gone
             if answer.status in (400, 413, 422):
                 raise Unusable("answer-refused", f"the platform answered {answer.status}")

@@ -55,12 +55,23 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Sendable:
-    """An instance to send: a Part 10 file in that transfer syntax."""
+    """An instance to send: a Part 10 file in that transfer syntax. `sha256` of the whole file, "" where
+    nobody has read it yet."""
 
     instance: str
     sop_class: str
     transfer_syntax: str
     path: Path
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of an instance that was sent; `fault`: the slug of why it cannot go that way, "" = it is
+    there."""
+
+    instance: str
+    fault: str = ""
 
 
 Answered = Callable[[Iterable[str], Mapping[str, int]], object]
@@ -109,6 +120,17 @@ class Committing(Protocol):
     def commit(self, transaction: str, wanted: Mapping[str, str], answered: Answered) -> None:
         """Ask for `wanted` (SOP Instance UID → class). `answered` is called when the answer comes in time
         on this session; a later one comes to our node. Raises PeerError, Denied where that is not offered."""
+
+
+@runtime_checkable
+class Shipping(Protocol):
+    """A session over which one instance at a time is slow: several are under way at once."""
+
+    def ship(self, ready: Iterator[Sendable], window: int) -> Iterator[Sent]:
+        """Each as soon as it is settled, in the order in which `ready` gives them, which may have more again
+        after it had none; no more than `window` bytes under way, or one instance. A file stays until its
+        instance is settled. Abandoning the iteration stops after the instance that is just being sent. Raises
+        PeerError: those not settled may be there or not."""
 
 
 @runtime_checkable

@@ -2,8 +2,7 @@
 from there.
 
 What is fetched comes by the gateway's own STOW-RS and is in our index before it is told; what is sent is
-had by the gateway as a download. Whoever waits here looks at the board every few milliseconds while an errand
-is under way (about 20 µs), says that he still waits, and gives up when the gateway was not seen for a while.
+had by the gateway as a download, several instances an errand (`consignment`).
 """
 
 from __future__ import annotations
@@ -14,19 +13,20 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dicomweb.files import sha256_of
-from dicomweb.gateway.errand import MOVING, Kind, raised
-from dicomweb.gateway.region.board import Asked, Board, Standing
+from dicomweb.gateway.errand import Kind
+from dicomweb.gateway.region.board import Board
 from dicomweb.gateway.saying import MOST_PACKED, packed
 from dicomweb.index.steps import StepMessage
+from dicomweb.peers.awaiting import Awaited, Desk
+from dicomweb.peers.consignment import Consignment
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import (
     Attributes,
     Fetched,
     Incapable,
     Level,
-    PeerError,
     Sendable,
+    Sent,
     StepAnswer,
     Taker,
     Unreachable,
@@ -34,12 +34,7 @@ from dicomweb.peers.session import (
 )
 from dicomweb.reasons import Refused, by_slug
 
-SILENT = 40.0  # seconds without a sign of life: a poll waits 25 s at most
-UNTAKEN = 10.0  # seconds within which a gateway that is there takes an errand
-LONGEST: Mapping[Kind, float] = {"find": 120.0, "echo": 30.0, "step": 120.0}
-TOUCH = 5.0
 Answers = Generator[Mapping[str, Any], None, None]
-QUICK, CALM = 0.004, 0.02  # seconds between two looks: at first, and after a second without an answer
 
 
 def _now() -> int:
@@ -91,21 +86,17 @@ class GatewaySession:
 
     def send(self, one: Sendable) -> str:
         """Raises PeerError."""
-        asked = {
-            "instance": one.instance, "sop_class": one.sop_class, "transfer_syntax": one.transfer_syntax,
-            "size": one.path.stat().st_size, "sha256": sha256_of(one.path),
-        }  # fmt: skip
-        answers = list(self._answers("send", asked, one))
-        if not answers:
-            raise PeerError("bad-answer", "the gateway did not say what became of an instance")
-        return str(answers[-1]["syntax"])
+        for sent in self.ship(iter((one,)), 0):
+            if sent.fault:
+                raise Incapable(sent.fault)
+        return one.transfer_syntax
 
     def perform(self, said: StepMessage, begin: Callable[[], None]) -> StepAnswer:
         """Raises PeerError, Incapable for a step of too many instances."""
         asked = packed(said)
         if len(asked["body"]) > MOST_PACKED:
             raise Incapable("too-large", "the step names too many instances")
-        self._is_there()
+        self._desk.is_there()
         begin()
         answers = list(self._answers("step", asked))
         if not answers:
@@ -113,50 +104,28 @@ class GatewaySession:
         found = answers[-1]
         return StepAnswer(int(found["status"]), int(found["error"]), bool(found["again"]))
 
-    def _answers(self, kind: Kind, asked: Mapping[str, Any], file: Sendable | None = None) -> Answers:
-        self._is_there()
-        body = Asked(
-            self.peer.via, kind, self.peer, self.line, asked, kind in MOVING, file.path if file else None
-        )
-        return self._awaited(self.board.ask(body, self.now()), kind)
+    def ship(self, ready: Iterator[Sendable], window: int) -> Iterator[Sent]:
+        """As many an errand as are ready while those before them are on their way. Raises PeerError."""
+        return Consignment(self._desk, self.line, ready, window).settled()
 
-    def _is_there(self) -> None:
-        if self.now() - self.board.seen(self.peer.via) > SILENT * 1e6:
-            raise Unreachable("gateway-silent", "the gateway of the site does not answer")
+    @property
+    def _desk(self) -> Desk:
+        return Desk(self.peer, self.board, self.now)
 
-    def _awaited(self, id: str, kind: Kind) -> Answers:
-        """Answers as they come, of a `find` at its end; leaving early takes the errand back."""
-        began = touched = news = time.monotonic()
-        read = 0
+    def _answers(self, kind: Kind, asked: Mapping[str, Any]) -> Answers:
+        """As they come; leaving early takes the errand back."""
+        errand: Awaited = self._desk.ask(kind, self.line, asked)
         try:
             while True:
-                found = self.board.standing(id, read)
-                if found is None:
-                    raise Unreachable("errand-lost", "the errand is gone from the board")
-                over = found.outcome is not None
-                if found.answers and (over or kind != "find"):
-                    read += len(found.answers)
-                    yield from found.answers
-                    news = time.monotonic()
+                found = errand.look()
+                yield from found.answers
+                if found.answers:
+                    continue
                 if found.outcome is not None:
-                    if error := raised(found.outcome):
-                        raise error
                     return
-                at = time.monotonic()
-                if at - touched > TOUCH:
-                    touched = at
-                    self.board.touch(id, self.now())
-                    self._is_there()
-                self._in_time(found, kind, at - began)
-                time.sleep(QUICK if at - news < 1 else CALM)
+                errand.pause()
         finally:
-            self.board.drop(id)
-
-    def _in_time(self, found: Standing, kind: Kind, seconds: float) -> None:
-        if found.state == "waiting" and found.attempt == 0 and seconds > UNTAKEN:
-            raise Unreachable("gateway-silent", "the gateway of the site does not answer")
-        if seconds > LONGEST.get(kind, float("inf")):
-            raise Unreachable("no-answer", "the peer behind the gateway did not answer in time")
+            errand.drop()
 
 
 def _rows(wanted: Sequence[Wanted]) -> list[list[str]]:

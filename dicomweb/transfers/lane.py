@@ -30,7 +30,7 @@ from dicomweb.transfers.record import VITAL, Item, Kind, State, Transfer
 
 log = logging.getLogger(__name__)
 
-BATCH = 20
+BATCH = 100  # instances of which a way is given the list; it may have several on their way at once
 TRIES = 3  # of one instance
 ATTEMPTS = 12  # of a transfer without any instance in between
 FIRST_WAIT, LONGEST_WAIT = 2.0, 900.0  # seconds before a transfer is tried again; doubled each time
@@ -124,12 +124,13 @@ class Lane:
 
     def _move(self, transfer: Transfer, batch: list[Item]) -> None:
         moving = self._way(transfer).moved(self.session, transfer, batch)
-        began = time.monotonic()
+        first = began = time.monotonic()
         try:
-            for item in moving:
-                seconds = max(time.monotonic() - began, 1e-6)
-                self.queue.settle(transfer.id, [_tried(item)], seconds)
-                self._pace(transfer, item.size, seconds)
+            for number, item in enumerate(moving, 1):
+                now = time.monotonic()
+                # several come at once over some ways: the pace that people see is that of the batch so far
+                self.queue.settle(transfer.id, [_tried(item)], max((now - first) / number, 1e-6))
+                self._pace(transfer, item.size, now - began)
                 if self.stop.is_set() or (self._next() or transfer).id != transfer.id:
                     return
                 if self._over(transfer):

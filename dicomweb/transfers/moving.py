@@ -7,36 +7,37 @@ hash taken on the way. What became of each is yielded as soon as it is known.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
-from uuid import uuid4
-
-import orjson
 
 from dicomweb.attributes import first
 from dicomweb.coercion.renewing import new_uid
 from dicomweb.dataset import identify, is_uid
 from dicomweb.decoding import Decoder
 from dicomweb.files import DicomFiles, sha256_of
-from dicomweb.index.contract import File, Index
+from dicomweb.index.contract import Index
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.peers.peer import Peer
-from dicomweb.peers.session import Denied, Digesting, Incapable, PeerError, Sendable, Session, Wanted
+from dicomweb.peers.session import Denied, Digesting, Incapable, PeerError, Session, Shipping, Wanted
 from dicomweb.reasons import DUPLICATE, Refused
-from dicomweb.syntaxes import DECODED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from dicomweb.transfers.commitments import Commitment, Commitments, committed
 from dicomweb.transfers.delivered import Delivered, Deliveries
 from dicomweb.transfers.outgoing import Outgoing, Withdrawn, uids_of
+from dicomweb.transfers.preparing import CONVERTED, UNTAKEN, Form, Preparing, Ready
 from dicomweb.transfers.receipt import dataset_sha256
-from dicomweb.transfers.record import Item, ItemState, Order, Transfer
+from dicomweb.transfers.record import VITAL, Item, ItemState, Order, Transfer
+from dicomweb.transfers.shipping import Shipment
 from dicomweb.transfers.standing import Ask, Standing, is_anothers
 from dicomweb.transfers.usefulness import Described, described, early, in_order
 
 MOST, MOST_SERIES = 50_000, 5000
 NO_SUCH_INSTANCE = 0x0112  # PS3.3 §C.14.1.1 (Failure Reason)
-CONVERTED = "converted"  # the peer does not take the transfer syntax: nothing to compare bytes with
+NOTED = 20  # instances of which it is put on record at once that the peer gets them
+WINDOW = 16_000_000  # bytes under way where several instances are at once
+RATE_SECONDS = 0.5  # of a site's rate under way at once
 Moving = Generator[Item, None, None]
 
 
@@ -205,9 +206,28 @@ class Relaying:
 
     def moved(self, session: Session, transfer: Transfer, batch: Sequence[Item]) -> Moving:
         """Raises PeerError when it breaks, Withdrawn."""
-        out = self._outgoing(transfer, batch)
-        for item in batch:
-            yield self._sent(session, item, out)
+        noted = self._noted(transfer, batch)
+        prepare = Preparing(self.files, self.index, self.decoder).ready
+        if isinstance(session, Shipping):
+            yield from Shipment(prepare, noted).settled(session, self._window(transfer))
+            return
+        untaken: set[Form] = set()
+        for item, out in noted:
+            yield _sent(session, partial(prepare, item, out, untaken), untaken)
+
+    def _window(self, transfer: Transfer) -> int:
+        """Bytes under way: a site's rate is kept at any moment."""
+        if not self.peer.rate or transfer.order.urgency == VITAL:
+            return WINDOW
+        return min(WINDOW, int(self.peer.rate * RATE_SECONDS))
+
+    def _noted(self, transfer: Transfer, batch: Sequence[Item]) -> Iterator[tuple[Item, Outgoing]]:
+        """Some at a time: whether they still go is asked anew for each. Raises Withdrawn, PeerError."""
+        for start in range(0, len(batch), NOTED):
+            some = batch[start : start + NOTED]
+            out = self._outgoing(transfer, some)
+            for item in some:
+                yield item, out
 
     def _outgoing(self, transfer: Transfer, batch: Sequence[Item]) -> Outgoing:
         """What the peer is about to get of these is on record before it gets it. Raises Withdrawn; PeerError
@@ -228,56 +248,6 @@ class Relaying:
         renewed = any(row.salt for row in rows.values())
         uids = uids_of(self.index, order.study) if renewed else frozenset[str]()
         return Outgoing(self.files, self.index, order.study, stands.identity, rows, uids)
-
-    def _sent(self, session: Session, item: Item, out: Outgoing) -> Item:
-        file = self.index.file(item.instance)
-        if file is None:
-            return replace(item, state="failed", reason="withdrawn", attempts=99)
-        path = self.files.path(file.path)
-        if not path.exists() or sha256_of(path) != file.sha256:
-            return replace(item, state="failed", reason="damaged-here", attempts=99)
-        sop_class = identify(path)[0]
-        uid = out.uid(file.uid, out.rows[item.instance])
-        try:
-            with out.made(item.instance, path) as made:
-                try:
-                    session.send(Sendable(uid, sop_class, file.transfer_syntax, made))
-                    sent, note = dataset_sha256(made), ""
-                except Incapable as error:
-                    if error.slug != "transfer-syntax-not-supported":
-                        raise
-                    sent, note = self._converted(session, file, sop_class, out), CONVERTED
-        except Incapable as error:
-            return replace(item, state="failed", reason=error.slug)
-        source = dataset_sha256(path)
-        return replace(item, state="done", reason=note, size=file.size, source=source, sent=sent)
-
-    def _converted(self, session: Session, file: File, sop_class: str, out: Outgoing) -> str:
-        """The hash of what was sent. Raises Incapable when no uncompressed form helps either."""
-        if file.transfer_syntax not in DECODED:
-            raise Incapable("transfer-syntax-not-supported", "cannot be decompressed here")
-        body = next(iter(self.index.metadata(file.study, file.series, file.uid)))
-        attributes: Mapping[str, object] = orjson.loads(body.json)
-        uid = out.uid(file.uid, out.rows[file.uid])
-        for syntax in (EXPLICIT_LITTLE, IMPLICIT_LITTLE):
-            if syntax == file.transfer_syntax:
-                continue
-            plain = self.files.spool / f"peer-{uuid4().hex}"
-            try:
-                self.decoder.transcode(self.files.path(file.path), file.layout, attributes, syntax, plain)
-                with out.made(file.uid, plain) as made:
-                    session.send(Sendable(uid, sop_class, syntax, made))
-                    return dataset_sha256(made)
-            except Incapable as error:
-                if error.slug != "transfer-syntax-not-supported":
-                    raise
-            except PeerError:
-                raise
-            except Exception as error:
-                raise Incapable("cannot-convert", "the pixels cannot be converted here") from error
-            finally:
-                plain.unlink(missing_ok=True)
-        raise Incapable("transfer-syntax-not-supported", "the peer takes none that can be made here")
 
     def verified(self, session: Session, transfer: Transfer, done: Sequence[Item]) -> tuple[str, list[Item]]:
         """The receiver takes responsibility for each instance; where it does not offer that, its own list
@@ -360,6 +330,23 @@ class Known:
     def _new(self, uid: str, item: Item) -> str:
         row = self.rows.get(item.instance)
         return new_uid(uid, row.salt) if row else uid
+
+
+def _sent(session: Session, prepare: Callable[[], Ready | Item], untaken: set[Form]) -> Item:
+    """One instance, in the first form that the peer takes. Raises PeerError when it breaks."""
+    while True:
+        made = prepare()
+        if isinstance(made, Item):
+            return made
+        try:
+            session.send(made.sendable)
+            return made.done
+        except Incapable as error:
+            if error.slug != UNTAKEN:
+                return replace(made.item, state="failed", reason=error.slug)
+            untaken.add(made.form)
+        finally:
+            made.close()
 
 
 def _judged(item: Item, stored: str) -> Item:

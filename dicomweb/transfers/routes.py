@@ -26,9 +26,9 @@ from starlette.routing import BaseRoute, Route
 from dicomweb.dataset import is_uid
 from dicomweb.gateway.report import written
 from dicomweb.images import Images
+from dicomweb.peers.awaiting import SILENT
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import Denied, Level, PeerError
-from dicomweb.peers.through import SILENT
 from dicomweb.transfers import audit, sites
 from dicomweb.transfers.asking import find
 from dicomweb.transfers.record import URGENCIES, Order, Transfer

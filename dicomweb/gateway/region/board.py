@@ -51,7 +51,7 @@ MOST_GIVEN = 8  # errands at once
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a session wants done. `file`: what goes down with a `send`."""
+    """What a session wants done. `files`: what goes down with a `send`, in the order of its instances."""
 
     gateway: str
     kind: Kind
@@ -59,7 +59,7 @@ class Asked:
     line: str
     body: Mapping[str, Any]
     urgency: int = 1
-    file: Path | None = None
+    files: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Board(Rows):
                 "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     id, asked.gateway, asked.kind, orjson.dumps(called(asked.peer)).decode(), asked.line,
-                    asked.urgency, orjson.dumps(asked.body).decode(), str(asked.file or ""), now,
+                    asked.urgency, orjson.dumps(asked.body).decode(), _dumped(asked.files), now,
                 ),
             )  # fmt: skip
         return id
@@ -198,13 +198,19 @@ class Board(Rows):
                 )
         return True
 
-    def file(self, gateway: str, id: str) -> Path | None:
-        """What goes down with an errand that this gateway has in hand."""
+    def files(self, gateway: str, id: str) -> list[Path]:
+        """What goes down with an errand that this gateway has in hand; nothing with any other."""
         found = self.rows(
             "SELECT file FROM errand WHERE id = ? AND gateway = ? AND state = 'taken' AND file <> ''",
             (id, gateway),
         )
-        return Path(found[0][0]) if found else None
+        return [Path(one) for one in orjson.loads(found[0][0])] if found else []
+
+    def gone(self, gateway: str, in_hand: Iterable[str]) -> list[str]:
+        """Those in a gateway's hands that were taken back or given up."""
+        sql = "SELECT id FROM errand WHERE gateway = ? AND state = 'taken'"
+        kept = {row[0] for row in self.rows(sql, (gateway,))}
+        return sorted(set(in_hand) - kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +222,10 @@ class Told:
     start: int
     answers: Sequence[Mapping[str, Any]]
     outcome: Mapping[str, Any] | None = None
+
+
+def _dumped(files: Sequence[Path]) -> str:
+    return orjson.dumps([str(one) for one in files]).decode() if files else ""
 
 
 def _given(connection: sqlite3.Connection, row: Sequence[Any]) -> Errand:

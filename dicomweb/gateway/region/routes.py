@@ -2,7 +2,7 @@
 
     GET  /gateway/errands?wait=25&hand=a,b        long poll; `hand`: what it has in hand. 200, or 204 for none
     POST /gateway/errands/{errand}/answers        {attempt, start, answers, over?} → 204; 404: let it be
-    GET  /gateway/errands/{errand}/instances/1    the file of a `send`, whole or by Range
+    GET  /gateway/errands/{errand}/instances      the files of a `send`, one after another, whole or by Range
     POST /gateway/health                          a report → 204
 
 Instances that a gateway brings come by STOW-RS, like anybody's. RFC 9110 §14 (Range); §6 of the reports is
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def routes(images: Images) -> list[BaseRoute]:
     return [
         Route(BASE + "/errands", answered(_poll(images)), methods=["GET"]),
         Route(errand + "/answers", answered(_answer(images)), methods=["POST"]),
-        Route(errand + "/instances/{number}", answered(_instance(images)), methods=["GET"]),
+        Route(errand + "/instances", answered(_instances(images)), methods=["GET"]),
         Route(BASE + "/health", answered(_health(images)), methods=["POST"]),
     ]
 
@@ -71,7 +71,8 @@ def _poll(images: Images) -> Endpoint:
         while True:
             errands = await asyncio.to_thread(board.take, gateway.id, mine, _now())
             if errands:
-                return _json({"errands": [one.as_json() for one in errands]})
+                gone = await asyncio.to_thread(board.gone, gateway.id, in_hand)
+                return _json({"errands": [one.as_json() for one in errands], "gone": gone})
             left = until - asyncio.get_running_loop().time()
             if errands is None or left <= 0 or images.bell.ended or await request.is_disconnected():
                 return Response(None, 204)
@@ -107,25 +108,25 @@ def _answer(images: Images) -> Endpoint:
     return answer
 
 
-def _instance(images: Images) -> Endpoint:
-    async def instance(request: Request) -> Response:
+def _instances(images: Images) -> Endpoint:
+    async def instances(request: Request) -> Response:
         gateway, id = await _gateway(images, request), str(request.path_params["errand"])
-        path = await asyncio.to_thread(images.board.file, gateway.id, id)
-        if path is None or request.path_params["number"] != "1":
-            raise _absent()
-        size = await asyncio.to_thread(_size, images.files.root, path)
-        headers = {"Cache-Control": PRIVATE, "ETag": etag_of(id, path.name)}
+        paths = await asyncio.to_thread(images.board.files, gateway.id, id)
+        content = await asyncio.to_thread(_joined, images.files.root, paths)
+        headers = {"Cache-Control": PRIVATE, "ETag": etag_of(id, *(path.name for path in paths))}
         unchanged(request, headers["ETag"])
-        return single(request, media.Part(media.DICOM, path, size), headers)
+        size = sum(one for _path, one in content.files)
+        return single(request, media.Part(media.OCTETS, content, size), headers)
 
-    return instance
+    return instances
 
 
-def _size(root: Path, path: Path) -> int:
+def _joined(root: Path, paths: Sequence[Path]) -> media.Joined:
     """Only what is in our files folder, whatever a row says. Raises NotFound."""
-    if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
+    folder = root.resolve()
+    if not paths or not all(path.resolve().is_relative_to(folder) and path.is_file() for path in paths):
         raise _absent()
-    return path.stat().st_size
+    return media.Joined(tuple((path, path.stat().st_size) for path in paths))
 
 
 def _health(images: Images) -> Endpoint:

@@ -20,7 +20,7 @@ from dicomweb.gateway.saying import LARGEST, packed, unpacked
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome
 from dicomweb.index.steps import StepMessage
-from dicomweb.peers import through
+from dicomweb.peers import awaiting
 from dicomweb.peers.session import (
     Denied,
     Fetched,
@@ -229,17 +229,17 @@ async def test_a_file_goes_down_whole_or_in_part(
     sent = Sendable(file.uid, "1.2.840.10008.5.1.4.1.1.2", file.transfer_syntax, path)
     sending = asyncio.create_task(asyncio.to_thread(session.send, sent))
     (errand,) = await site.poll(wait=5)
-    address = f"/gateway/errands/{errand['id']}/instances/1"
+    address = f"/gateway/errands/{errand['id']}/instances"
     whole = await site.http.get(address)
     assert (whole.status_code, whole.content) == (200, path.read_bytes())
-    assert (errand["asked"]["size"], errand["asked"]["instance"]) == (len(whole.content), file.uid)
+    (row,) = errand["asked"]["instances"]
+    assert row == [file.uid, sent.sop_class, file.transfer_syntax, len(whole.content), file.sha256]
     rest = await site.http.get(address, headers={"Range": "bytes=100-", "If-Range": whole.headers["etag"]})
     assert (rest.status_code, rest.content) == (206, whole.content[100:])
-    assert (await site.http.get(address[:-1] + "2")).status_code == 404
     app.access = machine("gw-castres")
     assert (await site.http.get(address)).status_code == 404
     app.access = machine("gw-auch")
-    await site.done(errand, {"syntax": file.transfer_syntax})
+    await site.done(errand, {"instance": file.uid, "syntax": file.transfer_syntax})
     assert await sending == file.transfer_syntax
     assert (await site.http.get(address)).status_code == 404
 
@@ -248,9 +248,9 @@ async def test_a_file_of_elsewhere_never_goes_down(images: Images, site: Site, t
     """Whatever a row says: only what is in the files folder."""
     outside = tmp_path / "secret"
     outside.write_text("x")
-    asked(images, kind="send", file=outside)
+    asked(images, kind="send", files=[outside])
     (errand,) = await site.poll()
-    assert (await site.http.get(f"/gateway/errands/{errand['id']}/instances/1")).status_code == 404
+    assert (await site.http.get(f"/gateway/errands/{errand['id']}/instances")).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ async def test_a_gateway_that_is_silent(
         GatewaySession(PEER, board).echo()
     assert error.value.slug == "gateway-silent"
     board.poll("gw-auch", (), now())
-    monkeypatch.setattr(through, "UNTAKEN", 0.1)
+    monkeypatch.setattr(awaiting, "UNTAKEN", 0.1)
     with pytest.raises(Unreachable) as error:  # seen a moment ago, and takes nothing
         await asyncio.to_thread(GatewaySession(PEER, board).echo)
     assert error.value.slug == "gateway-silent"
@@ -310,7 +310,7 @@ async def test_nobody_else_sees_or_answers_an_errand(images: Images, app: As, si
         answers = [
             await site.http.get("/gateway/errands"),
             await site.http.post(f"/gateway/errands/{id}/answers", json={}),
-            await site.http.get(f"/gateway/errands/{id}/instances/1"),
+            await site.http.get(f"/gateway/errands/{id}/instances"),
             await site.http.post("/gateway/health", json={}),
         ]
         assert [one.status_code for one in answers] == [403] * 4

@@ -14,10 +14,10 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
 from dicomweb import reasons
-from dicomweb.dataset import read_header
+from dicomweb.dataset import digests, read_header
 from dicomweb.files import DicomFiles
 from dicomweb.gateway.bell import Bell
-from dicomweb.gateway.intake import Intake, Room, digests, is_urgent, sweep
+from dicomweb.gateway.intake import Intake, Room, is_urgent, sweep
 from dicomweb.gateway.outbox import Outbox
 from dicomweb.ingest import Arrival
 from dicomweb.reasons import Refused
