@@ -5,6 +5,7 @@ connection. Whatever is not served any more goes where masked instances are, wit
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -27,6 +28,19 @@ def of_study(connection: sqlite3.Connection, study: str) -> list[Aside]:
         (study,),
     )
     return [_aside(row) for row in found.fetchall()]
+
+
+def counts(connection: sqlite3.Connection, studies: Collection[str]) -> dict[str, int]:
+    """Of those that have some."""
+    found = {
+        study: connection.execute(
+            "SELECT count(*) FROM study st JOIN instance i ON i.study = st.n "
+            "JOIN conflict c ON c.uid = i.uid WHERE st.uid = ?",
+            (study,),
+        ).fetchone()[0]
+        for study in studies
+    }
+    return {study: count for study, count in found.items() if count}
 
 
 def settle(connection: sqlite3.Connection, aside: Aside, take: bool, trace: Trace) -> bool:

@@ -7,7 +7,7 @@ several threads and processes; HTTP calls it through worker threads. Times are U
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -245,9 +245,13 @@ class Index(Protocol):
     def asides(self, study: str) -> list[Aside]:
         """The conflicts of a study, oldest first."""
 
-    def settle_aside(self, aside: Aside, take: bool, trace: Trace) -> bool:
-        """A person's decision: serve it in place of what was (`take`), or put it out of sight; what is not
-        served any more is masked. False when it was decided before."""
+    def aside_counts(self, studies: Collection[str]) -> dict[str, int]:
+        """How many conflicts each of these studies has, of those that have some."""
+
+    def settle_asides(self, asides: Sequence[Aside], take: bool, trace: Trace) -> int:
+        """A person's decision, for all of them or for none: serve them in place of what was (`take`), or put
+        them out of sight; what is not served any more is masked. Those decided before stay as they are;
+        returns how many were not."""
 
     def mask(self, place: tuple[str, str | None, str | None], trace: Trace) -> int:
         """Put a study, series or instance (`place`) out of sight; returns how many instances. Nothing finds

@@ -15,7 +15,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -449,9 +449,13 @@ class SqliteIndex(Keeping):
         with self._reader() as connection:
             return conflicts.of_study(connection, study)
 
-    def settle_aside(self, aside: Aside, take: bool, trace: Trace) -> bool:
+    def aside_counts(self, studies: Collection[str]) -> dict[str, int]:
+        with self._reader() as connection:
+            return conflicts.counts(connection, studies)
+
+    def settle_asides(self, asides: Sequence[Aside], take: bool, trace: Trace) -> int:
         with self._write_lock, self._transaction() as connection:
-            return conflicts.settle(connection, aside, take, trace)
+            return sum(conflicts.settle(connection, one, take, trace) for one in asides)
 
     # -- out of sight ------------------------------------------------------------------------------
     def mask(self, place: tuple[str, str | None, str | None], trace: Trace) -> int:

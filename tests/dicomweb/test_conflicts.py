@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dicomweb import conflicts
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome
 from fhir_server.access import Access, Scope
@@ -109,3 +110,45 @@ async def test_what_says_it_is_of_another_study_is_never_served_there(
     served = images.index.file("2.25.1")
     assert served is not None
     assert served.study == making.STUDY
+
+
+async def test_all_images_of_an_exam_are_decided_at_once(
+    client: Client, images: Images, store: Store, take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For those that are asked for, in short steps; what names another study stops all of them."""
+    await store.commit([
+        request("r1", "Practitioner/p1"), request("r2", "Practitioner/p2"), study(making.STUDY, "r1"),
+        study("2.25.901", "r2"),
+    ])  # fmt: skip
+    monkeypatch.setattr(conflicts, "AT_ONCE", 2)
+    for n in range(1, 6):
+        uid = f"2.25.{n}"
+        take(making.write(tmp_path / f"{n}.dcm", making.dataset(SOPInstanceUID=uid)))
+        other = {"StudyInstanceUID": "2.25.900"} if n == 5 else {}
+        again = making.dataset(SOPInstanceUID=uid, WindowWidth=90, **other)
+        assert take(making.write(tmp_path / f"{n}b.dcm", again)) == "conflict"
+    client.access = ME
+    numbers = [one["number"] for one in (await client.get(PATH)).json()]
+    assert (await client.get("conflicts", params={"study": making.STUDY})).json() == {making.STUDY: 5}
+    decision = {"serve": "new", "reason": "x"}
+    for wanted, status in (
+        (numbers, 409), ([99, 98], 404), ([], 404), ("1", 400), ([True], 400), (["1"], 400), ([1.0], 400),
+        (None, 400),
+    ):  # fmt: skip
+        answer = await client.post(PATH, json={**decision, "numbers": wanted})
+        assert answer.status_code == status, wanted
+    assert len((await client.get(PATH)).json()) == 5
+    client.access = READER
+    assert (await client.post(PATH, json={**decision, "numbers": numbers})).status_code == 403
+    client.access = OTHER
+    assert (await client.post(PATH, json={**decision, "numbers": numbers})).status_code == 404
+    other_study = "studies/2.25.901/conflicts"
+    assert (await client.post(other_study, json={**decision, "numbers": numbers})).status_code == 404
+    client.access = ME
+    done = await client.post(PATH, json={**decision, "numbers": [*numbers[:3], 99]})
+    assert (done.status_code, done.json()) == (200, {"decided": 3})
+    assert [one["number"] for one in (await client.get(PATH)).json()] == numbers[3:]
+    assert (await client.get("conflicts", params={"study": making.STUDY})).json() == {making.STUDY: 2}
+    shown = {one["00080018"]["Value"][0]: one["00281051"]["Value"] for one in
+             (await client.get(f"studies/{making.STUDY}/metadata")).json()}  # fmt: skip
+    assert shown == {f"2.25.{n}": [90 if n < 4 else 80] for n in range(1, 6)}

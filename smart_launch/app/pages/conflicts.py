@@ -24,6 +24,7 @@ from smart_launch.app.views.people import Me
 
 JSON = {"accept": "application/json"}
 PAGE = "/dossiers/{id}/conflits/{study}"
+MOST_IMAGES = 50_000  # fields of the form: one for each image
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -31,24 +32,24 @@ def routes(desk: Desk) -> list[BaseRoute]:
         return await _page(desk, request, {})
 
     async def decide(request: Request) -> Response:
-        async with request.form() as form:
-            numbers = [one for one in form.getlist("numero") if isinstance(one, str) and one.isdecimal()]
+        async with request.form(max_fields=MOST_IMAGES) as form:
+            ticked = [one for one in form.getlist("numero") if isinstance(one, str)]
+            numbers = [int(one) for one in ticked if one.isdecimal() and len(one) < 18]
             given = {name: value for name, value in form.items() if isinstance(value, str)}
         reason, serve = given.get("motif", "").strip(), given.get("garder", "")
         if not numbers or not reason:
             message = words.NO_REASON if numbers else words.NO_IMAGE_CHOSEN
             return await _page(desk, request, {"message": message, "motif": reason}, 422)
         await _exam(desk, request, desk.fhir(request))
-        body, headers = {"serve": serve, "reason": reason}, {**JSON, "content-type": "application/json"}
-        for number in numbers:
-            try:
-                path = f"{_path(request)}/{number}"
-                await desk.fhir(request).request("POST", path, json=body, headers=headers)
-            except FhirError as error:
-                if str(error.outcome.get("code")) not in words.CONFLICT_FAILURES:
-                    raise
-                message = words.CONFLICT_FAILURES[str(error.outcome["code"])]
-                return await _page(desk, request, {"message": message, "motif": reason}, error.status)
+        body = {"numbers": numbers, "serve": serve, "reason": reason}
+        headers = {**JSON, "content-type": "application/json"}
+        try:
+            await desk.fhir(request).request("POST", _path(request), json=body, headers=headers)
+        except FhirError as error:
+            if str(error.outcome.get("code")) not in words.CONFLICT_FAILURES:
+                raise
+            message = words.CONFLICT_FAILURES[str(error.outcome["code"])]
+            return await _page(desk, request, {"message": message, "motif": reason}, error.status)
         return RedirectResponse(f"/dossiers/{request.path_params['id']}?fait=conflict", 303)
 
     return [
