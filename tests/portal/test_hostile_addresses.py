@@ -117,3 +117,33 @@ async def test_forms_that_are_none(world: tuple[Platform, dict[str, str]], addre
                 await doctor.post(filled, content=body, headers=headers),
                 f"{filled} {kind[:40]} {body[:40]!r}",
             )
+
+
+@pytest.mark.parametrize("address", [one for one in addresses() if one.method == "POST"], ids=" ".join)
+async def test_forms_that_do_not_end(world: tuple[Platform, dict[str, str]], address: Address) -> None:
+    """Refused as soon as they are too long, whatever they say of their length; no disk fills."""
+    here, names = world
+    if address.path.endswith("/documents"):
+        return  # the one that takes files, as long as they are
+    sent = 0
+
+    async def endless(head: bytes, piece: bytes) -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield head
+        while True:
+            sent += len(piece)
+            assert sent < 5_000_000
+            yield piece
+
+    fields = b"&a=" + b"x" * 100_000
+    part = b'\r\n--B\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n' + b"x" * 100_000
+    async with here.as_("p08") as doctor:
+        for kind, head, piece in (
+            ("application/x-www-form-urlencoded", b"motif=x", fields),
+            ("multipart/form-data; boundary=B", b"--B\r\n\r\n", part),
+        ):
+            sent = 0
+            path = address.path.format(**names)
+            answer = await doctor.post(path, content=endless(head, piece), headers={"Content-Type": kind})
+            assert answer.status_code in REFUSED | {204, 303}, path
+            assert (answer.status_code == 413) is (sent > 1_900_000), path

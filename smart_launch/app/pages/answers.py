@@ -10,6 +10,7 @@ from urllib.parse import quote
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.types import Message, Receive
 
 from smart_launch.app import words
 from smart_launch.app.fhir import FhirError
@@ -17,6 +18,7 @@ from smart_launch.app.rendering import failure
 from smart_launch.app.views.reading import Json, display
 
 log = logging.getLogger("teledossier.portal")
+MOST_FORM = 2_000_000  # bytes of a form without files
 Page = Callable[[Request], Awaitable[Response]]
 
 
@@ -50,12 +52,13 @@ def _slugs(issue: Json) -> Iterable[str]:
     return [str(item.get("code", "")) for item in issue.get("details", {}).get("coding", [])]
 
 
-def guarded(page: Page) -> Page:
-    """A page whose refusals are French pages: no traceback, no OperationOutcome, no patient data."""
+def guarded(page: Page, most: int = MOST_FORM) -> Page:
+    """A page whose refusals are French pages: no traceback, no OperationOutcome, no patient data. A form of
+    more than `most` bytes is refused before it fills memory or disk."""
 
     async def answer(request: Request) -> Response:
         try:
-            return await page(request)
+            return await page(Request(request.scope, _at_most(request.receive, most)))
         except FhirError as error:
             if error.status == 401 and request.method == "GET":
                 return RedirectResponse(f"/connexion?suite={quote(request.url.path)}", 303)
@@ -73,3 +76,18 @@ def guarded(page: Page) -> Page:
             return failure(500)
 
     return answer
+
+
+def _at_most(receive: Receive, most: int) -> Receive:
+    """Raises HTTPException 413 as soon as more has come."""
+    come = 0
+
+    async def receiving() -> Message:
+        nonlocal come
+        message = await receive()
+        come += len(message.get("body", b""))
+        if come > most:
+            raise HTTPException(413)
+        return message
+
+    return receiving

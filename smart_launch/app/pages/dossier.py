@@ -25,6 +25,7 @@ from smart_launch.app.views.reading import WORKFLOW, Json, code
 from smart_launch.app.views.steps import EDITORS
 
 CHUNK = 256 * 1024
+MOST_DOCUMENTS = 1_700_000_000  # bytes of a form with files: one of the largest size
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,99}", re.IGNORECASE)
 REFUSALS = (400, 403, 404, 409, 412, 413, 415, 422)
 
@@ -73,7 +74,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         Route("/dossiers/{id}/suivi", guarded(live), methods=["GET"]),
         Route("/dossiers/{id}/lecture", guarded(read), methods=["POST"]),
         Route("/dossiers/{id}/etapes", guarded(step), methods=["POST"]),
-        Route("/dossiers/{id}/documents", guarded(document), methods=["POST"]),
+        Route("/dossiers/{id}/documents", guarded(document, MOST_DOCUMENTS), methods=["POST"]),
         Route("/dossiers/{id}/examens", guarded(exam), methods=["POST"]),
         Route("/dossiers/{id}/anteriorites", guarded(prior), methods=["POST"]),
     ]
