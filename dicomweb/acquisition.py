@@ -2,10 +2,13 @@
 
     modality's step in progress ──► acquiring ──► transferring (n of total) ──► complete
                                         │                 └── nothing more came ──► incomplete
-                                        └── given up with nothing made ──► discontinued
+                                        ├── given up with nothing made ──► discontinued
+                                        └── not a word or image for long ──► interrupted (until there is one)
 
 The total is what modalities announce (`performed`), and what the list of a running import has (`listed`).
-An exam that nobody announced has no such track. PS3.4 §F; FHIR R4 imagingstudy.html
+A step that its modality never ends stays as the modality left it; only its exam is no longer announced as
+being acquired, and what it said would come is not waited for. An exam that nobody announced has no such
+track. PS3.4 §F; FHIR R4 imagingstudy.html
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ EXTENSION = f"{BASE}/StructureDefinition/acquisition"
 SECOND = 1_000_000  # microseconds
 PATIENCE = 15 * 60 * SECOND  # after the last image or word of the modality, what has not come is missing
 NAMED = 20  # missing instances that are named one by one
-Stage = Literal["acquiring", "transferring", "complete", "incomplete", "discontinued"]
+SILENCE = 12 * 3600 * SECOND  # after the last image or word, a step that goes on is taken for interrupted
+Stage = Literal["acquiring", "transferring", "complete", "incomplete", "discontinued", "interrupted"]
 # what a study has of itself when nothing of it has come: tag → the step's tag, or the scheduled step's
 _OF_STEP = {"00080020": "00400244", "00080030": "00400245"}
 _PATIENT = ("00100010", "00100020", "00100021", "00100024", "00100030", "00100040", "00101002")
@@ -38,6 +42,16 @@ class Listed:
 
     instances: tuple[str, ...] = ()
     open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came of a study by `now`: how many instances, and when the last (0: none). UTC microseconds."""
+
+    instances: int
+    last: int
+    now: int
+    silence: int = SILENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,35 +73,45 @@ def expected_of(steps: Iterable[PerformedStep], listed: Listed) -> list[str]:
 
 
 def track(
-    study: str,
-    steps: Sequence[PerformedStep],
-    listed: Listed,
-    where: Mapping[str, str],
-    times: tuple[int, int],
+    study: str, steps: Sequence[PerformedStep], listed: Listed, where: Mapping[str, str], came: Came
 ) -> Track | None:
     """None for a study that nobody announced. `where`: SOP Instance UID → the study it is in, "" when it is
-    out of sight; `times`: when something of the study came last, and now."""
+    out of sight."""
     if not steps and not listed.instances:
         return None
+    going = [step for step in steps if step.state not in FINAL]
+    mine = _expected(study, steps, listed, where)
+    if going:
+        until = max(came.last, *(step.changed for step in going), 0) + came.silence
+        if came.now < until:
+            return Track("acquiring", len(mine), sum(uid in where for uid in mine), (), until)
+        waited = set(_expected(study, [step for step in steps if step.state in FINAL], listed, where))
+        mine = [uid for uid in mine if uid in where or uid in waited]
+    missing = tuple(uid for uid in mine if uid not in where)
+    received = len(mine) - len(missing)
+    if not missing and going:
+        return Track("interrupted", came.instances, came.instances)
+    if not missing:
+        given_up = not mine and all(step.state == DISCONTINUED for step in steps)
+        return Track("discontinued" if given_up else "complete", len(mine), received)
+    until = max(came.last, *(step.changed for step in steps), 0) + PATIENCE
+    if listed.open or came.now < until:
+        return Track("transferring", len(mine), received, (), None if listed.open else until)
+    return Track("incomplete", len(mine), received, missing)
+
+
+def _expected(
+    study: str, steps: Sequence[PerformedStep], listed: Listed, where: Mapping[str, str]
+) -> list[str]:
+    """The instances that are announced of a study, here or not; those put out of sight are none of it."""
     own = {uid for step in steps if step.studies[:1] == (study,) for uid in announced_by(step.attributes)}
     own |= set(listed.instances)
-    mine = [
+    return [
         uid
         for uid in expected_of(steps, listed)
         # of a step for several studies, what has not come is missing in the first alone
         if where.get(uid, study if uid in own else "") == study
     ]
-    missing = tuple(uid for uid in mine if uid not in where)
-    received, last = len(mine) - len(missing), max(times[0], *(step.changed for step in steps), 0)
-    if any(step.state not in FINAL for step in steps):
-        return Track("acquiring", len(mine), received)
-    if not missing:
-        given_up = not mine and all(step.state == DISCONTINUED for step in steps)
-        return Track("discontinued" if given_up else "complete", len(mine), received)
-    until = last + PATIENCE
-    if listed.open or times[1] < until:
-        return Track("transferring", len(mine), received, (), None if listed.open else until)
-    return Track("incomplete", len(mine), received, missing)
 
 
 def announced_study(uid: str, step: PerformedStep) -> Study:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dicomweb import acquisition, association, merges, readings
-from dicomweb.acquisition import Listed, Track
+from dicomweb.acquisition import Came, Listed, Track
 from dicomweb.attaching import Attaching
 from dicomweb.changes import changed
 from dicomweb.fhir import Fhir, current_study, put, transaction
@@ -84,7 +84,9 @@ class Worker:
             if self._retry.get(study.uid, 0) > now:
                 continue
             try:
-                await self.write_up(study)
+                found = await self.write_up(study)
+                if found is not None and found.again is not None:
+                    await asyncio.to_thread(self.index.await_performed, study.uid, found.again)
             except Exception:
                 log.exception("a study could not be written up; it is tried again")
                 self._retry[study.uid] = now + int(RETRY_SECONDS * 1e6)
@@ -122,7 +124,8 @@ class Worker:
         if current is not None and masked:
             return None  # all of it was put out of sight
         found = await self.write_up(acquisition.announced_study(uid, step))
-        if found is None or found.stage == "discontinued" or await self.attaching.is_attached(uid):
+        is_over = found is None or found.stage in ("discontinued", "interrupted")
+        if is_over or await self.attaching.is_attached(uid):
             return found.again if found else None
         return self.now() + int(ANNOUNCED_SECONDS * 1e6)
 
@@ -173,7 +176,9 @@ class Worker:
     def _track(self, study: Study) -> Track | None:
         steps, listed = self.index.performed_of(study.uid), self.listed(study.uid)
         where = self.index.whereabouts(acquisition.expected_of(steps, listed))
-        return acquisition.track(study.uid, steps, listed, where, (study.last_received, self.now()))
+        silence = int(self.settings.silence_seconds * 1e6)
+        came = Came(study.instance_count, study.last_received, self.now(), silence)
+        return acquisition.track(study.uid, steps, listed, where, came)
 
     async def _still_theirs(
         self, study: Study, resource: dict[str, Any]

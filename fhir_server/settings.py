@@ -35,6 +35,7 @@ _AMOUNTS = {
     "retention": "retention_seconds",
     "purge_after": "purge_seconds",
     "scan_rate": "scan_bytes",
+    "acquisition_silence": "silence_seconds",
 }
 
 
@@ -75,6 +76,7 @@ class Settings:
     retention: str = ""
     purge_after: str = ""
     scan_rate: str = "5MB"
+    acquisition_silence: str = "12h"
 
     @property
     def url(self) -> str:
@@ -131,6 +133,15 @@ class Settings:
     def scan_bytes(self) -> int:
         """Bytes of image files that the worker reads again each second; 0: none."""
         return size(self.scan_rate) if self.scan_rate != "0" else 0
+
+    @property
+    def silence_seconds(self) -> float:
+        """How long after a modality's last word or image an acquisition that it never ended is taken for
+        interrupted."""
+        found = duration(self.acquisition_silence)
+        if not found:
+            raise ValueError("more than nothing")
+        return found
 
     @property
     def packages_path(self) -> Path:

@@ -76,6 +76,8 @@ def test_base_url_has_no_final_slash() -> None:
         ("TELEDOSSIER_COMPRESS_AFTER", "7"),
         ("TELEDOSSIER_PURGE_AFTER", "7GB"),
         ("TELEDOSSIER_SCAN_RATE", "-1MB"),
+        ("TELEDOSSIER_ACQUISITION_SILENCE", "0h"),
+        ("TELEDOSSIER_ACQUISITION_SILENCE", "12"),
         ("TELEDOSSIER_PORT", "many"),
         ("TELEDOSSIER_PORT", "0"),
         ("TELEDOSSIER_DIMSE_PORT", "65536"),

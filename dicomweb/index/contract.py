@@ -341,6 +341,9 @@ class Index(Protocol):
     def settle_performed(self, step: PerformedStep, again: int | None) -> None:
         """It was looked at as `step` has it; look again at that time, None: when it changes."""
 
+    def await_performed(self, study: str, again: int) -> None:
+        """Something came of a study: look at its steps at that time, those that nobody was to look at."""
+
     def whereabouts(self, instances: Sequence[str]) -> dict[str, str]:
         """SOP Instance UID → the study it is in, for those that are here; "" for one out of sight."""
 

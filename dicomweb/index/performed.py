@@ -17,6 +17,10 @@ OF_STUDY = "uid IN (SELECT step FROM performed_study WHERE study = ?) ORDER BY c
 FOR_ORDER = "uid IN (SELECT step FROM performed_order WHERE accession = ?) ORDER BY changed, uid"
 DUE = "due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?"
 SETTLE = "UPDATE performed SET due = ? WHERE uid = ? AND revision = ?"
+AWAIT = (
+    "UPDATE performed SET due = ? WHERE due IS NULL "
+    "AND uid IN (SELECT step FROM performed_study WHERE study = ?)"
+)
 WHEREABOUTS = (
     "SELECT i.uid, st.uid FROM instance i JOIN study st ON st.n = i.study "
     "WHERE i.uid IN (SELECT value FROM json_each(?1)) "

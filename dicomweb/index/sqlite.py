@@ -554,6 +554,9 @@ class SqliteIndex(Keeping):
     def settle_performed(self, step: PerformedStep, again: int | None) -> None:
         self._write(performed.SETTLE, (again, step.uid, step.revision))
 
+    def await_performed(self, study: str, again: int) -> None:
+        self._write(performed.AWAIT, (again, study))
+
     def whereabouts(self, instances: Sequence[str]) -> dict[str, str]:
         return dict(self._all(performed.WHEREABOUTS, (orjson.dumps(list(instances)).decode(),)))
 

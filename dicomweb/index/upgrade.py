@@ -34,6 +34,8 @@ def upgrade(connection: sqlite3.Connection, found: int) -> None:
                     connection.execute(statement)
     if found < 2:
         _names(connection)
+    if found < 10:  # steps that go on are looked at again from now on
+        connection.execute("UPDATE performed SET due = changed WHERE state = 'IN PROGRESS' AND due IS NULL")
     if found < 6:
         _storage(connection, found)
 

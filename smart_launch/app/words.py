@@ -102,6 +102,7 @@ ACQUISITION: Mapping[str, tuple[str, str]] = {
     "complete": ("Complet", "fait"),
     "incomplete": ("Incomplet : {left} image{s} manquante{s} sur {total}", "alerte"),
     "discontinued": ("Acquisition abandonnée", "attente"),
+    "interrupted": ("Acquisition interrompue : fin non annoncée par la modalité", "alerte"),
 }
 # what the timeline says of a step that was done
 STEPS_DONE: Mapping[str, str] = {

@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicomweb import acquisition, performed
-from dicomweb.acquisition import PATIENCE, Listed, Track, track
+from dicomweb.acquisition import PATIENCE, Came, Listed, Track, track
 from dicomweb.dataset import to_json
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome, Trace
@@ -42,11 +42,13 @@ def step(state: str, *instances: str, studies: tuple[str, ...] = (STUDY,), chang
 
 HERE = {"2.25.1.1": STUDY, "2.25.1.2": STUDY}
 BOTH = ("2.25.1.1", "2.25.1.2")
+LONG = acquisition.SILENCE
 TRACKS: list[tuple[str, list[PerformedStep], Listed, dict[str, str], int, Track | None]] = [
     ("nobody announced it", [], Listed(), HERE, 0, None),
-    ("in progress", [step("IN PROGRESS", "2.25.1.1")], Listed(), {}, 0, Track("acquiring", 1, 0)),
-    ("in progress for long", [step("IN PROGRESS", "2.25.1.1")], Listed(), {}, PATIENCE, Track("acquiring",
-    1, 0)), ("on its way", [step("COMPLETED", *BOTH)], Listed(), {"2.25.1.1": STUDY}, MINUTE,
+    ("in progress", [step("IN PROGRESS", "2.25.1.1")], Listed(), {}, 0, Track("acquiring", 1, 0, (), LONG)),
+    ("in progress for long", [step("IN PROGRESS", "2.25.1.1")], Listed(), {}, LONG - 1,
+     Track("acquiring", 1, 0, (), LONG)),
+    ("on its way", [step("COMPLETED", *BOTH)], Listed(), {"2.25.1.1": STUDY}, MINUTE,
      Track("transferring", 2, 1, (), PATIENCE)),
     ("all here", [step("COMPLETED", *BOTH)], Listed(), HERE, 0, Track("complete", 2, 2)),
     ("one missing", [step("COMPLETED", *BOTH)], Listed(), {"2.25.1.1": STUDY}, PATIENCE,
@@ -56,7 +58,7 @@ TRACKS: list[tuple[str, list[PerformedStep], Listed, dict[str, str], int, Track 
     ("discontinued with nothing", [step("DISCONTINUED")], Listed(), {}, 0, Track("discontinued", 0, 0)),
     ("discontinued with images", [step("DISCONTINUED", *BOTH)], Listed(), HERE, 0, Track("complete", 2, 2)),
     ("one step of two goes on", [step("COMPLETED", "2.25.1.1"), step("IN PROGRESS", "2.25.1.2")], Listed(),
-     {"2.25.1.1": STUDY}, 0, Track("acquiring", 2, 1)),
+     {"2.25.1.1": STUDY}, 0, Track("acquiring", 2, 1, (), LONG)),
     ("two steps", [step("COMPLETED", "2.25.1.1"), step("COMPLETED", "2.25.1.2")], Listed(), HERE, 0,
      Track("complete", 2, 2)),
     ("an import's list", [], Listed(BOTH, open=True), {"2.25.1.1": STUDY}, PATIENCE,
@@ -64,10 +66,22 @@ TRACKS: list[tuple[str, list[PerformedStep], Listed, dict[str, str], int, Track 
     ("an import that ended", [], Listed(BOTH), {"2.25.1.1": STUDY}, PATIENCE,
      Track("incomplete", 2, 1, ("2.25.1.2",))),
     ("a step for two studies, this one first", [step("COMPLETED", *BOTH, studies=(STUDY, "2.25.101"))],
-    Listed(),
-     {"2.25.1.1": "2.25.101"}, PATIENCE, Track("incomplete", 1, 0, ("2.25.1.2",))),
+     Listed(), {"2.25.1.1": "2.25.101"}, PATIENCE, Track("incomplete", 1, 0, ("2.25.1.2",))),
     ("a step for two studies, this one second", [step("COMPLETED", *BOTH, studies=("2.25.101", STUDY))],
      Listed(), {"2.25.1.1": STUDY}, PATIENCE, Track("complete", 1, 1)),
+    ("silent, with nothing", [step("IN PROGRESS")], Listed(), {}, LONG, Track("interrupted", 0, 0)),
+    ("silent, what it announced did not come", [step("IN PROGRESS", *BOTH)], Listed(), {}, LONG,
+     Track("interrupted", 0, 0)),
+    ("silent, some of it came", [step("IN PROGRESS", *BOTH)], Listed(), {"2.25.1.1": STUDY}, LONG,
+     Track("interrupted", 1, 1)),
+    ("one of two steps said something since", [step("IN PROGRESS"), step("IN PROGRESS", changed=MINUTE)],
+     Listed(), {}, LONG, Track("acquiring", 0, 0, (), LONG + MINUTE)),
+    ("silent beside one that ended whole", [step("COMPLETED", "2.25.1.1"), step("IN PROGRESS", "2.25.1.2")],
+     Listed(), {"2.25.1.1": STUDY}, LONG, Track("interrupted", 1, 1)),
+    ("silent beside one that ended in part", [step("COMPLETED", "2.25.1.1"), step("IN PROGRESS", "2.25.1.2")],
+     Listed(), {}, LONG, Track("incomplete", 1, 0, ("2.25.1.1",))),
+    ("silent, and the rest is being imported", [step("IN PROGRESS")], Listed(BOTH, open=True),
+     {"2.25.1.1": STUDY}, LONG, Track("transferring", 2, 1)),
 ]  # fmt: skip
 
 
@@ -76,7 +90,17 @@ TRACKS: list[tuple[str, list[PerformedStep], Listed, dict[str, str], int, Track 
 def test_the_track(
     told: list[PerformedStep], listed: Listed, where: dict[str, str], now: int, expected: Track | None
 ) -> None:
-    assert track(STUDY, told, listed, where, (0, now)) == expected
+    here = sum(study == STUDY for study in where.values())
+    assert track(STUDY, told, listed, where, Came(here, 0, now)) == expected
+
+
+def test_an_image_is_a_word_too_and_so_is_one_that_nobody_announced() -> None:
+    told = [step("IN PROGRESS")]
+    assert track(STUDY, told, Listed(), {}, Came(3, MINUTE, LONG)) == Track(
+        "acquiring", 0, 0, (), LONG + MINUTE
+    )
+    assert track(STUDY, told, Listed(), {}, Came(3, MINUTE, LONG + MINUTE)) == Track("interrupted", 3, 3)
+    assert track(STUDY, told, Listed(), {}, Came(3, 0, MINUTE, MINUTE)) == Track("interrupted", 3, 3)
 
 
 def stage(study: dict[str, Any]) -> tuple[str, int, int, list[str]]:
@@ -187,6 +211,74 @@ async def test_an_acquisition_given_up(
     await worker.step()
     study = await fhir.read("ImagingStudy", STUDY)
     assert (study["status"], stage(study)) == ("cancelled", ("discontinued", 0, 0, []))
+
+
+HOUR = 60 * MINUTE
+
+
+async def test_an_acquisition_that_its_modality_never_ends(
+    worker: Worker, fhir: Fhir, told: Told, take: Take, clock: Clock, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    """Interrupted after twelve hours, durably; an image and a word take it back. The step stays as it is."""
+    await patient(fhir)
+    await request(fhir, accession="ACC-1")
+
+    async def after(time: int) -> tuple[str, tuple[str, int, int, list[str]]]:
+        clock.at += time
+        await replace(worker, _retry={}).step()  # a worker that has just begun
+        study = await fhir.read("ImagingStudy", STUDY)
+        return study["status"], stage(study)
+
+    told.begun(PerformedSeriesSequence=[steps.series("2.25.1.1", "2.25.1.2")])
+    assert await after(0) == ("registered", ("acquiring", 0, 2, []))
+    assert await after(11 * HOUR) == ("registered", ("acquiring", 0, 2, []))
+    assert await after(HOUR) == ("registered", ("interrupted", 0, 0, []))
+    assert await after(90 * 24 * HOUR) == ("registered", ("interrupted", 0, 0, []))
+    take(image(tmp_path, 1), received=clock())
+    assert await after(3_000_000) == ("available", ("acquiring", 1, 2, []))
+    assert await after(12 * HOUR) == ("available", ("interrupted", 1, 1, []))
+    assert await lines(fhir, "exam-incomplete") == []
+    known = worker.index.performed("2.25.7")
+    assert known is not None
+    assert (known.state, known.revision) == ("IN PROGRESS", 1)
+    told.ended(steps.series("2.25.1.1", "2.25.1.2"))
+    assert await after(0) == ("available", ("transferring", 1, 2, []))
+    assert await after(PATIENCE) == ("available", ("incomplete", 1, 2, ["2.25.1.2"]))
+    assert await based_on(fhir) == ["ServiceRequest/r1"]
+
+
+async def test_how_long_an_acquisition_may_be_silent_is_a_setting(
+    worker: Worker, fhir: Fhir, told: Told, clock: Clock  # noqa: F811
+) -> None:  # fmt: skip
+    worker = replace(worker, settings=replace(worker.settings, acquisition_silence="30min"))
+    told.begun()
+    stages = []
+    for time in (0, 29 * MINUTE, MINUTE, HOUR):
+        clock.at += time
+        await worker.step()
+        stages.append(stage(await fhir.read("ImagingStudy", STUDY))[0])
+    assert stages == ["acquiring", "acquiring", "interrupted", "interrupted"]
+    assert worker.index.performed_due(clock.at + 10**15) == []  # of no télédossier: looked at no more
+
+
+async def test_an_incomplete_exam_of_which_more_comes_is_looked_at_again(
+    worker: Worker, fhir: Fhir, told: Told, take: Take, clock: Clock, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    told.begun()
+    told.ended(steps.series("2.25.1.1", "2.25.1.2", "2.25.1.3"))
+    seen = []
+    for number in (1, 2):
+        take(image(tmp_path, number), received=clock())
+        for time in (3_000_000, PATIENCE):
+            clock.at += time
+            await worker.step()
+            seen.append(stage(await fhir.read("ImagingStudy", STUDY))[:3])
+    assert seen == [
+        ("transferring", 1, 3),
+        ("incomplete", 1, 3),
+        ("transferring", 2, 3),
+        ("incomplete", 2, 3),
+    ]
 
 
 async def test_an_exam_announced_before_its_request_finds_it(

@@ -188,6 +188,8 @@ TRACKS = [  # stage, received, expected → sentence, tone, whether the viewer c
     ("incomplete", 411, 412, 411, "Incomplet : 1 image manquante sur 412", "alerte", True),
     ("incomplete", 0, 3, 0, "Incomplet : 3 images manquantes sur 3", "alerte", False),
     ("discontinued", 0, 0, 0, "Acquisition abandonnée", "attente", False),
+    ("interrupted", 0, 0, 0, "Acquisition interrompue : fin non annoncée par la modalité", "alerte", False),
+    ("interrupted", 3, 3, 3, "Acquisition interrompue : fin non annoncée par la modalité", "alerte", True),
 ]
 
 
