@@ -31,6 +31,7 @@ from dicomweb.dimse.promising import (
     question,
 )
 from dicomweb.dimse.reporting import tell
+from dicomweb.gateway.outbox import FARTHEST
 from dicomweb.gateway.outgoing import Asked, Fate
 from dicomweb.gateway.pace import Waits
 from dicomweb.gateway.parts import Parts, utc_microseconds
@@ -42,6 +43,7 @@ MOST_OPEN = 500
 LOOK_SECONDS = 2.0  # between two looks at what is open, at least
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0  # seconds before the modality is called again
 GIVEN_UP = 14 * 86_400_000_000  # microseconds after which a modality that takes no answer is left alone
+FEWEST_TRIES = 300  # before that: a clock may jump
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,15 @@ def run(parts: Parts, stop: threading.Event) -> None:
     while not stop.is_set():
         heard = parts.bell.rung
         for one in parts.outbox.asked():
-            if one.not_before <= utc_microseconds() and not stop.is_set():
+            if _is_due(one, utc_microseconds()) and not stop.is_set():
                 _look(parts, peers, one)
         stop.wait(LOOK_SECONDS)
         parts.bell.wait(heard, 30.0)
+
+
+def _is_due(one: Asked, now: int) -> bool:
+    """What is farther off than any wait was written under a wrong clock."""
+    return one.not_before <= now or one.not_before > now + FARTHEST
 
 
 def _look(parts: Parts, peers: Mapping[str, Peer], one: Asked) -> None:
@@ -89,7 +96,7 @@ def _look(parts: Parts, peers: Mapping[str, Peer], one: Asked) -> None:
     made = result(one, fates)
     if peer is not None and tell(parts.settings.ae_title, peer, made):
         parts.outbox.answered(one)
-    elif now - one.at > GIVEN_UP:
+    elif now - one.at > GIVEN_UP and one.tries >= FEWEST_TRIES:
         log.error("%s took no answer to its storage commitment; given up", one.ae_title)
         parts.outbox.answered(one)
     else:

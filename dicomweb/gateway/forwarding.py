@@ -131,6 +131,8 @@ class Lane:
             return
         if answer.status not in (200, 202, 400, 409, 413, 415, 503, 507):
             raise PeerError("bad-answer", f"the platform answered {answer.status} to STOW-RS")
+        if answer.status in (200, 202) and not _is_store_answer(told):
+            raise PeerError("bad-answer", "what answered STOW-RS is no STOW-RS service")
         found = sending.verdicts(batch, told, answer.status)
         self._settle(found)
         unnamed = sum(one.reason == "not-answered" for one in found) if len(batch) > 1 else 0

@@ -59,7 +59,7 @@ def run(parts: Parts, stop: threading.Event) -> None:
         heard, began = parts.bell.rung, time.monotonic()
         try:
             told = report(parts)
-            write_state(parts, told)
+            _note_state(parts, told)
             _send(parts, told)
             parts.state.note("health", "")
         except PeerError as error:
@@ -69,6 +69,16 @@ def run(parts: Parts, stop: threading.Event) -> None:
         left = parts.settings.health_seconds - (time.monotonic() - began)
         while left > 0 and not stop.is_set() and parts.bell.wait(heard, min(left, 1.0)) == heard:
             left = parts.settings.health_seconds - (time.monotonic() - began)
+
+
+def _note_state(parts: Parts, told: Report) -> None:
+    """A disk that is full is what the platform must hear of: it is told all the same."""
+    try:
+        write_state(parts, told)
+        parts.state.note("state", "")
+    except OSError as error:
+        parts.state.note("state", "not-written")
+        log.warning("%s cannot be written: %s", STATE, error.strerror)
 
 
 def _send(parts: Parts, told: Report) -> None:
@@ -127,6 +137,7 @@ def lines(summary: Summary, steps: Counts, state: dict[str, Any], free: int) -> 
         f"steps      {steps.waiting} waiting, {steps.apart} apart",
         f"kept       {summary.kept_bytes / 1e6:.1f} MB here, {free / 1e9:.1f} GB free",
     ]
-    problems = state.get("problems") or {}
+    problems = state.get("problems")
+    problems = problems if isinstance(problems, dict) else {}
     made += [f"problem    {loop}: {slug}" for loop, slug in sorted(problems.items())]
     return made

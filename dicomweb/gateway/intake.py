@@ -3,8 +3,9 @@
     spool file → read the header (as the platform will) → hashes → room → file into place (fsync, rename,
     fsync) → row (commit) → 0x0000
 
-What comes again while it waits or after it was delivered is acknowledged and dropped. A changed duplicate is
-one more instance to deliver: the platform decides. PS3.4 §B.2.3 (A700: out of resources)
+What comes again while it waits or after it was delivered is acknowledged and dropped, unless its file here
+was lost or damaged meanwhile: then it takes that one's place. A changed duplicate is one more instance to
+deliver: the platform decides. PS3.4 §B.2.3 (A700: out of resources)
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dicomweb import reasons
 from dicomweb.attributes import first
 from dicomweb.dataset import digests, read_header
-from dicomweb.files import DicomFiles
+from dicomweb.files import DicomFiles, sha256_of
 from dicomweb.gateway.bell import Bell
 from dicomweb.gateway.outbox import Outbox
-from dicomweb.gateway.outgoing import Received
+from dicomweb.gateway.outgoing import Received, Standing
 from dicomweb.index.contract import Outcome
 from dicomweb.ingest import Arrival
 from dicomweb.reasons import Refused
@@ -117,35 +118,59 @@ class Intake:
         ):
             raise Refused(reasons.WRONG_INSTANCE)
         whole, dataset = digests(spooled)
-        urgent = is_urgent(self.rules, arrival.calling_ae, header.attributes)
-        size = spooled.stat().st_size
+        made = Received(
+            header.instance, header.study, header.series, header.sop_class, whole, dataset,
+            spooled.stat().st_size, "", arrival.calling_ae, arrival.received,
+            is_urgent(self.rules, arrival.calling_ae, header.attributes),
+        )  # fmt: skip
         with self._alone((header.instance, dataset)):
-            if self.outbox.known(header.instance, dataset):
-                self.bell.ring()
-                return "duplicate"
-            self.room.take(size)
-            try:
-                path = self.files.place(spooled, whole)
-                made = Received(
-                    header.instance, header.study, header.series, header.sop_class, whole, dataset, size,
-                    path, arrival.calling_ae, arrival.received, urgent,
-                )  # fmt: skip
-                self._note(made)
-            except BaseException:
-                self.room.give(size)
-                raise
+            before = self.outbox.known(header.instance, dataset)
+            is_here = before is not None and self._has(before)
+            if before is not None and is_here:
+                self.outbox.again(before.n)
+            else:
+                self._keep(spooled, made, before)
         self.bell.ring()
-        return "stored"
+        return "duplicate" if is_here else "stored"
 
-    def _note(self, made: Received) -> None:
+    def _has(self, before: Standing) -> bool:
+        """Whether the platform has it, or its file here is the one that was acknowledged: else what comes now
+        is needed."""
+        if before.state == "delivered":
+            return True
+        path = self.files.path(before.path)
+        try:
+            return path.stat().st_size == before.size and sha256_of(path) == before.sha256
+        except OSError:
+            return False
+
+    def _keep(self, spooled: Path, made: Received, before: Standing | None) -> None:
+        """File and row. Raises Refused."""
+        self.room.take(made.size)
+        try:
+            made = replace(made, path=self.files.place(spooled, made.sha256))
+            self._note(made, before)
+        except BaseException:
+            self.room.give(made.size)
+            raise
+
+    def _note(self, made: Received, before: Standing | None) -> None:
         """Write its row. Raises Refused when the disk is too full even for that; its file is gone then."""
         try:
-            self.outbox.add(made)
+            if before is None:
+                self.outbox.add(made)
+            else:
+                self.outbox.replace(before.n, made)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
-            self.files.path(made.path).unlink(missing_ok=True)
+            if before is None or before.path != made.path:
+                self.files.path(made.path).unlink(missing_ok=True)
             raise Refused(reasons.OUT_OF_RESOURCES) from error
+        if before is not None:
+            self.room.give(before.size)
+            if before.path != made.path:
+                self.files.path(before.path).unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self, key: tuple[str, str]) -> Iterator[None]:
@@ -169,12 +194,40 @@ def is_urgent(rules: Set[tuple[str, str]], calling_ae: str, attributes: Mapping[
     return not rules.isdisjoint(found | {("priority", one.upper()) for one in priorities})
 
 
-def sweep(files: DicomFiles, outbox: Outbox) -> int:
-    """At the start: what a killed gateway left in the spool, and files whose row was never written. Neither
-    was acknowledged. Returns how many."""
-    removed, needed = files.sweep(), outbox.paths()
+def sweep(files: DicomFiles, outbox: Outbox, rules: Set[tuple[str, str]]) -> int:
+    """At the start: what a killed gateway left in the spool goes, it was never acknowledged. A file without a
+    row was not either, unless the outbox was lost or is an older copy: so it gets a row and is delivered when
+    it is whole, and only goes when it is not. Returns how many went."""
+    removed, needed, adopted = files.sweep(), outbox.paths(), 0
     for path in (files.root / "dicom").glob("*/*"):
-        if path.relative_to(files.root).as_posix() not in needed:
+        relative = path.relative_to(files.root).as_posix()
+        if relative in needed or path.is_symlink() or not path.is_file():
+            continue
+        try:
+            is_adopted = outbox.add(found) if (found := _found(path, relative, rules)) else False
+        except OSError as error:
+            log.error("a file that no row has cannot be read and is left: %s", error.strerror)
+            continue
+        adopted += is_adopted
+        if not is_adopted:
             path.unlink(missing_ok=True)
             removed += 1
+    if adopted:
+        log.warning("%d files that no row had are delivered", adopted)
     return removed
+
+
+def _found(path: Path, relative: str, rules: Set[tuple[str, str]]) -> Received | None:
+    """The row of a file whose row is missing; None when it is not whole. Who sent it is not known any more.
+    Raises OSError."""
+    try:
+        header = read_header(path)
+    except Refused:
+        return None
+    (whole, dataset), known = digests(path), path.stat()
+    if whole != path.name:
+        return None
+    return Received(
+        header.instance, header.study, header.series, header.sop_class, whole, dataset, known.st_size,
+        relative, "", known.st_mtime_ns // 1000, is_urgent(rules, "", header.attributes),
+    )  # fmt: skip

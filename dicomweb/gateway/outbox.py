@@ -5,9 +5,8 @@
        │  └──(`teledossier gateway retry`, or the modality sends it again)──┐
        └──(platform: refused)──▶ apart ─────────────────────────────────────┘
 
-A method that returns is durable (WAL, synchronous FULL): whatever is killed, a row is as it was told. A file
-whose row was never written was never acknowledged; `open` removes it. One process at a time, any thread.
-Times are UTC microseconds, sizes bytes. https://sqlite.org/wal.html
+A method that returns is durable (WAL, synchronous FULL): whatever is killed, a row is as it was told. One
+process at a time, any thread. Times are UTC microseconds, sizes bytes. https://sqlite.org/wal.html
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 import orjson
 
 from dicomweb.gateway import steps
-from dicomweb.gateway.outgoing import Apart, Asked, Entry, Exam, Fate, Kept, Received, Summary
+from dicomweb.gateway.outgoing import Apart, Asked, Entry, Exam, Fate, Kept, Received, Standing, Summary
 from dicomweb.rows import Rows
 
 TABLES = """
@@ -41,6 +40,7 @@ STEPS = {
     3: "CREATE INDEX instance_kept ON instance(study, size) WHERE kept = 1",
     4: steps.TABLES,
 }  # version → what it added
+FARTHEST = 3_600_000_000  # no wait is longer: what is farther off was written under a wrong clock
 _ENTRY = "uid, study, series, sop_class, sha256, dataset, size, path, ae_title, received, urgent, n, attempts"
 
 
@@ -58,20 +58,32 @@ class Outbox(Rows):
             )
 
     # -- reception ---------------------------------------------------------------------------------
-    def known(self, uid: str, dataset: str) -> bool:
-        """Whether this very content waits or was delivered. What stood apart waits again: whoever sends it
-        again wants it delivered."""
-        with self.writing() as connection:
+    def known(self, uid: str, dataset: str) -> Standing | None:
+        """What became of this very content; None when it never came."""
+        with self.using() as connection:
             row = connection.execute(
-                "SELECT n, state FROM instance WHERE uid = ? AND dataset = ?", (uid, dataset)
+                "SELECT n, state, sha256, size, path FROM instance WHERE uid = ? AND dataset = ?",
+                (uid, dataset),
             ).fetchone()
-            if row and row[1] == "apart":
-                connection.execute(
-                    "UPDATE instance SET state = 'waiting', attempts = 0, not_before = 0, settled = 0 "
-                    "WHERE n = ?",
-                    (row[0],),
-                )
-        return row is not None
+        return None if row is None else Standing(*row)
+
+    def again(self, n: int) -> None:
+        """What stood apart waits again: whoever sends it again wants it delivered."""
+        with self.writing() as connection:
+            connection.execute(
+                "UPDATE instance SET state = 'waiting', attempts = 0, not_before = 0, settled = 0 "
+                "WHERE n = ? AND state = 'apart'",
+                (n,),
+            )
+
+    def replace(self, n: int, one: Received) -> None:
+        """It came again after its file was lost or damaged here: it waits, with the file that came now."""
+        with self.writing() as connection:
+            connection.execute(
+                "UPDATE instance SET state = 'waiting', attempts = 0, not_before = 0, settled = 0, kept = 1, "
+                "sha256 = ?, size = ?, path = ? WHERE n = ?",
+                (one.sha256, one.size, one.path, n),
+            )
 
     def add(self, one: Received) -> bool:
         """False when it was there already."""
@@ -100,8 +112,8 @@ class Outbox(Rows):
         with self.using() as connection:
             rows = connection.execute(
                 f"SELECT {_ENTRY} FROM instance WHERE state = 'waiting' AND urgent = ? "  # noqa: S608
-                "AND not_before <= ? ORDER BY n LIMIT ?",
-                (int(urgent), now, count),
+                "AND (not_before <= ? OR not_before > ?) ORDER BY n LIMIT ?",
+                (int(urgent), now, now + FARTHEST, count),
             ).fetchall()
         chosen: list[Entry] = []
         seen: set[str] = set()

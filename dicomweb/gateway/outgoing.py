@@ -32,6 +32,17 @@ class Entry(Received):
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a content that came before."""
+
+    n: int
+    state: str
+    sha256: str
+    size: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Apart:
     """What the platform would not take, and why."""
 

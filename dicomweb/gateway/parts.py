@@ -79,7 +79,7 @@ def opened(settings: GatewaySettings) -> Iterator[Parts]:
         platform = Platform(settings)
         try:
             outbox.begin()
-            sweep(files, outbox)
+            sweep(files, outbox, settings.rules)
             room = Room(outbox, files, settings.quota, settings.reserve, outbox.summary().kept_bytes)
             yield Parts(settings, outbox, files, room, platform, Line(settings.rate * 1000))
         finally:

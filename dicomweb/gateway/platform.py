@@ -8,6 +8,7 @@ RFC 6749 §4.4; RFC 7523 §2.2; SMART App Launch 2.2 backend-services.html
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import re
@@ -18,19 +19,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
 from dicomweb.gateway.settings import GatewaySettings
 from dicomweb.peers.session import Denied, Incapable, PeerError, Unreachable
 
+log = logging.getLogger(__name__)
+
 TOKEN = "/oauth/token"  # noqa: S105 - an address
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 EARLY = 60.0  # seconds before its end that a token is renewed
 _CODE = re.compile(r"[a-z0-9-]{1,40}")
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,20000}=*")  # RFC 6750 §2.1
+CLOCK_SECONDS = 30.0  # our clock and the platform's differ by as much without anybody minding
 MOST_ANSWER = 4_000_000
 
 
@@ -61,6 +68,7 @@ class Platform:
         )
         self._lock = threading.Lock()
         self._token, self._until = "", 0.0
+        self._ahead = 0.0  # seconds that the platform's clock is ahead of ours, where that matters
 
     def close(self) -> None:
         self._http.close()
@@ -150,35 +158,77 @@ class Platform:
 
     def _ask(self) -> tuple[str, float]:
         form, headers = {"grant_type": "client_credentials"}, {"Accept": "application/json"}
-        auth: httpx.Auth = httpx.Auth()
         if self._settings.key_file:
             form |= {"client_assertion_type": ASSERTION, "client_assertion": self._assertion()}
         else:
-            secret = Path(self._settings.secret_file).read_text("utf-8").strip()
-            auth = httpx.BasicAuth(self._settings.client, secret)
-        with _told():
-            answer = self._http.post(self._settings.url + TOKEN, data=form, headers=headers, auth=auth)
-        if answer.status_code >= 500 or answer.status_code == 429:
-            raise Unreachable("peer-failing", f"the platform answered {answer.status_code}")
-        if answer.status_code != 200:
-            raise Denied("access-refused", f"the token endpoint answered {answer.status_code}")
+            headers["Authorization"] = self._basic()
+        content = urlencode(form).encode()
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        answer = self._send("POST", TOKEN, content, headers, TIMEOUT)
+        clock_is_wrong = self._look_at_clock(answer)
+        if answer.status >= 500 or answer.status == 429:
+            raise Unreachable("peer-failing", f"the platform answered {answer.status}")
+        if answer.status != 200:
+            slug = "clock-wrong" if clock_is_wrong and self._settings.key_file else "access-refused"
+            raise Denied(slug, f"the token endpoint answered {answer.status}")
+        return _token_of(answer)
+
+    def _look_at_clock(self, answer: Answer) -> bool:
+        """The platform judges an assertion by its own clock: where ours is wrong, the next is dated by it.
+        Whether they differ. RFC 9110 §6.6.1 (Date); RFC 7523 §3"""
         try:
-            found = answer.json()
-            return str(found["access_token"]), float(found.get("expires_in", 300))
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unreachable("bad-answer", "the token endpoint's answer is no token") from error
+            ahead = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp() - time.time()
+        except (TypeError, ValueError, OverflowError):
+            return False
+        differs = abs(ahead) > CLOCK_SECONDS
+        if differs and abs(ahead - self._ahead) > CLOCK_SECONDS:
+            log.error("this machine's clock is %.0f s behind the platform's", ahead)
+        self._ahead = ahead if differs else 0.0
+        return differs
+
+    def _basic(self) -> str:
+        """RFC 6749 §2.3.1. Raises Incapable."""
+        secret = _read(Path(self._settings.secret_file)).strip()
+        if not secret:
+            raise Incapable("bad-key", "the secret file is empty")
+        told = f"{self._settings.client}:{secret}".encode()
+        return "Basic " + base64.b64encode(told).decode()
 
     def _assertion(self) -> str:
         from joserfc import jwt
 
         key, algorithm = signing_key(Path(self._settings.key_file))
-        at = int(time.time())
+        at = int(time.time() + self._ahead)
         header = {"alg": algorithm, "typ": "JWT", "kid": key.kid}
         claims = {
             "iss": self._settings.client, "sub": self._settings.client, "aud": self._settings.url + TOKEN,
             "iat": at, "exp": at + 240, "jti": secrets.token_urlsafe(24),
         }  # fmt: skip
         return jwt.encode(header, claims, key, algorithms=[algorithm])
+
+
+def _token_of(answer: Answer) -> tuple[str, float]:
+    """The token and its lifetime in seconds. Raises Unreachable."""
+    told = answer.json()
+    token = told.get("access_token") if isinstance(told, dict) else None
+    lifetime = told.get("expires_in", 300) if isinstance(told, dict) else None
+    if (
+        not isinstance(token, str)
+        or not _TOKEN.fullmatch(token)
+        or isinstance(lifetime, bool)
+        or not isinstance(lifetime, int | float)
+        or not 0 < lifetime < 1e9
+    ):
+        raise Unreachable("bad-answer", "the token endpoint's answer is no token")
+    return token, float(lifetime)
+
+
+def _read(path: Path) -> str:
+    """A file of ours that may change while we run. Raises Incapable."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Incapable("bad-key", f"{path} cannot be read") from error
 
 
 def _slug(answer: Answer) -> str:
@@ -208,7 +258,7 @@ def signing_key(path: Path) -> tuple[Any, str]:
     from joserfc.errors import JoseError
     from joserfc.jwk import ECKey, RSAKey
 
-    text = path.read_text("utf-8")
+    text = _read(path)
     try:
         if text.lstrip().startswith("{"):
             raw = json.loads(text)

@@ -182,6 +182,8 @@ def _check_credentials(settings: GatewaySettings) -> None:
     path = Path(getattr(settings, name))
     if not path.is_file():
         raise _wrong(settings, name, "no such file")
+    if not path.stat().st_size:
+        raise _wrong(settings, name, "the file is empty")
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise _wrong(settings, name, "others than its owner may read this file (chmod 600)")
 

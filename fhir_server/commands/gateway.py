@@ -141,8 +141,12 @@ def key(file: Path) -> None:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         raise Conflict("file-exists", f"{file} exists already; a key is never written over") from error
-    with os.fdopen(descriptor, "w") as written:
-        json.dump(made.as_dict(private=True), written)
+    try:
+        with os.fdopen(descriptor, "w") as written:
+            json.dump(made.as_dict(private=True), written)
+    except OSError:
+        file.unlink()  # half a key would stand in the way of the next
+        raise
     click.echo(json.dumps({"keys": [made.as_dict(private=False)]}))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from dicomweb.files import DicomFiles
 from dicomweb.gateway.bell import Bell
 from dicomweb.gateway.intake import Intake, Room, is_urgent, sweep
 from dicomweb.gateway.outbox import Outbox
+from dicomweb.gateway.outgoing import Entry
 from dicomweb.ingest import Arrival
 from dicomweb.reasons import Refused
 from dicomweb.transfers.receipt import dataset_sha256
@@ -167,10 +168,86 @@ def test_what_was_never_acknowledged_is_swept(outbox: Outbox, files: DicomFiles,
     orphan = files.root / "dicom" / "ab" / ("ab" * 32)
     orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b"placed, no row")
-    assert sweep(files, outbox) == 2
+    assert sweep(files, outbox, STAT) == 2
     (entry,) = outbox.next(urgent=False, now=0, most=(9, 10**9))
     assert files.path(entry.path).is_file()
     assert not orphan.exists()
+
+
+def test_files_whose_outbox_is_gone_are_delivered(files: DicomFiles, tmp_path: Path) -> None:
+    """A damaged outbox was moved away, or an older copy came back: what was acknowledged is still owed."""
+    paths = making.files(tmp_path / "sent", 3)
+    paths.append(making.write(tmp_path / "s.dcm", making.dataset(
+        SOPInstanceUID="2.25.9", RequestAttributesSequence=[requested("STAT")])))  # fmt: skip
+    outboxes = [Outbox(tmp_path / f"{n}.db") for n in range(2)]
+    for one in outboxes:
+        one.open()
+    first, second = outboxes
+    assert [take(intake(first, files), path) for path in paths] == ["stored"] * 4
+    rows = {one.uid: one for kind in (True, False) for one in entries(first, urgent=kind)}
+    damaged = files.path(rows["2.25.9"].path)
+    assert sweep(files, second, STAT) == 0
+    found = {one.uid: one for kind in (True, False) for one in entries(second, urgent=kind)}
+    assert set(found) == set(rows)
+    for uid, one in found.items():
+        assert (one.sha256, one.dataset, one.size, one.path, one.urgent) == (
+            rows[uid].sha256, rows[uid].dataset, rows[uid].size, rows[uid].path, rows[uid].urgent,
+        )  # fmt: skip
+    assert sweep(files, second, STAT) == 0
+    with second.writing() as connection:
+        connection.execute("DELETE FROM instance")
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    assert sweep(files, second, STAT) == 1  # what is not what was acknowledged is never delivered as that
+    assert not damaged.exists()
+    assert second.summary().waiting == 3
+    for one in outboxes:
+        one.close()
+
+
+def entries(outbox: Outbox, *, urgent: bool = False) -> list[Entry]:
+    return outbox.next(urgent=urgent, now=0, most=(99, 10**9))
+
+
+def lost(path: Path) -> None:
+    path.unlink()
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+
+@pytest.mark.parametrize("harm", [lost, damaged])
+@pytest.mark.parametrize("state", ["waiting", "apart"])
+@pytest.mark.parametrize("head", [b"", b"II*\0"], ids=["the same file", "another writer's file"])
+def test_sent_again_after_its_file_was_lost_it_is_kept_again(
+    outbox: Outbox, files: DicomFiles, tmp_path: Path, harm: Callable[[Path], None], state: str, head: bytes
+) -> None:
+    path = making.write(tmp_path / "a.dcm", making.dataset())
+    taking = intake(outbox, files)
+    assert take(taking, path) == "stored"
+    (entry,) = entries(outbox)
+    harm(files.path(entry.path))
+    if state == "apart":
+        outbox.settle([], [(entry.n, "file-lost")], 7)
+    path.write_bytes(head + path.read_bytes()[len(head) :])
+    assert take(taking, path) == "stored"
+    (again,) = entries(outbox)
+    assert again.n == entry.n
+    assert hashlib.sha256(files.path(again.path).read_bytes()).hexdigest() == again.sha256
+    assert len([one for one in (files.root / "dicom").glob("*/*") if one.is_file()]) == 1
+    assert taking.room.kept == path.stat().st_size
+    assert take(taking, path) == "duplicate"
+
+
+def test_delivered_it_is_not_wanted_again(outbox: Outbox, files: DicomFiles, tmp_path: Path) -> None:
+    path = making.write(tmp_path / "a.dcm", making.dataset())
+    taking = intake(outbox, files)
+    take(taking, path)
+    (entry,) = entries(outbox)
+    outbox.settle([(entry.n, "")], [], 7)
+    files.path(entry.path).unlink()
+    assert take(taking, path) == "duplicate"
+    assert entries(outbox) == []
 
 
 def requested(priority: str) -> Dataset:

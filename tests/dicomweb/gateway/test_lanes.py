@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 import zstandard
@@ -43,6 +44,8 @@ class Stub:
     asked: list[Asked] = field(default_factory=list)
     tokens: int = 0
     lifetime: float = 300  # seconds
+    grant: Callable[[dict[str, list[str]]], Reply] | None = None  # how the token endpoint answers, if not so
+    ahead: float = 0  # seconds that its clock is ahead of ours
     server: ThreadingHTTPServer | None = None
 
     @property
@@ -59,7 +62,8 @@ def handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
             body = b"".join(self._chunks())
             if self.path == "/oauth/token":
                 stub.tokens += 1
-                self._answer(200, {"access_token": f"token-{stub.tokens}", "expires_in": stub.lifetime})
+                told = 200, {"access_token": f"token-{stub.tokens}", "expires_in": stub.lifetime}
+                self._answer(*(stub.grant(parse_qs(body.decode())) if stub.grant else told))
                 return
             coding = self.headers.get("Content-Encoding", "")
             whole = zstandard.ZstdDecompressor().decompressobj().decompress(body) if coding else body
@@ -83,6 +87,9 @@ def handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string((timestamp or time.time()) + stub.ahead)
 
         def log_message(self, *_arguments: Any) -> None:
             pass
@@ -156,11 +163,18 @@ def test_several_go_in_one_request(stub: Stub, parts: Parts) -> None:
     assert parts.outbox.summary().delivered_count == 70
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 429, 408, 403, 404, 302, 204])
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        *((status, {"code": "x"}) for status in (500, 502, 503, 429, 408, 403, 404, 302, 204)),
+        (200, {"code": "x"}), (200, []), (200, "We'll be back"), (202, None),
+    ],
+)  # fmt: skip
 def test_no_answer_about_instances_is_tried_again_until_there_is_one(
-    stub: Stub, parts: Parts, status: int
+    stub: Stub, parts: Parts, status: int, told: Any
 ) -> None:
-    stub.reply = lambda asked: (status, {"code": "x"}) if len(stub.asked) < 4 else (200, answer(asked.uids))
+    """A page of a proxy's that says 200 is none either."""
+    stub.reply = lambda asked: (status, told) if len(stub.asked) < 4 else (200, answer(asked.uids))
     put(parts, 1, 2)
     run(parts, lambda: empty(parts))
     assert [one.uids for one in stub.asked] == [["1.1", "1.2"]] * 4

@@ -71,7 +71,9 @@ def test_a_request_never_has_one_uid_twice(outbox: Outbox) -> None:
 def test_the_same_content_is_one_row_a_changed_one_another(outbox: Outbox) -> None:
     assert outbox.add(received(1))
     assert not outbox.add(received(1))
-    assert outbox.known("1.1", f"{1:064x}")
+    found = outbox.known("1.1", f"{1:064x}")
+    assert found
+    assert found.state == "waiting"
     assert not outbox.known("1.1", f"{2:064x}")
     assert not outbox.known("1.2", f"{1:064x}")
 
@@ -96,15 +98,24 @@ def test_results_are_kept_apart_from_each_other(outbox: Outbox) -> None:
     assert (found.delivered, found.delivered_count, found.kept_bytes) == (7, 1, 300)
 
 
+def test_a_clock_that_goes_back_holds_nothing_up(outbox: Outbox) -> None:
+    """Tried again at an instant that a wrong clock made to be far off."""
+    outbox.add(received(1))
+    outbox.later([(number(outbox, "1.1"), 10**15)], "altered")
+    assert waiting(outbox, now=10**15 - 900_000_000) == []
+    assert waiting(outbox, now=10**14) == ["1.1"]
+
+
 @pytest.mark.parametrize("how", ["asked", "sent again"])
 def test_what_stood_apart_can_wait_again(outbox: Outbox, how: str) -> None:
     outbox.add(received(1))
-    outbox.settle([], [(number(outbox, "1.1"), "bad-uids")], 7)
+    first = number(outbox, "1.1")
+    outbox.settle([], [(first, "bad-uids")], 7)
     assert waiting(outbox) == []
     if how == "asked":
         assert outbox.retry() == 1
     else:
-        assert outbox.known("1.1", f"{1:064x}")
+        outbox.again(first)
     assert waiting(outbox) == ["1.1"]
     assert outbox.apart() == []
 
@@ -129,7 +140,7 @@ def test_it_outlives_the_process_and_waits_begin_anew(tmp_path: Path) -> None:
     first = Outbox(tmp_path / "outbox.db")
     first.open()
     first.add(received(1))
-    first.later([(number(first, "1.1"), 10**17)], "failed")
+    first.later([(number(first, "1.1"), 10**9)], "failed")
     first.close()
     second = Outbox(tmp_path / "outbox.db")
     second.open()
