@@ -152,12 +152,13 @@ class DicomFiles:
         relative = f"dicom/{sha256[:2]}/{sha256}"
         target = self.root / relative
         try:
-            folder_is_new = not target.parent.exists()
-            target.parent.mkdir(exist_ok=True)
-            _moved(spooled, target)
-            synced(target.parent)
-            if folder_is_new:
+            try:
+                _moved(spooled, target)
+            except FileNotFoundError:
+                target.parent.mkdir(exist_ok=True)
                 synced(target.parent.parent)
+                _moved(spooled, target)
+            synced(target.parent)
         except OSError as error:
             raise Refused(reasons.OUT_OF_RESOURCES if error.errno in _FULL else reasons.FAILED) from error
         return relative

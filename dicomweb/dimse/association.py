@@ -27,7 +27,7 @@ from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE, P_DATA
 
 from dicomweb.dataset import is_stored
 from dicomweb.dimse.messages import Messages, StoreEvent, StoreRequest, answer_pieces
-from dicomweb.dimse.sockets import QuickSocket
+from dicomweb.dimse.sockets import HEAD, QuickSocket
 from dicomweb.dimse.steady import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -133,30 +133,31 @@ class QuickProvider(DULServiceProvider):  # type: ignore[misc]
 
     def _step(self) -> bool:
         """One thing, if there is one to do."""
-        if not self._process_recv_primitive() and not self._held_back() and self._is_transport_event():
+        moved = bool(self._process_recv_primitive())
+        if not moved and not self._held_back() and self._is_transport_event():
             self._idle_timer.restart()
+            moved = True
         try:
             event = self.event_queue.get_nowait()
         except queue.Empty:
-            return False
+            return moved
         self.state_machine.do_action(event)
         return True
 
     def _read_pdu_data(self) -> None:
         """One PDU from the socket: data straight to the messages, the rest to the state machine."""
         try:
-            head = self.socket.recv(6)
-            body = self.socket.recv(int.from_bytes(head[2:6], "big")) if len(head) == 6 else b""
+            pdu = self.socket.pdu()
         except OSError:
-            head = b""
-        if len(head) < 6 or len(body) < int.from_bytes(head[2:6], "big"):
+            pdu = memoryview(b"")
+        if len(pdu) < HEAD or len(pdu) < HEAD + int.from_bytes(pdu[2:HEAD], "big"):
             self.event_queue.put(CONNECTION_CLOSED)
-        elif head[0] == P_DATA_TF and self.state_machine.current_state == DATA_TRANSFER:
-            self.assoc.dimse.take(body)
-        elif not 1 <= head[0] <= 7:
+        elif pdu[0] == P_DATA_TF and self.state_machine.current_state == DATA_TRANSFER:
+            self.assoc.dimse.take(pdu[HEAD:])
+        elif not 1 <= pdu[0] <= 7:
             self.event_queue.put(INVALID_PDU)
         else:
-            self._decoded(head + body)
+            self._decoded(bytearray(pdu))
 
     def _decoded(self, whole: bytearray) -> None:
         try:
@@ -176,8 +177,9 @@ class QuickProvider(DULServiceProvider):  # type: ignore[misc]
         waiting.register(self._wake.fileno(), select.POLLIN)
         if line is not None and not held_back and line.fileno() >= 0:
             waiting.register(line.fileno(), select.POLLIN)
-        waiting.poll((HELD_BACK_SECONDS if held_back or line is None else LOOK_SECONDS) * 1000)
-        self._wake.quiet()
+        seconds = HELD_BACK_SECONDS if held_back or line is None else LOOK_SECONDS
+        if any(found == self._wake.fileno() for found, _event in waiting.poll(seconds * 1000)):
+            self._wake.quiet()
 
     def _break_off(self) -> None:
         """What pynetdicom does not expect ends here: A-ABORT by the provider, and both threads stop."""
@@ -237,6 +239,7 @@ class QuickAssociation(Association):  # type: ignore[misc]
     is_established: bool
     peer: object = None  # who calls, as far as the directory knows it
     offered: frozenset[str] | None = None  # the services that it may use, None: all of the node's
+    _is_serving = _is_storing = False  # by its own thread; by the provider's
 
     def _run_reactor(self) -> None:
         while not self._kill:
@@ -269,7 +272,7 @@ class QuickAssociation(Association):  # type: ignore[misc]
         if not self.dul.is_alive():
             self.kill()
             return True
-        if self.dul.idle_timer_expired():
+        if self.dul.idle_timer_expired() and not self._is_storing:
             self.abort()
             self.kill()
             return True
@@ -282,7 +285,7 @@ class QuickAssociation(Association):  # type: ignore[misc]
         retrieve = {C_MOVE: evt.EVT_C_MOVE, C_GET: evt.EVT_C_GET}.get(type(message))
         ours = retrieve is not None or isinstance(message, StoreRequest)
         self.dimse.cancel_req = {}
-        self._is_paused = True
+        self._is_paused = self._is_serving = True
         try:
             if not ours or context is None or not message.is_valid_request:
                 super()._serve_request(message, context_id)
@@ -295,8 +298,22 @@ class QuickAssociation(Association):  # type: ignore[misc]
             log.exception("a request could not be answered")
             self.abort()
         finally:
-            self._is_paused = False
+            self._is_paused = self._is_serving = False
             self.dul._idle_timer.restart()  # the peer had to wait for us
+
+    def came(self, context_id: int, request: StoreRequest) -> None:
+        """An instance has come whole. Called by the provider's thread, which stores and answers by itself
+        when nothing else is being done: handing it over would cost as much as reading it."""
+        context = self._accepted_cx.get(context_id)
+        if not self.is_established or self._is_serving or self.dimse.msg_queue.qsize() or context is None:
+            self.dimse.msg_queue.put((context_id, request))
+            return
+        self._is_storing = True
+        try:
+            self._store(request, context)
+        finally:
+            self._is_storing = False
+            self.dul._idle_timer.restart()
 
     def _store(self, request: StoreRequest, context: Any) -> None:
         """Ask the handler, and answer."""
@@ -317,7 +334,9 @@ class QuickAssociation(Association):  # type: ignore[misc]
     @property
     def busy(self) -> bool:
         """Whether something is being received or answered."""
-        return bool(self._is_paused or self.dimse.is_receiving or self.dimse.msg_queue.qsize())
+        return bool(
+            self._is_paused or self._is_storing or self.dimse.is_receiving or self.dimse.msg_queue.qsize()
+        )
 
 
 def quicken(association: Association) -> None:

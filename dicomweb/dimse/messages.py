@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 from pynetdicom.dimse import DIMSEServiceProvider
@@ -89,17 +90,16 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
     _arriving: _Arriving | None = None
     _command = b""
 
-    def take(self, body: bytearray) -> None:
-        """One P-DATA-TF PDU, without its head."""
+    def take(self, body: memoryview) -> None:
+        """One P-DATA-TF PDU, without its head; nothing of it is kept."""
         at = 0
-        view = memoryview(body)
         while at < len(body):
             if at + 6 > len(body):
                 raise ValueError("a fragment without its head")
             length, context, control = struct.unpack_from(">LBB", body, at)
             if length < 2 or at + 4 + length > len(body):
                 raise ValueError("a fragment beyond its PDU")
-            self._fragment(context, control, view[at + 6 : at + 4 + length])
+            self._fragment(context, control, body[at + 6 : at + 4 + length])
             at += 4 + length
 
     def _fragment(self, context: int, control: int, data: memoryview) -> None:
@@ -123,7 +123,7 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
             arriving.take(data)
             if control & 2:
                 self._arriving = None
-                self.msg_queue.put((context, arriving.whole()))
+                self.assoc.came(context, arriving.whole())
 
     def _begin(self, context: int, command: bytes) -> None:
         try:
@@ -140,7 +140,7 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
         if accepted is None:
             raise ValueError("a presentation context that was not accepted")
         sop_class, instance = _uid(found, 0x0002), _uid(found, 0x1000)
-        file = tempfile.NamedTemporaryFile(mode="wb", buffering=0, suffix=".dcm", delete=False)  # noqa: SIM115
+        file = Path(tempfile.gettempdir(), f"{uuid4().hex}.dcm").open("xb", buffering=0)  # noqa: SIM115
         arriving = _Arriving(context, _short(found, 0x0110), sop_class, instance, file)
         self._arriving = arriving
         arriving.take(memoryview(file_head(sop_class, instance, str(accepted.transfer_syntax[0]))))

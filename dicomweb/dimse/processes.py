@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -26,6 +27,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before a process that died is st
 LASTING = 60.0  # one that ran so long has not died of its start
 STOP_SECONDS = 25.0  # the node's own grace, and some
 READY = b"ready\n"
+YOUNG_OBJECTS = 20_000  # made since the last look for circles, before the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ async def run(settings: Settings, plan: Plan, stop: asyncio.Event, ready: Callab
         return
     from dicomweb.dimse import node  # a supervisor does without
 
+    gc.freeze()  # what is loaded now stays: looking through it took 4 % of the time of a C-STORE
+    gc.set_threshold(YOUNG_OBJECTS)
     if plan.inherit:
         stop_with_parent(stop)
         ours = inherited(plan.inherit)

@@ -52,9 +52,11 @@ class Receiver:
     def on_store(self, event: Any) -> int | Dataset:
         """EVT_C_STORE. Returns the status, with a comment when it is a failure or a warning."""
         request = event.request
+        if reason := self.refusal(event):
+            request.path.unlink(missing_ok=True)
+            log.warning("C-STORE refused: %s", reason.slug)
+            return _status(reason)
         try:
-            if reason := self.refusal(event):
-                raise Refused(reason)
             arrival = Arrival(
                 self.now(),
                 str(event.assoc.requestor.ae_title).strip(),
@@ -70,8 +72,6 @@ class Receiver:
         except Exception:
             log.exception("C-STORE failed")
             return _status(reasons.FAILED)
-        finally:
-            request.path.unlink(missing_ok=True)
         return _status(reasons.KEPT_ASIDE) if outcome == "conflict" else 0x0000
 
 

@@ -19,6 +19,8 @@ from pynetdicom.transport import AssociationSocket
 MAXIMUM_PDU = 262_144  # bytes; what we offer to receive
 STALLED_SECONDS = 30.0  # within a PDU: a peer that stops there is hung up on
 MOST_PIECES = 512  # of one system call
+HEAD = 6  # bytes of a PDU before its body
+SMALLEST = 147_456  # bytes of a buffer: DCMTK's largest PDU, and the beginning of the next one
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -31,47 +33,90 @@ def hasten(connection: socket.socket) -> None:
 
 
 class QuickSocket(AssociationSocket):  # type: ignore[misc]
-    """pynetdicom's socket with reads straight into one buffer of the announced size."""
+    """pynetdicom's socket with large reads into one buffer, which what comes in is handed out of."""
 
     rate = 0  # bytes per second that the peer may send, 0 without limit
     _due = 0.0  # when what was read would have come at that rate
     _turn: threading.Lock | None = None  # TLS: one reads or writes at a time
+    _buffer = bytearray()
+    _start = _end = 0  # what came in and was not handed out yet
 
     def take_turns(self) -> None:
         """Several threads will use this socket."""
         self._turn = threading.Lock()
 
+    @property
+    def ready(self) -> bool:
+        """Whether something may be read without waiting."""
+        return self._end > self._start or bool(super().ready)
+
+    def pdu(self) -> memoryview:
+        """The next PDU, with its head; what there is of it when the peer closed before its end. It stands in
+        the buffer: valid until the next call. Raises OSError for one beyond what we offered."""
+        if not self._fill(HEAD):
+            return self._held(HEAD)
+        length = int.from_bytes(self._buffer[self._start + 2 : self._start + HEAD], "big")
+        if length > 2 * MAXIMUM_PDU:
+            raise OSError(f"a PDU of {length} bytes, beyond the maximum offered")
+        self._fill(HEAD + length)
+        return self._held(HEAD + length)
+
     def recv(self, nr_bytes: int) -> bytearray:
-        """Exactly `nr_bytes`, or fewer when the peer closed. Raises OSError for a PDU beyond what we
+        """Exactly `nr_bytes`, or fewer when the peer closed. Raises OSError for more than a PDU that we
         offered."""
         if nr_bytes > 2 * MAXIMUM_PDU:
             raise OSError(f"a PDU of {nr_bytes} bytes, beyond the maximum offered")
+        self._fill(nr_bytes)
+        return bytearray(self._held(nr_bytes))
+
+    def _held(self, most: int) -> memoryview:
+        """Hand out what is there, up to so many bytes."""
+        start, self._start = self._start, min(self._start + most, self._end)
+        return memoryview(self._buffer)[start : self._start]
+
+    def _fill(self, size: int) -> bool:
+        """Read until `size` bytes are held; False when the peer closed before."""
+        if self._end - self._start >= size:
+            return True
         connection = self.socket
         if connection is None:
-            return bytearray()
-        self._pace(nr_bytes)
-        tls = isinstance(connection, ssl.SSLSocket)
-        with self._turn if tls and self._turn else contextlib.nullcontext():
-            return self._read(connection, nr_bytes)
+            return False
+        self._make_room(size)
+        with memoryview(self._buffer) as view:
+            while self._end - self._start < size:
+                count = self._read(connection, view[self._end :])
+                if not count:
+                    return False
+                self._end += count
+                self._pace(count)
+        return True
+
+    def _make_room(self, size: int) -> None:
+        """What is left over goes to the beginning of the buffer; one that is too small for `size` bytes is
+        replaced, since somebody may still look at the old one."""
+        left = self._end - self._start
+        if len(self._buffer) < size:
+            made = bytearray(max(size, SMALLEST))
+            made[:left] = self._buffer[self._start : self._end]
+            self._buffer = made
+        elif self._start and left:
+            self._buffer[:left] = self._buffer[self._start : self._end]
+        self._start, self._end = 0, left
+
+    def _read(self, connection: socket.socket, into: memoryview) -> int:
+        if _QUICKACK is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        if self._turn and isinstance(connection, ssl.SSLSocket):
+            with self._turn:
+                return connection.recv_into(into)
+        return connection.recv_into(into)
 
     def _pace(self, size: int) -> None:
+        """A peer that sends faster than it may waits before we read on."""
         if self.rate:
             now = time.monotonic()
             self._due = max(now, self._due) + size / self.rate
-            time.sleep(max(0.0, self._due - now - size / self.rate))
-
-    def _read(self, connection: socket.socket, nr_bytes: int) -> bytearray:
-        buffer = bytearray(nr_bytes)
-        view, read = memoryview(buffer), 0
-        while read < nr_bytes:
-            if _QUICKACK is not None:
-                connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-            count = connection.recv_into(view[read:])
-            if not count:
-                break
-            read += count
-        view.release()
-        return buffer if read == nr_bytes else buffer[:read]
+            time.sleep(max(0.0, self._due - now))
 
     def send(self, bytestream: bytes) -> None:
         """The whole of it, without copies; a peer that takes none of it for long is given up."""

@@ -312,6 +312,10 @@ class Waiting:
 
     def __init__(self) -> None:
         self._accepted_cx = {1: type("Context", (), {"transfer_syntax": [making.SYNTAX]})}
+        self.came_whole: list[tuple[int, StoreRequest]] = []
+
+    def came(self, context: int, request: StoreRequest) -> None:
+        self.came_whole.append((context, request))
 
 
 @given(
@@ -319,23 +323,26 @@ class Waiting:
 )
 def test_fragments_in_any_order(parts: list[tuple[int, int, bytes]]) -> None:
     """Whatever comes, no file is left."""
-    messages = Messages(Waiting())
+    waiting = Waiting()
+    messages = Messages(waiting)
     with suppress(Exception):  # whatever it is, the association is aborted
         for context, control, data in parts:
-            messages.take(bytearray(pdv(data, context, control)[6:]))
-    left = [one for _context, one in messages.msg_queue.queue if isinstance(one, StoreRequest)]
-    assert messages.drop() >= len(left)
-    assert not any(one.path.exists() for one in left)
+            messages.take(memoryview(pdv(data, context, control)[6:]))
+    for one in waiting.came_whole:  # as when the association is doing something else
+        messages.msg_queue.put(one)
+    assert messages.drop() >= len(waiting.came_whole)
+    assert not any(one.path.exists() for _context, one in waiting.came_whole)
 
 
 @given(st.binary(max_size=2000), st.integers(1, 700))
 def test_a_store_in_any_fragments_is_the_same_file(data: bytes, size: int) -> None:
-    messages = Messages(Waiting())
+    waiting = Waiting()
+    messages = Messages(waiting)
     parts = [data[at : at + size] for at in range(0, len(data), size)] or [b""]
-    messages.take(bytearray(pdv(STORE[:30], 1, 1)[6:] + pdv(STORE[30:], 1, 3)[6:]))
+    messages.take(memoryview(pdv(STORE[:30], 1, 1)[6:] + pdv(STORE[30:], 1, 3)[6:]))
     for number, part in enumerate(parts, 1):
-        messages.take(bytearray(pdv(part, 1, 2 if number == len(parts) else 0)[6:]))
-    context, request = messages.msg_queue.get_nowait()
+        messages.take(memoryview(pdv(part, 1, 2 if number == len(parts) else 0)[6:]))
+    context, request = waiting.came_whole.pop()
     assert (context, request.MessageID, request.AffectedSOPInstanceUID) == (1, 1, "2.25.1")
     content = request.path.read_bytes()
     request.path.unlink()
