@@ -114,11 +114,13 @@ def _text(value: object) -> str:
 
 
 def _instant(value: object) -> int:
+    """The year is looked at in UTC: what is kept is written so, and read again by these same rules."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        found = found.astimezone(UTC) if found is not None and found.tzinfo is not None else None
+    except (ValueError, OverflowError):
         found = None
-    if found is None or found.tzinfo is None or not 1970 <= found.year < 9999:
+    if found is None or not 1970 <= found.year < 9999:
         raise _wrong("at and delivered are instants with a time zone")
     return round(found.timestamp() * 1_000_000)
 

@@ -21,6 +21,7 @@ import orjson
 
 from dicomweb.gateway.region.board import Board
 from dicomweb.gateway.report import Report, of_json
+from profiles.outcomes import Invalid
 
 Alarm = Literal["never", "silent", "waiting", "disk", "refused", "steps", "clock"]
 SECOND = 1_000_000
@@ -107,5 +108,9 @@ def history(board: Board, gateway: str) -> Sequence[Hour]:
 
 
 def _report(text: str) -> Report | None:
+    """None for one that cannot be read any more: one gateway does not hide the others."""
     body: Any = orjson.loads(text) if text else None
-    return of_json(body) if body else None
+    try:
+        return of_json(body) if body else None
+    except Invalid:
+        return None

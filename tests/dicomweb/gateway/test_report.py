@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dicomweb.gateway.report import Reachable, Report, of_json
@@ -33,7 +34,9 @@ def test_there_and_back(report: Report) -> None:
         {"waiting": {"bytes": "3"}}, {"waiting": {"oldest": True}}, {"refused": 1e300}, {"disk": 3},
         {"disk": {"free": float("nan")}}, {"peers": {}}, {"peers": [{}]}, {"peers": [{"id": "a"}]},
         {"peers": [{"id": "a", "reachable": 1}]}, {"peers": [{"id": "a", "reachable": True}] * 51},
-        {"delivered": "2026-02-30T00:00:00Z"},
+        {"delivered": "2026-02-30T00:00:00Z"}, {"at": "1970-01-01T00:00:00+14:00"},
+        {"at": "9998-12-31T23:59:59-00:01"}, {"delivered": "9999-12-31T23:59:59-23:59"},
+        {"delivered": "0001-01-01T00:00:00+23:59"},
     ],
 )  # fmt: skip
 def test_what_is_no_report(wrong: dict[str, Any]) -> None:
@@ -55,3 +58,16 @@ def test_anything_at_all_is_a_report_or_is_invalid(body: dict[str, Any]) -> None
         of_json({**REPORT.as_json(), **body})
     except Invalid:
         return
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.datetimes(timezones=st.timezones(), allow_imaginary=False))
+@example(datetime(1970, 1, 1, tzinfo=timezone(timedelta(hours=14))))
+@example(datetime(9998, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-12))))
+@example(datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-12))))
+def test_any_clock_that_is_taken_can_be_read_again(at: datetime) -> None:
+    try:
+        report = of_json({**REPORT.as_json(), "at": at.isoformat(), "delivered": at.isoformat()})
+    except Invalid:
+        return
+    assert of_json(report.as_json()) == report

@@ -170,3 +170,13 @@ def test_figures_for_prometheus(images: Images) -> None:
     assert 299 < float(told['teledossier_gateway_unseen_seconds{gateway="gw-auch"}']) < 310
     images.board.close()
     assert generate_latest(registry) == b""  # a process that ends has no figures
+
+
+def test_a_report_that_cannot_be_read_hides_no_other(images: Images) -> None:
+    now = time.time_ns() // 1000
+    for id in ("gw-auch", "gw-castres"):
+        note(images.board, id, replace(GOOD, at=now), now)
+    with images.board.writing() as connection:
+        connection.execute("UPDATE gateway SET report = '{\"at\": \"1969\"}' WHERE id = 'gw-auch'")
+    found = healths(images.board)
+    assert (found["gw-auch"].report, found["gw-castres"].report) == (None, replace(GOOD, at=now))
