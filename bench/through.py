@@ -22,7 +22,7 @@ from dicomweb.images import Images, open_images
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.peers.peer import EXTENSION
 from dicomweb.transfers.record import Order, Transfer
-from fhir_server import main as platforms
+from fhir_server import opening
 from smart_launch.authorization import clients
 from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, port
 from tests.dicomweb.gateway.site.test_errands import working
@@ -47,7 +47,7 @@ def peer(pacs: Pacs, id: str, via: str = "", verify: str = "presence") -> dict[s
 
 async def directory(platform: Platform, pacs: Pacs) -> str:
     """The site, its gateway, and its PACS both ways; the gateway's secret."""
-    async with platforms.opened(platform.settings) as opened:
+    async with opening.opened(platform.settings) as opened:
         await opened.fhir.update({"resourceType": "Organization", "id": "ch-auch", "name": "CH Auch"})
         await opened.fhir.update(resource("gw-auch", CLIENT))
         await opened.fhir.update(peer(pacs, "pacs-straight"))

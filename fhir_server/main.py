@@ -1,17 +1,14 @@
 """The roof: every room is wired here, once, from one Settings. Imported by the commands alone.
 
-`application()` is what uvicorn starts; `opened()` gives the same engine to a command or a job, without the
-web. From outside in, a request meets: Observed (number, log line, figures), the guard (who asks), the
-routes.
+`application()` is what uvicorn starts. From outside in, a request meets: Observed (number, log line,
+figures), the guard (who asks), the routes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
@@ -23,30 +20,19 @@ from dicomweb.images import open_images
 from dicomweb.mount import DicomWeb
 from dicomweb.storage.figures import Figures as ArchiveFigures
 from fhir_server import settings as config
-from fhir_server.access import SYSTEM
 from fhir_server.audit import Trail
 from fhir_server.bulk.export import export
 from fhir_server.bulk.importing import import_
 from fhir_server.conformance import reindex
-from fhir_server.interactions.engine import Engine, Judging
-from fhir_server.interactions.fhir import Fhir
 from fhir_server.jobs.runner import Runner, Work
 from fhir_server.logs import log_to_stderr
-from fhir_server.operations.registry import Operations
-from fhir_server.operations.standard import STANDARD
+from fhir_server.opening import make_engine, now, opened_engine
 from fhir_server.rest import middleware
 from fhir_server.rest import routes as fhir
 from fhir_server.rest.ending import on_stop
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
-from fhir_server.store.contract import Store
-from fhir_server.store.files import Files
 from fhir_server.teledossier import membership
-from fhir_server.teledossier.operations import OPERATIONS
-from fhir_server.teledossier.rule import WRITE_RULES
-from profiles.schema import packages
-from profiles.schema.rules.identifier import TEST_SYSTEMS
-from profiles.validation import validator
 from smart_launch import authorization, launch, outbound, signin
 from smart_launch.app import routes as portal
 from smart_launch.app.rendering import render
@@ -55,58 +41,6 @@ from smart_launch.authorization.discovery import ENDPOINTS
 from smart_launch.guard import Guard
 from smart_launch.signin.local import SignIn
 from smart_launch.signin.session import Sessions
-
-
-def now() -> int:
-    """UTC microseconds."""
-    return time.time_ns() // 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """The open parts that a command works with."""
-
-    settings: Settings
-    engine: Engine
-
-    @property
-    def fhir(self) -> Fhir:
-        """The FHIR interactions as the platform itself, seeing everything."""
-        return Fhir(self.engine, SYSTEM)
-
-
-def make_engine(settings: Settings, store: Store, trail: Trail | None = None) -> Engine:
-    """The FHIR engine with the télédossier's operations and write rules; the caller opens the store."""
-    refused = TEST_SYSTEMS if settings.production else frozenset()
-    return Engine(
-        validator=validator(packages.installed(settings.packages_path), refused_systems=refused),
-        store=store,
-        files=Files(settings.files_path),
-        settings=settings,
-        now=now,
-        write_rules=WRITE_RULES,
-        operations=Operations((*OPERATIONS, *STANDARD)),
-        trail=trail,
-    )
-
-
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Platform]:
-    """The platform without the web, for commands and jobs."""
-    store = open_store(settings)
-    await store.open()
-    try:
-        yield Platform(settings, make_engine(settings, store))
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
-async def opened_engine(settings: Settings, judging: Judging = "all") -> AsyncIterator[Engine]:
-    """The engine alone, for processes that prepare what others write."""
-    async with opened(settings) as platform:
-        yield replace(platform.engine, judging=judging)
-
 
 WORKS: Mapping[str, Work] = {
     "export": export,

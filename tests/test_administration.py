@@ -12,7 +12,7 @@ from fhir_server.access import SYSTEM, Access, Scope
 from fhir_server.administration import EVERYWHERE, ROLE, administered
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
-from fhir_server.main import make_engine
+from fhir_server.opening import make_engine
 from fhir_server.operations.registry import OperationRequest
 from fhir_server.settings import Settings
 from fhir_server.store import open_store

@@ -33,6 +33,17 @@ def test_no_module_is_over_600_lines() -> None:
     assert {name: size for name, size in sizes.items() if size > 600} == {}
 
 
+def test_a_command_that_needs_only_the_engine_loads_no_web_and_no_images() -> None:
+    heavy = {"fastapi", "pydantic", "numpy", "pydicom", "pynetdicom", "jinja2", "reportlab"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, fhir_server.commands.user as _; print(*sys.modules)"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    loaded = set(done.stdout.split())
+    assert "fhir_server.interactions.engine" in loaded
+    assert heavy & loaded == set()
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_room_says_what_it_is_for(package: str) -> None:
     assert len((ROOT / package / "README.md").read_text("utf-8")) > 200

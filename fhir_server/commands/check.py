@@ -17,7 +17,7 @@ from dicomweb.index.sqlite import open_index
 from dicomweb.rows import Rows
 from dicomweb.storage import quotas
 from dicomweb.transfers.queue import open_queue
-from fhir_server import integrity, main, settings
+from fhir_server import integrity, opening, settings
 from fhir_server.settings import Settings
 
 
@@ -40,7 +40,7 @@ async def _check(
     config: Settings, first: Callable[[Index, DicomFiles], list[str]]
 ) -> tuple[list[str], list[str]]:
     """What is not whole, and what a person has to judge."""
-    async with main.opened(config) as platform:
+    async with opening.opened(config) as platform:
         found = await _store(integrity.findings(platform.engine.store, platform.engine.files))
     found += await asyncio.to_thread(_beside, config)
     index, files = open_index(config), DicomFiles(config.files_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fhir_server import main, settings
+from fhir_server import opening, settings
 from profiles.outcomes import Invalid
 from smart_launch.authorization import clients
 
@@ -39,7 +39,7 @@ def add(
         raise Invalid("client-jwks", f"{jwks} cannot be read as a JWK set")
 
     async def run() -> str | None:
-        async with main.opened(settings.load()) as platform:
+        async with opening.opened(settings.load()) as platform:
             _, secret = await clients.add(
                 platform.engine.store,
                 id,
@@ -60,7 +60,7 @@ def list_clients() -> None:
     """Every client, how it authenticates, and its scopes."""
 
     async def run() -> list[clients.Client]:
-        async with main.opened(settings.load()) as platform:
+        async with opening.opened(settings.load()) as platform:
             return await clients.list_all(platform.engine.store)
 
     for one in asyncio.run(run()):
@@ -73,7 +73,7 @@ def remove(id: str) -> None:
     """Remove a client; its tokens are refused from then on."""
 
     async def run() -> None:
-        async with main.opened(settings.load()) as platform:
+        async with opening.opened(settings.load()) as platform:
             await clients.remove(platform.engine.store, id)
 
     asyncio.run(run())

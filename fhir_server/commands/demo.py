@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 import httpx
 
-from fhir_server import demo, main
+from fhir_server import demo, opening
 from fhir_server import settings as config
 from fhir_server.commands.lasting import run_until_stopped
 from fhir_server.commands.processes import Program, Supervisor
@@ -118,7 +118,7 @@ async def _run(settings: Settings, ports: Ports, exams: bool, stop: asyncio.Even
 
 async def _prepare(settings: Settings, credentials: Credentials, dpi_url: str, ports: Ports) -> demo.Loaded:
     """Data, accounts, one backend client, and one DPI per establishment. Repeating it changes nothing."""
-    async with main.opened(settings) as platform:
+    async with opening.opened(settings) as platform:
         store = platform.engine.store
         loaded = await demo.load(platform.engine)
         for peer in pacs.PACS if ports.pacs else ():
@@ -150,7 +150,7 @@ async def _prepare(settings: Settings, credentials: Credentials, dpi_url: str, p
     return loaded
 
 
-async def _prepare_gateway(platform: main.Platform) -> None:
+async def _prepare_gateway(platform: opening.Platform) -> None:
     """Its client, which may store images and do nothing else, and its Endpoint."""
     secret, store = GATEWAY_FOLDER / "secret", platform.engine.store
     if not secret.exists() or await clients.get(store, pacs.GATEWAY.client) is None:

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from fhir_server import main, settings
+from fhir_server import opening, settings
 from profiles.outcomes import NotFound
 from smart_launch.app.dpi import issuers
 from smart_launch.app.dpi.issuers import Issuer
@@ -38,7 +38,7 @@ def add(
     id = organization.removeprefix("Organization/")
 
     async def run() -> None:
-        async with main.opened(settings.load()) as platform:
+        async with opening.opened(settings.load()) as platform:
             version = await platform.engine.store.read("Organization", id)
             if version is None or version.body is None:
                 raise NotFound("organization-unknown", f"Organization/{id} is not in the directory")
@@ -54,7 +54,7 @@ def list_issuers() -> None:
     """Every registered DPI."""
 
     async def run() -> list[Issuer]:
-        async with main.opened(settings.load()) as platform:
+        async with opening.opened(settings.load()) as platform:
             return await issuers.list_all(platform.engine.store)
 
     for one in asyncio.run(run()):
@@ -67,7 +67,7 @@ def remove(iss: str) -> None:
     """Refuse launches from this DPI from now on."""
 
     async def run() -> None:
-        async with main.opened(settings.load()) as platform:
+        async with opening.opened(settings.load()) as platform:
             await issuers.remove(platform.engine.store, iss)
 
     asyncio.run(run())

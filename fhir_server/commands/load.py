@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from fhir_server import main, settings
+from fhir_server import opening, settings
 from fhir_server.bulk import sources
 from fhir_server.bulk.load import Counts, load
 from fhir_server.bulk.preparing import Preparer
@@ -61,7 +61,7 @@ def command(paths: tuple[Path, ...], processes: int | None, judging: Judging | N
 
 async def _load(files: list[Path], processes: int, judging: Judging) -> Counts:
     counts = Counts()
-    opened = partial(main.opened_engine, settings.load(), judging)
+    opened = partial(opening.opened_engine, settings.load(), judging)
     async with opened() as engine:
         workers = Workers(processes, opened) if processes > 1 else None
         prepare = workers.prepared if workers else partial(here, Preparer(engine))

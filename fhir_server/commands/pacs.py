@@ -17,7 +17,7 @@ from dicomweb.peers.dimse import Ours
 from dicomweb.peers.opening import open_session
 from dicomweb.peers.peer import Credentials, Peer, of_endpoint
 from dicomweb.peers.session import PeerError, Session
-from fhir_server import main, settings
+from fhir_server import opening, settings
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from profiles.outcomes import Gone, NotFound
@@ -100,7 +100,7 @@ def _session(found: Settings, images: Images, peer: Peer) -> Session:
 
 async def _peer(found: Settings, id: str) -> Peer:
     """Raises ClickException, Invalid."""
-    async with main.opened(found) as platform:
+    async with opening.opened(found) as platform:
         try:
             peer = of_endpoint(await platform.fhir.read("Endpoint", id))
         except (NotFound, Gone):

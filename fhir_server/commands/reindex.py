@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from fhir_server import main, settings
+from fhir_server import opening, settings
 from fhir_server.conformance import reindex
 
 
@@ -33,7 +33,7 @@ def command(urls: tuple[str, ...], everything: bool) -> None:
 
 
 async def _run(urls: tuple[str, ...], *, everything: bool) -> int:
-    async with main.opened(settings.load()) as platform:
+    async with opening.opened(settings.load()) as platform:
         engine = platform.engine
         if everything:
             await reindex.run(engine, reindex.Target.everything(), _tell)

@@ -9,7 +9,7 @@ import click
 
 from dicomweb.images import open_images
 from dicomweb.storage.retention import Due, Retention
-from fhir_server import main, settings
+from fhir_server import opening, settings
 from fhir_server.settings import Settings
 
 
@@ -29,7 +29,7 @@ def command() -> None:
 
 
 async def _due(config: Settings) -> list[Due]:
-    async with main.opened(config) as platform:
+    async with opening.opened(config) as platform:
         images = open_images(config, platform.engine.store)
         try:
             rule = Retention(images.index, platform.fhir, images.queue.is_wanted, config.retention_seconds)

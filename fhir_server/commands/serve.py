@@ -9,7 +9,7 @@ import click
 import uvicorn
 
 from dicomweb.images import open_images
-from fhir_server import main
+from fhir_server import opening
 from fhir_server import settings as config
 from fhir_server.settings import Settings
 from fhir_server.teledossier.definitions import install
@@ -47,6 +47,6 @@ def command(host: str | None, port: int | None, workers: int) -> None:
 async def prepare(settings: Settings) -> None:
     """Our definitions are in the store before the first process serves: the portal's forms are among them.
     What cannot be opened stops the start here, in one line."""
-    async with main.opened(settings) as platform:
+    async with opening.opened(settings) as platform:
         open_images(settings, platform.engine.store).close()
         await install(platform.engine)

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from fhir_server import main, settings
+from fhir_server import opening, settings
 from smart_launch.authorization import mint
 
 
@@ -23,7 +23,7 @@ def command(id: str, scope: str, minutes: int) -> None:
 
     async def run() -> str:
         config = settings.load()
-        async with main.opened(config) as platform:
+        async with opening.opened(config) as platform:
             return await mint(platform.engine.store, config, id, scope, lifetime=minutes * 60)
 
     click.echo(asyncio.run(run()))

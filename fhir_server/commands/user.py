@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from fhir_server import main, settings
+from fhir_server import opening, settings
 from profiles.outcomes import NotFound
 from smart_launch.signin import local
 
@@ -25,7 +25,7 @@ def add(username: str, practitioner: str, password: str) -> None:
     id = practitioner.removeprefix("Practitioner/")
 
     async def run() -> None:
-        async with main.opened(settings.load()) as platform:
+        async with opening.opened(settings.load()) as platform:
             version = await platform.engine.store.read("Practitioner", id)
             if version is None or version.body is None:
                 raise NotFound("practitioner-unknown", f"Practitioner/{id} is not in the directory")
@@ -40,7 +40,7 @@ def list_accounts() -> None:
     """Every account, its practitioner and state."""
 
     async def run() -> list[local.Account]:
-        async with main.opened(settings.load()) as platform:
+        async with opening.opened(settings.load()) as platform:
             return await local.list_accounts(platform.engine.store)
 
     for account in asyncio.run(run()):
@@ -55,7 +55,7 @@ def disable(username: str, undo: bool) -> None:
     """Disable an account; its open sessions end with their next request."""
 
     async def run() -> None:
-        async with main.opened(settings.load()) as platform:
+        async with opening.opened(settings.load()) as platform:
             await local.set_disabled(platform.engine.store, username, not undo)
 
     asyncio.run(run())

@@ -16,7 +16,7 @@ from dicomweb.storage.upkeep import Upkeep
 from dicomweb.transfers import asking, audit
 from dicomweb.transfers.runner import Parts, Runner
 from dicomweb.worker import Worker, utc_microseconds
-from fhir_server import main
+from fhir_server import opening
 from fhir_server import settings as config
 from fhir_server.commands.lasting import run_until_stopped
 from fhir_server.logs import log_to_stderr
@@ -30,7 +30,7 @@ def command() -> None:
     log_to_stderr(settings)
 
     async def run(stop: asyncio.Event) -> None:
-        async with main.opened(settings) as platform:
+        async with opening.opened(settings) as platform:
             store, fhir = platform.engine.store, platform.fhir
             images = open_images(settings, store)
             signing = await Keys(store).load()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fhir_server import main
+from fhir_server import opening
 from fhir_server.access import Access, Scope
 from fhir_server.bulk.importing import import_
 from fhir_server.jobs.runner import Runner
@@ -58,7 +58,7 @@ async def imported(served: Served, *inputs: tuple[str, str]) -> Any:
     """The manifest."""
     kicked = await served.client().post("/$import", json=parameters(*inputs), headers=ASYNC)
     assert kicked.status_code == 202, kicked.text
-    await Runner(served.engine, {"import": partial(import_, main.opened_engine)}).once()
+    await Runner(served.engine, {"import": partial(import_, opening.opened_engine)}).once()
     return await served.client().get(kicked.headers["content-location"])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fhir_server import main
+from fhir_server import opening
 from fhir_server.bulk import sources
 from fhir_server.bulk.load import Counts, load
 from fhir_server.bulk.preparing import Preparer
@@ -33,7 +33,7 @@ def settings_of(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    async with main.opened_engine(settings_of(tmp_path)) as engine:
+    async with opening.opened_engine(settings_of(tmp_path)) as engine:
         yield engine
 
 
@@ -160,7 +160,7 @@ async def test_several_processes_give_the_same(
     monkeypatch.setattr(sources, "LINES", 50)
     lines = [patient(f"p{n % 300}", birthDate=f"{1900 + n // 300}") for n in range(1_200)]
     file = ndjson(tmp_path / "a.ndjson", *lines, {"resourceType": "Patient", "id": "bad", "active": 1})
-    workers = Workers(2, partial(main.opened_engine, settings_of(tmp_path)))
+    workers = Workers(2, partial(opening.opened_engine, settings_of(tmp_path)))
     workers.start()
     try:
         counts = Counts()
@@ -173,7 +173,7 @@ async def test_several_processes_give_the_same(
 
 
 async def test_a_process_that_ends_stops_the_load(engine: Engine, tmp_path: Path) -> None:
-    workers = Workers(1, partial(main.opened_engine, settings_of(tmp_path)))
+    workers = Workers(1, partial(opening.opened_engine, settings_of(tmp_path)))
     workers.start()
     try:
         (process,) = workers._processes

@@ -19,7 +19,7 @@ import pytest
 from dicomweb.images import open_images
 from fhir_server.__main__ import COMMANDS
 from fhir_server.commands.serve import prepare
-from fhir_server.main import opened
+from fhir_server.opening import opened
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from tests.running import ROOT

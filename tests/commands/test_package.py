@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fhir_server.commands.package import command
-from fhir_server.main import make_engine
+from fhir_server.opening import make_engine
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
 from profiles.outcomes import TeledossierError

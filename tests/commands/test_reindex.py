@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fhir_server import main
+from fhir_server import opening
 from fhir_server import settings as config
 from fhir_server.access import SYSTEM
 from fhir_server.commands.reindex import command
@@ -29,13 +29,13 @@ def run(*arguments: str) -> Result:
 
 
 async def fill() -> None:
-    async with main.opened(config.load()) as platform:
+    async with opening.opened(config.load()) as platform:
         await platform.fhir.update(patient("a", "Zouzou"))
         await platform.fhir.update(OWN)
 
 
 async def hits() -> int:
-    async with main.opened(config.load()) as platform:
+    async with opening.opened(config.load()) as platform:
         bundle = await search(platform.engine, SYSTEM, "Patient", [("nickname", "zou")])
         return len(bundle["entry"])
 

@@ -25,7 +25,7 @@ from dicomweb.peers.peer import EXTENSION, Credentials, Peer
 from dicomweb.peers.session import Sendable
 from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.record import Order, Transfer
-from fhir_server import main
+from fhir_server import opening
 from fhir_server.settings import Settings
 from tests.dicomweb import making
 from tests.dicomweb.node import Node
@@ -101,7 +101,7 @@ async def test_killed_at_any_point(kind: Any, count: int, kills: int, tmp_path: 
     settings = Settings(store=f"sqlite:///{tmp_path / 'store.db'}", files=str(tmp_path / "files"))
     dimse, http = ports(2)
     address = f"dicom://127.0.0.1:{dimse}/ORTHANC"
-    async with main.opened(settings) as platform:
+    async with opening.opened(settings) as platform:
         parts = [{"url": "use", "valueCode": "query"}, {"url": "verify", "valueCode": "presence"}]
         made = endpoint(
             address=address, payloadType=PAYLOAD, extension=[{"url": EXTENSION, "extension": parts}]
@@ -179,7 +179,7 @@ async def test_an_import_by_c_move_survives_every_process(
         extension=[{"url": EXTENSION, "extension": parts}],
     )  # fmt: skip
     del made["managingOrganization"]
-    async with main.opened(node.settings) as platform:
+    async with opening.opened(node.settings) as platform:
         await platform.fhir.update(made)
     paths = making.files(tmp_path / "given", count)
     expected = sorted(f"2.25.1.{n}" for n in range(1, count + 1))

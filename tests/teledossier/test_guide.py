@@ -23,7 +23,7 @@ from fhir_server.demo import load
 from fhir_server.demo.directory import patients
 from fhir_server.interactions.engine import Engine
 from fhir_server.interactions.fhir import Fhir
-from fhir_server.main import make_engine
+from fhir_server.opening import make_engine
 from fhir_server.operations.registry import OperationRequest
 from fhir_server.rest.capability import statement
 from fhir_server.search.nodes import Everything

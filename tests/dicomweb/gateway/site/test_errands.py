@@ -23,7 +23,7 @@ from dicomweb.images import Images, open_images
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.peers.peer import EXTENSION, WEB
 from dicomweb.transfers.record import Order, Transfer
-from fhir_server import main
+from fhir_server import opening
 from smart_launch.authorization import clients
 from tests.dicomweb import making
 from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, eventually, port
@@ -80,7 +80,7 @@ async def _directory(platform: Platform, pacs: Pacs) -> dict[str, str]:
     """The site, its gateways and what is behind them; the clients' secrets."""
     scopes = dict.fromkeys((CLIENT, "passerelle-castres"), "system/ImagingStudy.c")
     scopes["operator"] = "system/*.cruds"
-    async with main.opened(platform.settings) as opened:
+    async with opening.opened(platform.settings) as opened:
         await opened.fhir.update({"resourceType": "Organization", "id": "ch-auch", "name": "CH Auch"})
         await opened.fhir.update(resource("gw-auch", CLIENT))
         await opened.fhir.update(resource("gw-castres", "passerelle-castres"))

@@ -16,7 +16,7 @@ from pynetdicom import AE, evt
 
 from dicomweb.dimse.steady import steady
 from dicomweb.gateway.steps import Steps
-from fhir_server import main
+from fhir_server import opening
 from smart_launch.authorization import clients
 from tests.dicomweb import steps
 from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, Wire, eventually, port
@@ -64,7 +64,7 @@ class Region:
 async def _directory(platform: Platform, ris: int) -> str:
     """The site, its gateway and its RIS behind it; the gateway's secret."""
     via = {"reference": "Endpoint/gw-auch"}
-    async with main.opened(platform.settings) as opened:
+    async with opening.opened(platform.settings) as opened:
         await opened.fhir.update({"resourceType": "Organization", "id": "ch-auch", "name": "CH Auch"})
         await opened.fhir.update(resource("gw-auch", CLIENT))
         await opened.fhir.update(endpoint(ris, via=via))
