@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from starlette.routing import Route
+from starlette.types import Message
 
 from smart_launch.app.routes import routes
 from tests.portal import directory
@@ -147,3 +149,31 @@ async def test_forms_that_do_not_end(world: tuple[Platform, dict[str, str]], add
             answer = await doctor.post(path, content=endless(head, piece), headers={"Content-Type": kind})
             assert answer.status_code in REFUSED | {204, 303}, path
             assert (answer.status_code == 413) is (sent > 1_900_000), path
+
+
+@pytest.mark.parametrize("address", [one for one in addresses() if one.method == "POST"], ids=" ".join)
+async def test_senders_that_go_away(
+    world: tuple[Platform, dict[str, str]], address: Address, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the middle of a form; no page failed, as nobody reads one."""
+    here, names = world
+    messages: list[Message] = []
+    coming: list[Message] = [{"type": "http.request", "body": b"--B\r\n\r\nx", "more_body": True}]
+
+    async def receive() -> Message:
+        return coming.pop() if coming else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    headers = {"host": "portail.test", "cookie": "qui=p08", "content-type": "multipart/form-data; boundary=B"}
+    path = address.path.format(**names)
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "scheme": "http", "server": ("portail.test", 80), "client": ("127.0.0.1", 1), "http_version": "1.1",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        await here.app(scope, receive, send)
+    assert messages[0]["status"] in REFUSED | {204, 303}, path
+    assert caplog.records == []

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Message, Receive
 
@@ -66,6 +66,8 @@ def guarded(page: Page, most: int = MOST_FORM) -> Page:
             if status >= 500:
                 log.warning("FHIR answered %s to a page", error.status)
             return failure(status, detail=" ".join(reasons(error)))
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
         except HTTPException as error:
             # Starlette's word for a form that cannot be read, or has too much in it
             return failure(error.status_code if error.status_code in words.FAILURES else 400)
