@@ -7,7 +7,9 @@ everything else does. PS3.7 §6.3, §9.3.1 (C-STORE messages); PS3.8 Annex E (fr
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import shutil
 import struct
 import tempfile
@@ -24,6 +26,8 @@ from pynetdicom.pdu_primitives import P_DATA
 from dicomweb.dimse.suboperations import BadAnswer, elements, encoded, fragments
 from dicomweb.files import RESERVE
 
+log = logging.getLogger(__name__)
+
 MOST_COMMAND = 65_536  # bytes of a command set
 MOST_IDENTIFIER = 16_000_000  # bytes of a dataset that is not stored
 BETWEEN_LOOKS = 64_000_000  # bytes spooled between two looks at the disk
@@ -33,7 +37,8 @@ STORE_REQUEST, STORE_RESPONSE, NO_DATASET = 0x0001, 0x8001, 0x0101
 
 @dataclass(frozen=True, slots=True)
 class StoreRequest:
-    """A C-STORE that has come whole; `sha256` is that of the spool file."""
+    """A C-STORE that has come whole; `sha256` is that of the spool file. Not `is_written`: there was no room
+    for it, and nothing is left of it."""
 
     MessageID: int
     AffectedSOPClassUID: str
@@ -41,6 +46,7 @@ class StoreRequest:
     path: Path
     sha256: str
     is_valid_request: bool = True
+    is_written: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,8 @@ class StoreEvent:
 
 @dataclass(slots=True)
 class _Arriving:
-    """A dataset on its way to disk."""
+    """A dataset on its way to disk. One that cannot be written is read to its end all the same, so that it
+    gets its answer and the next ones theirs."""
 
     context: int
     message: int
@@ -68,19 +75,35 @@ class _Arriving:
     digest: Any = field(default_factory=hashlib.sha256)
     unseen: int = 0  # bytes since the disk was looked at
 
+    is_written: bool = True
+
     def take(self, data: memoryview) -> None:
-        self.file.write(data)
+        if not self.is_written:
+            return
+        try:
+            self._write(data)
+        except OSError as error:
+            log.error("an instance cannot be written: %s", error.strerror)
+            self.is_written = False
+            self.file.close()
+            Path(self.file.name).unlink(missing_ok=True)
+
+    def _write(self, data: memoryview) -> None:
+        """Raises OSError, also when the disk took a part."""
+        if self.file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, "written in part")
         self.digest.update(data)
         self.unseen += len(data)
         if self.unseen >= BETWEEN_LOOKS:
             self.unseen = 0
             if shutil.disk_usage(tempfile.gettempdir()).free < RESERVE:
-                raise OSError("no room left to receive")
+                raise OSError(errno.ENOSPC, "no room left to receive")
 
     def whole(self) -> StoreRequest:
         self.file.close()
+        path, digest = Path(self.file.name), self.digest.hexdigest()
         return StoreRequest(
-            self.message, self.sop_class, self.sop_instance, Path(self.file.name), self.digest.hexdigest()
+            self.message, self.sop_class, self.sop_instance, path, digest, is_written=self.is_written
         )
 
 

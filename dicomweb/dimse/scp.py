@@ -52,7 +52,7 @@ class Receiver:
     def on_store(self, event: Any) -> int | Dataset:
         """EVT_C_STORE. Returns the status, with a comment when it is a failure or a warning."""
         request = event.request
-        if reason := self.refusal(event):
+        if reason := self.refusal(event) or (None if request.is_written else reasons.OUT_OF_RESOURCES):
             request.path.unlink(missing_ok=True)
             log.warning("C-STORE refused: %s", reason.slug)
             return _status(reason)

@@ -4,6 +4,7 @@ serves the others meanwhile, and no process dies or grows. PS3.8 §9.2 (state ma
 from __future__ import annotations
 
 import random
+import resource
 import signal
 import socket
 import struct
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage
 from pynetdicom import AE
 
@@ -251,6 +253,34 @@ def test_mutated_datasets_get_a_status(node: Node, tmp_path: Path, name: str) ->
 def received(connection: socket.socket) -> tuple[int, bytes]:
     head = connection.recv(6, socket.MSG_WAITALL)
     return head[0], connection.recv(int.from_bytes(head[2:6], "big"), socket.MSG_WAITALL)
+
+
+@pytest.mark.parametrize("over", [1, 1_000_000])
+def test_no_room_is_answered_and_what_fits_is_stored_after_it(tmp_path: Path, over: int) -> None:
+    """A disk that takes no byte more, or only a part of the last: A700, nothing left, the association goes
+    on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    node = Node(tmp_path / "node", port)
+    node.start()
+    assert node.process is not None
+    limit = 3_000_000
+    small = making.dataset(SOPInstanceUID="2.25.2")
+    large = making.dataset(SOPInstanceUID="2.25.3", Rows=1024, Columns=1024, PixelData=bytes(2 << 20))
+    size = making.write(tmp_path / "l.dcm", large).stat().st_size
+    large.PixelData = bytes((2 << 20) + 2 * ((limit + over - size + 1) // 2))
+    resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    peer = AE("CT1")
+    peer.add_requested_context(CTImageStorage, making.SYNTAX)
+    association = peer.associate("127.0.0.1", port)
+    for one in (large, small):
+        one.file_meta = FileMetaDataset()
+        one.file_meta.TransferSyntaxUID = making.SYNTAX
+    assert [association.send_c_store(one).Status for one in (large, small)] == [0xA700, 0x0000]
+    association.release()
+    assert node.spooled() == []
+    assert len(list((node.files.root / "dicom").glob("*/*"))) == 1
+    node.stop()
 
 
 def test_slow_ones_hold_nobody_up(node: Node, tmp_path: Path) -> None:
