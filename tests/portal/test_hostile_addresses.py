@@ -158,7 +158,8 @@ async def test_senders_that_go_away(
     """In the middle of a form; no page failed, as nobody reads one."""
     here, names = world
     messages: list[Message] = []
-    coming: list[Message] = [{"type": "http.request", "body": b"--B\r\n\r\nx", "more_body": True}]
+    begun = b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\nx'
+    coming: list[Message] = [{"type": "http.request", "body": begun, "more_body": True}]
 
     async def receive() -> Message:
         return coming.pop() if coming else {"type": "http.disconnect"}
