@@ -48,11 +48,23 @@ class DicomWeb(BaseRoute):
 
 def _routes(images: Images) -> Sequence[BaseRoute]:
     from dicomweb import adding, conflicts, medium, routes
+    from dicomweb.gateway.region import commitments, sites, steps
     from dicomweb.gateway.region import routes as gateways
-    from dicomweb.gateway.region import sites, steps
     from dicomweb.priors import routes as priors
     from dicomweb.transfers import routes as transfers
     from dicomweb.transfers import selection
 
-    rooms = (routes, transfers, selection, adding, medium, gateways, sites, steps, priors, conflicts)
+    rooms = (
+        routes,
+        transfers,
+        selection,
+        adding,
+        medium,
+        gateways,
+        commitments,
+        sites,
+        steps,
+        priors,
+        conflicts,
+    )
     return [route for room in rooms for route in room.routes(images)]

@@ -14,6 +14,7 @@ from typing import Any, cast
 from dicomweb.dataset import identify
 from dicomweb.gateway.associations import Associations
 from dicomweb.gateway.bringing import Bringing
+from dicomweb.gateway.committing import commit
 from dicomweb.gateway.errand import Errand, Kind
 from dicomweb.gateway.parts import Parts
 from dicomweb.gateway.relaying import send
@@ -100,4 +101,5 @@ DOING: Mapping[Kind, Doing] = {
     "send": send,
     "echo": within(echo),
     "step": within(step),
+    "commit": within(commit),
 }

@@ -11,6 +11,8 @@
     echo   {}                         → nothing
     step   {uid, kind, syntax, body}: of a performed procedure step, zlib and Base64
                                       → {"status", "error", "again": it may have been told before}
+    commit {transaction, wanted: {class: [instance, …]}}
+                                      → nothing; the result comes by itself (`committing`)
 
 and at the end {"ok": true}, or {"error": one of FAULTS, "slug": …}. What a gateway says is from outside: it
 is checked here before anything of it is kept. Nothing names a patient but the keys and rows of a search.
@@ -29,7 +31,7 @@ from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import Denied, Incapable, PeerError, Unreachable
 from profiles.outcomes import Invalid
 
-Kind = Literal["find", "fetch", "digest", "send", "echo", "step"]
+Kind = Literal["find", "fetch", "digest", "send", "echo", "step", "commit"]
 MOVING: frozenset[Kind] = frozenset({"fetch", "digest", "send"})  # several follow one another on one line
 FAULTS: Mapping[str, type[PeerError]] = {
     "unreachable": Unreachable, "denied": Denied, "incapable": Incapable, "failed": PeerError,
@@ -106,6 +108,7 @@ def checked_answers(kind: Kind, values: object) -> list[dict[str, Any]]:
         raise _wrong(f"answers is a list of at most {MOST_ANSWERS}")
     checks = {
         "find": _rows, "fetch": _settled, "digest": _settled, "send": _sent, "echo": _nothing, "step": _told,
+        "commit": _nothing,
     }  # fmt: skip
     return [checks[kind](one if isinstance(one, Mapping) else {}) for one in values]
 

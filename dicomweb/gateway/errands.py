@@ -23,7 +23,7 @@ from dicomweb.gateway.errand import Errand, fault_of, of_json
 from dicomweb.gateway.pace import Waits
 from dicomweb.gateway.parts import Parts
 from dicomweb.gateway.telling import ERRANDS, Gone, Telling, Untold
-from dicomweb.peers.session import PeerError, Unreachable
+from dicomweb.peers.session import Denied, PeerError, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,8 @@ class Errands:
     def _outcome(self, errand: Errand, telling: Telling) -> dict[str, Any]:
         """How it ended. Raises Gone, Untold."""
         try:
+            if errand.kind not in DOING:
+                raise Denied("not-offered", "this gateway is older than the platform")
             DOING[errand.kind](self.parts, errand, self.associations, telling)
         except PeerError as error:
             self.parts.state.found(errand.peer.id, reachable=not isinstance(error, Unreachable))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from dicomweb.gateway import steps
+from dicomweb.gateway import promises, steps
 from dicomweb.gateway.outgoing import Apart, Asked, Entry, Exam, Fate, Kept, Received, Standing, Summary
 from dicomweb.rows import Rows
 
@@ -39,6 +39,7 @@ STEPS = {
   PRIMARY KEY(txn, ae_title)) WITHOUT ROWID""",
     3: "CREATE INDEX instance_kept ON instance(study, size) WHERE kept = 1",
     4: steps.TABLES,
+    5: promises.TABLES,
 }  # version → what it added
 FARTHEST = 3_600_000_000  # no wait is longer: what is farther off was written under a wrong clock
 _ENTRY = "uid, study, series, sop_class, sha256, dataset, size, path, ae_title, received, urgent, n, attempts"

@@ -18,7 +18,7 @@ from dicomweb.dimse.reporting import SOP_CLASS
 from dicomweb.dimse.scp import Receiver
 from dicomweb.dimse.server import Listening, listen
 from dicomweb.dimse.spool import own, spooling
-from dicomweb.gateway import commitment, errands, forwarding, health, passing
+from dicomweb.gateway import commitment, committing, errands, forwarding, health, passing
 from dicomweb.gateway.intake import Intake
 from dicomweb.gateway.parts import Parts, opened
 from dicomweb.gateway.settings import GatewaySettings
@@ -40,6 +40,7 @@ LOOPS = (
     Loop("routine", forwarding.routine),
     Loop("errands", errands.run),
     Loop("commitments", commitment.run),
+    Loop("promises", committing.run),
     Loop("steps", passing.run),
     Loop("health", health.run),
     Loop("cleaning", health.clean),
@@ -55,9 +56,11 @@ async def serve(
         stopped = threading.Event()
         intake = Intake(parts.outbox, parts.files, parts.room, parts.bell, settings.rules)
         at = Listening(listening_on(settings.host, settings.port), settings.ae_title)
-        handlers, offered = [*Receiver(intake).handlers, *passing.handlers(parts).items()], [*scp.OFFERED]
-        if peers := settings.asking:
-            handlers.append((evt.EVT_N_ACTION, commitment.Committer(parts, peers).on_action))
+        handlers = [*Receiver(intake).handlers, *passing.handlers(parts).items()]
+        offered = [*scp.OFFERED]
+        if settings.asking or settings.called:
+            handlers.append((evt.EVT_N_ACTION, commitment.Committer(parts, settings.asking).on_action))
+            handlers += committing.handlers(parts).items()
             offered.append(SOP_CLASS)
         server = listen(at, offered, handlers)
         server.ae.require_calling_aet = settings.calling

@@ -19,7 +19,7 @@ from dicomweb.peers.session import Unreachable
 
 SILENT = 40.0  # seconds without a sign of life: a poll waits 25 s at most
 UNTAKEN = 10.0  # seconds within which a gateway that is there takes an errand
-LONGEST: Mapping[Kind, float] = {"find": 120.0, "echo": 30.0, "step": 120.0}
+LONGEST: Mapping[Kind, float] = {"find": 120.0, "echo": 30.0, "step": 120.0, "commit": 120.0}
 TOUCH = 5.0
 QUICK, CALM = 0.004, 0.02  # seconds between two looks: at first, and after a second without an answer
 

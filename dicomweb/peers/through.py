@@ -21,6 +21,7 @@ from dicomweb.peers.awaiting import Awaited, Desk
 from dicomweb.peers.consignment import Consignment
 from dicomweb.peers.peer import Peer
 from dicomweb.peers.session import (
+    Answered,
     Attributes,
     Fetched,
     Incapable,
@@ -90,6 +91,15 @@ class GatewaySession:
             if sent.fault:
                 raise Incapable(sent.fault)
         return one.transfer_syntax
+
+    def commit(self, transaction: str, wanted: Mapping[str, str], _answered: Answered) -> None:
+        """The gateway asks; the answer comes from there by itself, soon or later (`region.commitments`).
+        Raises PeerError."""
+        by_class: dict[str, list[str]] = {}
+        for uid, sop_class in wanted.items():
+            by_class.setdefault(sop_class, []).append(uid)
+        for _ in self._answers("commit", {"transaction": transaction, "wanted": by_class}):
+            pass
 
     def perform(self, said: StepMessage, begin: Callable[[], None]) -> StepAnswer:
         """Raises PeerError, Incapable for a step of too many instances."""

@@ -19,6 +19,7 @@ from dicomweb.transfers.queue import Queue
 
 SECOND = 1_000_000  # microseconds
 PATIENCE = 300 * SECOND  # for an answer; then the peer's own list has to do
+NOT_OFFERED, UNANSWERED, NOT_ASKED = "not-offered", "unanswered", "not-asked"  # why there is no answer
 ASK_AGAIN = 24 * 3600 * SECOND  # a peer that did not answer is not asked before
 
 
@@ -93,16 +94,18 @@ def committed(
     transfer: str,
     wanted: Mapping[str, str],
     now: Callable[[], int],
-) -> Commitment | None:
-    """The peer's answer for `wanted` (SOP Instance UID → class); None when it gives none, then and for a
-    day its list has to do. Raises Awaiting, PeerError."""
+) -> Commitment | str:
+    """The peer's answer for `wanted` (SOP Instance UID → class); why there is none when it gives none, then
+    and for a day its list has to do. Raises Awaiting, PeerError."""
     mark = f"no-commitment:{peer.id}"
-    if not isinstance(session, Committing) or not wanted:
-        return None
+    if not wanted:
+        return ""
+    if not isinstance(session, Committing):
+        return NOT_OFFERED
     found = commitments.of(transfer)
     if found is None:
         if commitments.queue.get_mark(mark) > now() - ASK_AGAIN:
-            return None
+            return NOT_ASKED
         transaction = f"2.25.{uuid4().int}"
         commitments.ask(transaction, transfer, peer.id, now())
         try:
@@ -112,7 +115,7 @@ def committed(
         except Denied:
             commitments.forget(transfer)
             commitments.queue.set_mark(mark, now())
-            return None
+            return NOT_OFFERED
         except PeerError:
             commitments.forget(transfer)
             raise
@@ -121,6 +124,7 @@ def committed(
         if found is not None and now() - found.at < PATIENCE:
             raise Awaiting
         commitments.queue.set_mark(mark, now())
-        found = None
+        commitments.forget(transfer)
+        return UNANSWERED
     commitments.forget(transfer)
     return found

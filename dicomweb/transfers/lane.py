@@ -25,7 +25,7 @@ from dicomweb.transfers.commitments import Awaiting
 from dicomweb.transfers.moving import Way
 from dicomweb.transfers.outgoing import WITHDRAWN, Withdrawn
 from dicomweb.transfers.queue import Queue, least_urgent
-from dicomweb.transfers.receipt import Sign, claims
+from dicomweb.transfers.receipt import Sign, Verified, claims
 from dicomweb.transfers.record import VITAL, Item, Kind, State, Transfer
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Lane:
             self.session.close()
             self.queue.pause(transfer.id, "awaiting-commitment", self.now() + AWAITED)
         except Withdrawn:
-            self._end(transfer, WITHDRAWN, "none")
+            self._end(transfer, WITHDRAWN, Verified())
         except PeerError as error:
             self.session.close()
             self._broke(transfer, error.slug)
@@ -104,7 +104,7 @@ class Lane:
         does not call is nothing that was tried: it costs nothing to wait until it does."""
         is_absent = slug in ABSENT and self.now() - transfer.created < PATIENCE
         if transfer.attempts + 1 >= ATTEMPTS and not is_absent:
-            self._end(transfer, slug, "none")
+            self._end(transfer, slug, Verified())
             return
         longest = 30.0 if is_absent or transfer.order.urgency == VITAL else LONGEST_WAIT
         wait = min(longest, FIRST_WAIT * 2 ** min(transfer.attempts, 12)) * random.uniform(0.75, 1.0)  # noqa: S311
@@ -118,7 +118,7 @@ class Lane:
         items = self._way(transfer).listed(self.session, transfer)
         if not items:
             self.queue.list_items(transfer.id, (), self.now())
-            self._end(transfer, "nothing-to-transfer", "none")
+            self._end(transfer, "nothing-to-transfer", Verified())
             return
         self.queue.list_items(transfer.id, items[:MOST_INSTANCES], self.now())
 
@@ -165,7 +165,7 @@ class Lane:
         if not self.queue.waiting(transfer.id, 1):
             self._end(transfer, "", verified)
 
-    def _end(self, transfer: Transfer, slug: str, verified: str) -> None:
+    def _end(self, transfer: Transfer, slug: str, verified: Verified) -> None:
         """The receipt names what did not come through."""
         items = [
             one if one.state != "waiting" else replace(one, state="failed", reason=slug)

@@ -27,7 +27,7 @@ from dicomweb.transfers.commitments import Commitment, Commitments, committed
 from dicomweb.transfers.delivered import Delivered, Deliveries
 from dicomweb.transfers.outgoing import Outgoing, Withdrawn, uids_of
 from dicomweb.transfers.preparing import CONVERTED, UNTAKEN, Form, Preparing, Ready
-from dicomweb.transfers.receipt import dataset_sha256
+from dicomweb.transfers.receipt import Verified, dataset_sha256
 from dicomweb.transfers.record import VITAL, Item, ItemState, Order, Transfer
 from dicomweb.transfers.shipping import Shipment
 from dicomweb.transfers.standing import Ask, Standing, is_anothers
@@ -55,8 +55,8 @@ class Way(Protocol):
 
     def verified(
         self, session: Session, transfer: Transfer, done: Sequence[Item], /
-    ) -> tuple[str, list[Item]]:
-        """How it was verified (`receipt.claims`), and what is known now. Raises PeerError, Withdrawn."""
+    ) -> tuple[Verified, list[Item]]:
+        """How it was verified, and what is known now. Raises PeerError, Withdrawn."""
 
 
 @dataclass(slots=True)
@@ -159,7 +159,7 @@ class Importing:
 
     def verified(
         self, _session: Session, _transfer: Transfer, done: Sequence[Item]
-    ) -> tuple[str, list[Item]]:
+    ) -> tuple[Verified, list[Item]]:
         """Every file is read once more from where it was put."""
         changed = []
         for one in done:
@@ -171,7 +171,7 @@ class Importing:
             fault = "" if stored == one.source else "altered"
             state: ItemState = "failed" if fault else "done"
             changed.append(replace(one, state=state, reason=fault, stored=stored, proof="content"))
-        return "content", changed
+        return Verified("content"), changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,39 +249,43 @@ class Relaying:
         uids = uids_of(self.index, order.study) if renewed else frozenset[str]()
         return Outgoing(self.files, self.index, order.study, stands.identity, rows, uids)
 
-    def verified(self, session: Session, transfer: Transfer, done: Sequence[Item]) -> tuple[str, list[Item]]:
-        """The receiver takes responsibility for each instance; where it does not offer that, its own list
-        names
-        what it has; where the site asks for it, everything is read back. What went under an identity that is
-        not the present one any more goes again first. Raises Withdrawn, Awaiting."""
+    def verified(
+        self, session: Session, transfer: Transfer, done: Sequence[Item]
+    ) -> tuple[Verified, list[Item]]:
+        """The receiver takes responsibility for each instance; where it does not, its own list names what it
+        has; where the site asks for it, everything is read back. What went under an identity that is not the
+        present one any more goes again first. Raises Withdrawn, Awaiting."""
         known = Known.of(self.deliveries, self.peer.id, transfer.order.study)
         if stale := self._stale(transfer, done, known):
-            return "none", stale
-        if self.peer.verify == "commitment" and (answered := self._committed(session, transfer, done, known)):
-            return "commitment", answered
+            return Verified(), stale
+        answer: Commitment | str = ""
+        if self.peer.verify == "commitment":
+            answer = self._committed(session, transfer, done, known)
+        if isinstance(answer, Commitment):
+            return Verified("commitment"), [_answered_for(one, known.instance(one), answer) for one in done]
         try:
             there = set()
             for series in dict.fromkeys((known.study(one), known.series(one)) for one in done):
                 keys = {"StudyInstanceUID": series[0], "SeriesInstanceUID": series[1]}
                 there |= {first(row, "00080018") for row in session.find("instance", keys, MOST)}
         except Denied:
-            return "none", []
+            return Verified("none", answer), []
         present = [one for one in done if known.instance(one) in there]
         lost = [
             replace(one, state="failed", reason="lost") for one in done if known.instance(one) not in there
         ]
         if self.peer.verify != "content":
-            return "presence", [*lost, *(replace(one, proof="presence") for one in present)]
-        return "content", [*lost, *self._compared(session, present, known)]
+            listed = [*lost, *(replace(one, proof="presence") for one in present)]
+            return Verified("presence", answer), listed
+        return Verified("content"), [*lost, *self._compared(session, present, known)]
 
     def _committed(
         self, session: Session, transfer: Transfer, done: Sequence[Item], known: Known
-    ) -> list[Item]:
-        """Each as the receiver answers for it; [] when it does not. Raises Awaiting, PeerError."""
+    ) -> Commitment | str:
+        """The receiver's answer, or why it gives none. Raises Awaiting, PeerError."""
         wanted = {known.instance(one): self._class_of(one) for one in done}
         commitments = Commitments(self.deliveries.queue)
-        found = committed(commitments, session, self.peer, transfer.id, wanted, self.now)
-        return [_answered_for(one, known.instance(one), found) for one in done] if found else []
+        return committed(commitments, session, self.peer, transfer.id, wanted, self.now)
 
     def _stale(self, transfer: Transfer, done: Sequence[Item], known: Known) -> list[Item]:
         stands = self.ask(transfer.order)

@@ -236,10 +236,13 @@ class Queue(Rows):
             )
 
     def pause(self, id: str, reason: str, not_before: int) -> None:
-        """It waits for somebody, through nobody's fault."""
+        """It waits for somebody, through nobody's fault; not for a storage commitment that was answered
+        meanwhile."""
         with self.writing() as connection:
             connection.execute(
-                "UPDATE transfer SET reason = ?, not_before = ? WHERE id = ? AND state = 'waiting'",
+                "UPDATE transfer SET reason = ?1, not_before = CASE WHEN EXISTS(SELECT 1 FROM commitment "
+                "WHERE transfer = ?3 AND answered > 0) THEN 0 ELSE ?2 END "
+                "WHERE id = ?3 AND state = 'waiting'",
                 (reason, not_before, id),
             )
 

@@ -9,15 +9,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dicomweb.dataset import data_part
 from dicomweb.index.contract import Origin
 from dicomweb.transfers.record import Item, Transfer
 
+How = Literal["commitment", "content", "presence", "none"]
 Sign = Callable[[Mapping[str, Any]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """`how`: "commitment" (the receiver took responsibility for them), "content" (read back and compared),
+    "presence" (the receiver lists them), "none". `uncommitted`: why there is no commitment where one was
+    wanted: "not-offered", "unanswered" within the time that is waited, "not-asked" as it did not answer the
+    day before."""
+
+    how: How = "none"
+    uncommitted: str = ""
 
 
 def dataset_sha256(path: Path) -> str:
@@ -29,10 +42,9 @@ def dataset_sha256(path: Path) -> str:
 
 
 def claims(
-    transfer: Transfer, items: Sequence[Item], verified: str, now: int, origins: Sequence[Origin] = ()
+    transfer: Transfer, items: Sequence[Item], verified: Verified, now: int, origins: Sequence[Origin] = ()
 ) -> dict[str, Any]:
-    """`verified`: "commitment" (the receiver took responsibility for them), "content" (read back and
-    compared), "presence" (the receiver lists them), "none". `origins`: what gateways said of the study."""
+    """`origins`: what gateways said of the study."""
     order = transfer.order
     said: dict[str, list[Origin]] = {}
     for origin in origins:
@@ -48,9 +60,11 @@ def claims(
         "bytes": sum(one.size for one in items if one.state == "done"),
         "began": _instant(transfer.started),
         "ended": _instant(now),
-        "verified": verified,
+        "verified": verified.how,
         "instances": [_line(one, said.get(one.instance, ())) for one in items],
     }
+    if verified.uncommitted:
+        made["commitment"] = verified.uncommitted
     if order.request:
         made["request"] = f"ServiceRequest/{order.request}"
     return made

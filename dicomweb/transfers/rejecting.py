@@ -21,7 +21,7 @@ from dicomweb.transfers.delivered import Deliveries, Rejection
 from dicomweb.transfers.moving import Moving
 from dicomweb.transfers.notes import KEY_OBJECTS, series_of, write_note
 from dicomweb.transfers.outgoing import SYSTEM
-from dicomweb.transfers.receipt import dataset_sha256
+from dicomweb.transfers.receipt import Verified, dataset_sha256
 from dicomweb.transfers.record import Item, Transfer
 
 
@@ -74,7 +74,9 @@ class Rejecting:
                 return path
         return None
 
-    def verified(self, session: Session, _transfer: Transfer, done: Sequence[Item]) -> tuple[str, list[Item]]:
+    def verified(
+        self, session: Session, _transfer: Transfer, done: Sequence[Item]
+    ) -> tuple[Verified, list[Item]]:
         """A PACS that acts on the note may hide it too: that it does not list it is no fault."""
         found = []
         for one in done:
@@ -84,10 +86,10 @@ class Rejecting:
             try:
                 rows = session.find("instance", keys, 10)
             except PeerError:
-                return "none", []
+                return Verified(), []
             if one.instance in {first(row, "00080018") for row in rows}:
                 found.append(replace(one, proof="presence"))
-        return ("presence" if found else "none"), found
+        return Verified("presence" if found else "none"), found
 
 
 def _coercion(note: Rejection) -> Coercion:

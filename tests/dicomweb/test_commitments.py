@@ -87,6 +87,7 @@ def test_an_answer_on_the_same_association(desk: Desk, take: Take, tmp_path: Pat
     desk.run(FAKE, keeper)
     assert (desk.after(transfer).state, len(desk.receipts)) == ("done", 1)
     assert (desk.receipts[0]["verified"], proofs(desk.receipts[0])) == ("commitment", ["committed"] * 3)
+    assert "commitment" not in desk.receipts[0]
     assert keeper.sent == [*uids, uids[1]]
     (first, wanted), (second, _wanted) = keeper.asked
     assert wanted == dict.fromkeys(uids, "1.2.840.10008.5.1.4.1.1.2")
@@ -141,11 +142,13 @@ def test_a_receiver_that_never_answers_is_believed_by_its_list_and_spared_for_a_
     hand.at += PATIENCE
     desk.run(FAKE, keeper)
     assert (desk.after(first).state, desk.receipts[-1]["verified"]) == ("done", "presence")
+    assert desk.receipts[-1]["commitment"] == "unanswered"
     for later, times in ((0, 1), (ASK_AGAIN, 2)):
         hand.at += later
         desk.order("relay", FAKE, request=f"r{later}")
         desk.run(FAKE, keeper)
         assert len(keeper.asked) == times
+    assert [one.get("commitment") for one in desk.receipts] == ["unanswered", "not-asked"]
 
 
 @pytest.mark.parametrize("verify", ["presence", "content"])
@@ -157,6 +160,7 @@ def test_who_wants_another_proof_is_not_asked(
     desk.order("relay", FAKE)
     desk.run(replace(FAKE, verify=verify), keeper)
     assert (keeper.asked, desk.receipts[0]["verified"]) == ([], verify)
+    assert "commitment" not in desk.receipts[0]
 
 
 def test_where_it_is_not_offered_the_list_has_to_do(desk: Desk, take: Take, tmp_path: Path) -> None:  # noqa: F811
@@ -164,6 +168,7 @@ def test_where_it_is_not_offered_the_list_has_to_do(desk: Desk, take: Take, tmp_
     transfer = desk.order("relay", FAKE)
     desk.run(FAKE, Keeper(error=Denied("service-refused")))
     assert (desk.after(transfer).state, desk.receipts[0]["verified"]) == ("done", "presence")
+    assert desk.receipts[0]["commitment"] == "not-offered"
     assert Commitments(desk.queue).of(transfer.id) is None
 
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from dicomweb.gateway.region import commitments, sites, steps
 from dicomweb.gateway.region import routes as gateways
-from dicomweb.gateway.region import sites, steps
 from dicomweb.images import Images
 from dicomweb.routes import routes
 from dicomweb.transfers import routes as transfers
@@ -36,6 +36,7 @@ def app(images: Images, region: Fhir) -> As:
                 *gateways.routes(images),
                 *sites.routes(images),
                 *steps.routes(images),
+                *commitments.routes(images),
                 *routes(images),
                 *transfers.routes(images),
             ]

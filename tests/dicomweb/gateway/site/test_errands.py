@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import signal
 import subprocess
 import sys
@@ -69,11 +71,15 @@ class Region:
 
 
 def behind(pacs: Pacs, id: str = "pacs-auch", gateway: str = "gw-auch", **parts: str) -> dict[str, Any]:
+    return behind_at(f"127.0.0.1:{pacs.peer.port}/ORTHANC", id, gateway, **parts)
+
+
+def behind_at(address: str, id: str, gateway: str = "gw-auch", **parts: str) -> dict[str, Any]:
+    """The Endpoint of a PACS behind a gateway."""
     via = [{"url": "via", "valueReference": {"reference": f"Endpoint/{gateway}"}}]
     via += [{"url": name, "valueCode": value} for name, value in parts.items()]
-    address = f"dicom://127.0.0.1:{pacs.peer.port}/ORTHANC"
     extension = [{"url": EXTENSION, "extension": [*via, {"url": "use", "valueCode": "query"}]}]
-    return endpoint(id=id, address=address, payloadType=PAYLOAD, extension=extension)
+    return endpoint(id=id, address=f"dicom://{address}", payloadType=PAYLOAD, extension=extension)
 
 
 async def _directory(platform: Platform, pacs: Pacs) -> dict[str, str]:
@@ -211,8 +217,25 @@ def test_without_a_token_there_is_nothing(region: Region) -> None:
         assert httpx.get(url + path).status_code == 401
 
 
-@pytest.mark.parametrize("peer", ["pacs-auch", "pacs-verified", "pacs-web"])
-def test_an_exam_is_relayed_to_the_pacs_behind(peer: str, region: Region, tmp_path: Path) -> None:
+def receipt(region: Region, id: str) -> dict[str, Any]:
+    """What a transfer's receipt claims."""
+    _head, claims, _signature = region.images.queue.receipt(id).split(".")
+    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("peer", "proved"),
+    [
+        ("pacs-auch", ("commitment", None, {"committed"})),
+        ("pacs-verified", ("content", None, {"content"})),
+        ("pacs-web", ("presence", "not-offered", {"presence"})),
+    ],
+)
+def test_an_exam_is_relayed_to_the_pacs_behind(
+    peer: str, proved: tuple[str, str | None, set[str]], region: Region, tmp_path: Path
+) -> None:
+    """By DIMSE the PACS takes responsibility: it is asked by its gateway, and calls it to tell."""
     study = f"2.25.77{len(peer)}"
     uids = []
     for n in range(1, 21):
@@ -226,6 +249,8 @@ def test_an_exam_is_relayed_to_the_pacs_behind(peer: str, region: Region, tmp_pa
     assert set(uids) <= set(region.pacs.instances())
     if peer == "pacs-verified":
         assert {one.stored == one.source for one in region.images.queue.items(after.id)} == {True}
+    told = receipt(region, after.id)
+    assert (told["verified"], told.get("commitment"), {one["proof"] for one in told["instances"]}) == proved
 
 
 def test_what_the_site_does_not_list_is_never_called(region: Region) -> None:
