@@ -179,6 +179,7 @@ def test_an_outbox_of_the_first_version_is_brought_to_this_one(tmp_path: Path) -
     with sqlite3.connect(tmp_path / "outbox.db") as connection:
         connection.executescript(
             "DROP TABLE asked; DROP INDEX instance_kept; DROP TABLE step; DROP TABLE said; "
+            "DROP TABLE promise; "
             "PRAGMA user_version=1"
         )
     connection.close()
