@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 BENCHMARKS = (
-    "profiles", "fhirpath", "store", "load", "rest", "served", "dicom", "gateway", "through", "qido",
+    "profiles", "fhirpath", "store", "load", "rest", "served", "dicom", "dimse", "gateway", "through", "qido",
     "platform",
 )  # fmt: skip
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.__main__ import BENCHMARKS
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("profiles", "terminology", "fhir_server", "dicomweb", "smart_launch", "simulators")
 
@@ -47,6 +49,11 @@ def test_a_command_that_needs_only_the_engine_loads_no_web_and_no_images() -> No
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_room_says_what_it_is_for(package: str) -> None:
     assert len((ROOT / package / "README.md").read_text("utf-8")) > 200
+
+
+def test_every_benchmark_is_run_by_make_bench() -> None:
+    found = {path.stem for path in (ROOT / "bench").glob("*.py") if "\nif __name__ == " in path.read_text("utf-8")}
+    assert found - {"__main__"} == set(BENCHMARKS)
 
 
 def test_the_project_names_no_machine() -> None:
