@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?= -m "not slow"
+# Several files of tests at a time, one process for each core; beyond four the processes that tests start crowd each other.
+TOGETHER ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench package clean
@@ -28,7 +30,7 @@ demo: $(VENV)/.installed ## the whole platform with the demonstration data; Ctrl
 	@exec $(BIN)/teledossier demo
 
 test: $(VENV)/.installed-test ## the tests but the slow ones (PYTEST_ARGS=: all; REQUIRE_PEERS=1: fail instead of skipping)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(TOGETHER) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

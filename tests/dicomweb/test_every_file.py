@@ -33,7 +33,7 @@ from tests.dicomweb.pacs import orthanc
 from tests.dicomweb.serving import Served, serving
 
 pytestmark = [
-    pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]  # fmt: skip
 

@@ -20,7 +20,7 @@ from tests.conftest import missing
 from tests.dicomweb.ohif import studies, viewer
 from tests.dicomweb.serving import ROOT, Served, serving
 
-pytestmark = [pytest.mark.peer("chromium"), pytest.mark.slow]
+pytestmark = pytest.mark.peer("chromium")
 GRAPHICS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
             "--ignore-gpu-blocklist"]  # fmt: skip
 SECONDS = 20_000  # milliseconds that a picture may take on a slow machine without a graphics card
