@@ -107,10 +107,16 @@ def _create(images: Images) -> Endpoint:
     return create
 
 
+def _is_line(text: str) -> bool:
+    """Whether a value of VR LO can hold it, and a reader sees it as it is; French has hard spaces. PS3.5
+    Table 6.2-1"""
+    return text.translate({0xA0: " ", 0x202F: " "}).isprintable() and "\\" not in text
+
+
 def _wanted(given: Mapping[str, str], exam: creating.Exam) -> creating.Exam:
     """The exam as the form describes it. Raises Invalid."""
     title, series = given.get("description", ""), given.get("series", "")
-    if not 0 < len(title) <= 64 or len(series) > 64 or "\\" in title + series:
+    if not 0 < len(title) <= 64 or len(series) > 64 or not _is_line(title + series):
         raise Invalid("bad-exam", "needed: files, and a description of at most 64 characters")
     try:
         day = date.fromisoformat(given["date"]) if given.get("date") else None

@@ -21,7 +21,7 @@ class DicomWeb(BaseRoute):
     """Everything below BASES. `warm` imports ahead of the first request, in a worker thread."""
 
     def __init__(self, images: Images) -> None:
-        self._make: Callable[[], Sequence[BaseRoute]] = lambda: _routes(images)
+        self._make: Callable[[], Sequence[BaseRoute]] = lambda: every_route(images)
         self._router: Router | None = None
 
     async def warm(self) -> None:
@@ -46,8 +46,9 @@ class DicomWeb(BaseRoute):
         raise NoMatchFound(name, path_params)
 
 
-def _routes(images: Images) -> Sequence[BaseRoute]:
-    from dicomweb import adding, conflicts, medium, routes
+def every_route(images: Images) -> Sequence[BaseRoute]:
+    """Of all rooms; what none of them answers is refused in their own words."""
+    from dicomweb import adding, conflicts, medium, methods, routes
     from dicomweb.gateway.region import commitments, sites, steps
     from dicomweb.gateway.region import routes as gateways
     from dicomweb.priors import routes as priors
@@ -55,7 +56,6 @@ def _routes(images: Images) -> Sequence[BaseRoute]:
     from dicomweb.transfers import selection
 
     rooms = (
-        routes,
         transfers,
         selection,
         adding,
@@ -67,4 +67,5 @@ def _routes(images: Images) -> Sequence[BaseRoute]:
         priors,
         conflicts,
     )
-    return [route for room in rooms for route in room.routes(images)]
+    made = [route for room in rooms for route in room.routes(images)]
+    return [*routes.routes(images), *made, *methods.rest(made), methods.nowhere()]

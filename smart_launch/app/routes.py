@@ -20,6 +20,9 @@ from smart_launch.app.rendering import STATIC, failure, render
 __all__ = ["render", "routes"]
 
 
+WRITING = ["POST", "PUT", "PATCH", "DELETE"]
+
+
 class Static(StaticFiles):
     """Static files: a fingerprinted address may be kept for good, any other is asked again (scripts import
     one another by plain names)."""
@@ -37,6 +40,13 @@ class Static(StaticFiles):
 async def nowhere(request: Request) -> Response:
     """Any other address of this host: a French page, as for what one may not see."""
     return failure(404)
+
+
+async def not_so(request: Request) -> Response:
+    """A method that no page takes: not FastAPI's English."""
+    page = failure(405)
+    page.headers["Allow"] = "GET, HEAD"  # RFC 9110 §15.5.6
+    return page
 
 
 async def home(request: Request) -> Response:
@@ -58,5 +68,6 @@ def routes(app_ref: Callable[[], ASGIApp], *, zone: tzinfo = ZoneInfo("Europe/Pa
         *dossier.routes(desk),
         *guide.routes(),
         Mount("/static", Static(directory=STATIC), name="static"),
+        *(Route(below + "{path:path}", not_so, methods=WRITING) for below in ("/dossiers", "/sites")),
         Route("/{path:path}", nowhere),  # last: what no other room answers
     ]

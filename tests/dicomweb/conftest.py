@@ -12,14 +12,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dicomweb import adding, conflicts, medium
 from dicomweb.images import Images, open_images
 from dicomweb.index.contract import Outcome
 from dicomweb.ingest import Arrival, ingest
-from dicomweb.priors import routes as priors
-from dicomweb.routes import routes
-from dicomweb.transfers import routes as transfers
-from dicomweb.transfers import selection
+from dicomweb.mount import every_route
 from fhir_server.access import SYSTEM, Access
 from fhir_server.settings import Settings
 from fhir_server.store import open_store
@@ -105,10 +101,5 @@ class Client(httpx.AsyncClient):
 
 @pytest.fixture
 async def client(images: Images) -> AsyncIterator[Client]:
-    rooms = (
-        routes, transfers.routes, selection.routes, adding.routes, medium.routes, priors.routes,
-        conflicts.routes,
-    )  # fmt: skip
-    made = [route for room in rooms for route in room(images)]
-    async with Client(As(Starlette(routes=made))) as opened:
+    async with Client(As(Starlette(routes=every_route(images)))) as opened:
         yield opened

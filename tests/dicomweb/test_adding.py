@@ -173,3 +173,22 @@ async def test_what_is_no_photo_makes_no_exam(
     assert answer.status_code == status
     assert list(images.files.spool.iterdir()) == []
     assert images.queue.open_wishes() == []
+
+
+@pytest.mark.parametrize("field", ["description", "series"])
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("Plaie\u00a0: bras l\u2019\u0153il", 201), ("a\\b", 400), ("a\0", 400), ("a\x07b", 400),
+        ("a\r\nb", 400), ("\u202egpj", 400), ("x" * 65, 400), ("x" * 3000, 400),
+    ],
+)  # fmt: skip
+async def test_titles_are_lines(
+    field: str, text: str, status: int, opened: Fhir, client: Client, images: Images
+) -> None:
+    """No control characters in what is written into the images, and none that turn the text around."""
+    client.access = person("p08")
+    data = {"description": "x", field: text}
+    answer = await client.post("/requests/r1/created", data=data, files={"file": b"%PDF-1.7 x"})
+    assert answer.status_code == status, answer.text
+    assert list(images.files.spool.iterdir()) == []

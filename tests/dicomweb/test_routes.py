@@ -149,3 +149,24 @@ async def test_absent_is_404(client: Client, take: Take, tmp_path: Path, path: s
     take(making.write(tmp_path / "a.dcm", making.dataset()))
     response = await client.get(path)
     assert (response.status_code, response.json()["code"]) == (404, "no-such-images")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", "/dicom-web/nosuch", 404, None), ("GET", "/dicom-web/studies/1/nosuch", 404, None),
+        ("POST", "/gateway/nosuch", 404, None), ("GET", "/gateway", 404, None),
+        ("PUT", "/dicom-web/transfers", 405, "GET, HEAD, OPTIONS, POST"),
+        ("PATCH", "/dicom-web/conflicts", 405, "GET, HEAD, OPTIONS"),
+        ("DELETE", "/gateway/sites", 405, "GET, HEAD, OPTIONS"),
+        ("TRACE", "/gateway/health", 405, "OPTIONS, POST"),
+        ("OPTIONS", "/gateway/errands", 204, "GET, HEAD, OPTIONS"),
+    ],
+)  # fmt: skip
+async def test_what_no_room_answers(
+    client: Client, method: str, path: str, status: int, allow: str | None
+) -> None:
+    """In the same words on every address of the images. RFC 9110 §15.5.6"""
+    answer = await client.request(method, f"http://test{path}")
+    assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
+    assert status == 204 or answer.json()["status"] == status
