@@ -11,7 +11,6 @@ What comes is attached by the worker when the identities agree, else proposed. R
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -38,6 +37,7 @@ from dicomweb.web import (
     small_body,
 )
 from dicomweb.wishes import REQUEST, want
+from fhir_server.clock import utc_microseconds
 from profiles.outcomes import Invalid
 
 
@@ -70,7 +70,7 @@ def _store(images: Images) -> Endpoint:
         access = access_of(request)
         await sites.open_request(images.store, access, str(request.path_params["request"]))
         media_type = dataset_type(request)
-        arrival = Arrival(time.time_ns() // 1000, source=access.subject.rpartition("/")[2].lower())
+        arrival = Arrival(utc_microseconds(), source=access.subject.rpartition("/")[2].lower())
         header = request.headers.get("content-type", "")
         receipts = await stow.store(images, request.stream(), header, arrival)
         await want(images, request, (one.study for one in receipts if one.study and one.reason is None))
@@ -96,7 +96,7 @@ def _create(images: Images) -> Endpoint:
         source = access.subject.rpartition("/")[2].lower()
         for path in made:
             receipt = await asyncio.to_thread(
-                receive, path, Arrival(time.time_ns() // 1000, source=source), images.files, images.index
+                receive, path, Arrival(utc_microseconds(), source=source), images.files, images.index
             )
             if receipt.reason is not None:
                 raise Invalid(receipt.reason.slug, receipt.reason.comment)

@@ -13,7 +13,6 @@ another study can only be put aside for good: it may be somebody else's study. N
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -29,6 +28,7 @@ from dicomweb.index.contract import Aside, Trace
 from dicomweb.visibility import visible
 from dicomweb.web import BASE, Endpoint, absent, access_of, admit, answered, json_answer, small_body
 from fhir_server.access import Access
+from fhir_server.clock import utc_microseconds
 from profiles.outcomes import Conflict, Forbidden, Invalid
 
 MOST_REASON = 200
@@ -121,7 +121,7 @@ def _decision(wanted: Mapping[str, Any], access: Access) -> tuple[bool, Trace]:
     serve, reason = wanted.get("serve"), wanted.get("reason")
     if serve not in ("first", "new") or not isinstance(reason, str) or not reason.strip():
         raise Invalid("bad-decision", "serve is first or new, and a reason is given")
-    return serve == "new", Trace(time.time_ns() // 1000, access.subject, reason.strip()[:MOST_REASON])
+    return serve == "new", Trace(utc_microseconds(), access.subject, reason.strip()[:MOST_REASON])
 
 
 def _settled(images: Images, study: str, numbers: Collection[str], decision: tuple[bool, Trace]) -> int:

@@ -9,7 +9,6 @@ and why. The same instance sent again is stored again. The standard has no such 
 from __future__ import annotations
 
 import logging
-import time
 
 import anyio.to_thread
 from starlette.requests import Request
@@ -18,6 +17,7 @@ from starlette.responses import Response
 from dicomweb.images import Images
 from dicomweb.index.contract import Trace
 from dicomweb.web import Endpoint, absent, access_of, admit
+from fhir_server.clock import utc_microseconds
 from profiles.outcomes import Forbidden
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def delete(images: Images) -> Endpoint:
         access = access_of(request)
         if not access.allows("ImagingStudy", "d") or access.audience is not None:
             raise Forbidden("not-allowed", "deleting needs a system's token with the scope ImagingStudy.d")
-        trace = Trace(time.time_ns() // 1000, access.subject, request.query_params.get("reason", "")[:200])
+        trace = Trace(utc_microseconds(), access.subject, request.query_params.get("reason", "")[:200])
         place = (path["study"], path.get("series"), path.get("instance"))
         count = await anyio.to_thread.run_sync(images.index.mask, place, trace)
         if not count:

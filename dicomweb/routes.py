@@ -6,7 +6,6 @@ change, so their ETag is the file's hash. PS3.18 §8.5 (status codes), §10.4, �
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -52,6 +51,7 @@ from dicomweb.web import (
     multipart_answer,
     names_of,
 )
+from fhir_server.clock import utc_microseconds
 from profiles.outcomes import Forbidden, Invalid
 
 JSON_TYPES = (JSON, "application/json")
@@ -60,10 +60,6 @@ STUDY = BASE + "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
 FRAMES = INSTANCE + "/frames/{frames}"
-
-
-def utc_microseconds() -> int:
-    return time.time_ns() // 1000
 
 
 def routes(images: Images) -> list[BaseRoute]:

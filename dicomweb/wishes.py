@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable
 
 from starlette.requests import Request
 
 from dicomweb.images import Images
 from dicomweb.web import BASE, access_of
+from fhir_server.clock import utc_microseconds
 
 REQUEST = BASE + "/requests/{request}"
 
@@ -18,4 +18,4 @@ async def want(images: Images, request: Request, studies: Iterable[str]) -> None
     """The request of the address wants these; each once."""
     access, id = access_of(request), str(request.path_params["request"])
     for study in dict.fromkeys(studies):
-        await asyncio.to_thread(images.queue.wish, study, id, access.subject, time.time_ns() // 1000)
+        await asyncio.to_thread(images.queue.wish, study, id, access.subject, utc_microseconds())

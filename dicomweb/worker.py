@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +26,7 @@ from dicomweb.fhir import Fhir, current_study, put, transaction
 from dicomweb.imaging_study import build, merge, nameless, same, withdrawn
 from dicomweb.index.contract import Index, Study
 from dicomweb.index.steps import PerformedStep
+from fhir_server.clock import utc_microseconds
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from profiles.outcomes import Gone, NotFound
@@ -38,10 +38,6 @@ LONGEST_WAIT = 15.0  # seconds: a study that never falls quiet is written up at 
 RETRY_SECONDS = 10.0
 ANNOUNCED_SECONDS = 20.0  # between two looks for the télédossier of an exam that is being acquired
 SWEPT = "swept"  # the store's sequence up to which changes were looked at
-
-
-def utc_microseconds() -> int:
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True)

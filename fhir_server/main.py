@@ -23,10 +23,11 @@ from fhir_server import settings as config
 from fhir_server.audit import Trail
 from fhir_server.bulk.export import export
 from fhir_server.bulk.importing import import_
+from fhir_server.clock import utc_microseconds
 from fhir_server.conformance import reindex
 from fhir_server.jobs.runner import Runner, Work
 from fhir_server.logs import log_to_stderr
-from fhir_server.opening import make_engine, now, opened_engine
+from fhir_server.opening import make_engine, opened_engine
 from fhir_server.rest import middleware
 from fhir_server.rest import routes as fhir
 from fhir_server.rest.ending import on_stop
@@ -60,7 +61,7 @@ def application() -> ASGIApp:
 def build(settings: Settings) -> ASGIApp:
     """The web tier. Store and image index are opened when the server starts, and closed when it stops."""
     store = open_store(settings)
-    trail = Trail(store, settings, now)
+    trail = Trail(store, settings, utc_microseconds)
     engine = make_engine(settings, store, trail)
     images = open_images(settings, store)
     dicomweb = DicomWeb(images)

@@ -6,13 +6,13 @@ No web framework, no portal and no images are loaded for it, so that a command i
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from fhir_server.access import SYSTEM
 from fhir_server.audit import Trail
+from fhir_server.clock import utc_microseconds
 from fhir_server.interactions.engine import Engine, Judging
 from fhir_server.interactions.fhir import Fhir
 from fhir_server.operations.registry import Operations
@@ -26,11 +26,6 @@ from fhir_server.teledossier.rule import WRITE_RULES
 from profiles.schema import packages
 from profiles.schema.rules.identifier import TEST_SYSTEMS
 from profiles.validation import validator
-
-
-def now() -> int:
-    """UTC microseconds."""
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +49,7 @@ def make_engine(settings: Settings, store: Store, trail: Trail | None = None) ->
         store=store,
         files=Files(settings.files_path),
         settings=settings,
-        now=now,
+        now=utc_microseconds,
         write_rules=WRITE_RULES,
         operations=Operations((*OPERATIONS, *STANDARD)),
         trail=trail,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +36,7 @@ from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.files import sha256_of
 from dicomweb.index.contract import Promise
 from dicomweb.peers.peer import Peer
+from fhir_server.clock import utc_microseconds
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Committer:
             asked = question(event)
         except Unanswerable as error:
             return error.status, None
-        now = time.time_ns() // 1000
+        now = utc_microseconds()
         promise = Promise(asked.transaction, peer.id, now, asked.items, now)
         if not self.index.put_promise(promise, MOST_OPEN):
             return NO_RESOURCES, None
@@ -79,7 +79,7 @@ class Committer:
             self._asked.wait(LOOK_SECONDS)
             self._asked.clear()
             try:
-                while not self.stopped.is_set() and self._settle(time.time_ns() // 1000):
+                while not self.stopped.is_set() and self._settle(utc_microseconds()):
                     pass
             except Exception:
                 log.exception("storage commitments could not be answered")

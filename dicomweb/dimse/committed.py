@@ -7,7 +7,6 @@ Believed only for a transaction that is open, from the peer that was asked. PS3.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from dicomweb.dimse.reporting import SOP_CLASS
 from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.peers.questions import outcome
 from dicomweb.transfers.commitments import Commitments
+from fhir_server.clock import utc_microseconds
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Reports:
 
 
 def _handlers(world: World) -> Mapping[Any, Handler]:
-    reports = Reports(Commitments(world.images.queue), lambda: time.time_ns() // 1000)
+    reports = Reports(Commitments(world.images.queue), utc_microseconds)
     return {evt.EVT_N_EVENT_REPORT: reports.on_report}
 
 

@@ -5,7 +5,6 @@ and sets that organisation's steps, what else there is does not exist for it. PS
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from dicomweb.dimse.registry import calling
 from dicomweb.dimse.services import Handler, Service, World
 from dicomweb.steps.scp import OFFERED, Performing, handlers
 from dicomweb.steps.taking import Sayer
+from fhir_server.clock import utc_microseconds
 
 
 def _sayer(event: Any) -> Sayer | None:
@@ -23,7 +23,7 @@ def _sayer(event: Any) -> Sayer | None:
 
 
 def _make(world: World) -> Mapping[Any, Handler]:
-    return handlers(Performing(world.images.index, _sayer, lambda: time.time_ns() // 1000))
+    return handlers(Performing(world.images.index, _sayer, utc_microseconds))
 
 
 SERVICE = Service(OFFERED, _make, registry.STEPS)

@@ -9,7 +9,6 @@ A status 0x0000 says: the instance is durable. A dataset cut off by a lost conne
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +20,9 @@ from dicomweb import reasons
 from dicomweb.dimse.sink import Sink
 from dicomweb.ingest import Arrival
 from dicomweb.reasons import Refused
+from fhir_server.clock import utc_microseconds
 
 log = logging.getLogger(__name__)
-
-
-def utc_microseconds() -> int:
-    return time.time_ns() // 1000
 
 
 def own_name(_event: Any) -> str:

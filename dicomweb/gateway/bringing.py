@@ -21,11 +21,12 @@ from uuid import uuid4
 from dicomweb.dataset import digests, identify
 from dicomweb.gateway import sending
 from dicomweb.gateway.outgoing import Entry
-from dicomweb.gateway.parts import Parts, utc_microseconds
+from dicomweb.gateway.parts import Parts
 from dicomweb.gateway.platform import Answer, Failing
 from dicomweb.gateway.telling import persist
 from dicomweb.media import new_boundary
 from dicomweb.reasons import DUPLICATE
+from fhir_server.clock import utc_microseconds
 
 STORE = "/dicom-web/studies"
 MOST_TOGETHER, MOST_BYTES = 32, 8_000_000  # of one request

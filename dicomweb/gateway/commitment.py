@@ -34,8 +34,9 @@ from dicomweb.dimse.reporting import tell
 from dicomweb.gateway.outbox import FARTHEST
 from dicomweb.gateway.outgoing import Asked, Fate
 from dicomweb.gateway.pace import Waits
-from dicomweb.gateway.parts import Parts, utc_microseconds
+from dicomweb.gateway.parts import Parts
 from dicomweb.peers.peer import Peer
+from fhir_server.clock import utc_microseconds
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,12 @@ from pynetdicom import evt
 
 from dicomweb.gateway.errand import Errand
 from dicomweb.gateway.pace import Waits
-from dicomweb.gateway.parts import Parts, utc_microseconds
+from dicomweb.gateway.parts import Parts
 from dicomweb.gateway.promises import Promises
 from dicomweb.gateway.telling import Telling
 from dicomweb.peers.questions import outcome
 from dicomweb.peers.session import Committing, Denied, PeerError, Session, Unreachable
+from fhir_server.clock import utc_microseconds
 
 log = logging.getLogger(__name__)
 

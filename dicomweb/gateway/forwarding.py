@@ -20,11 +20,12 @@ from dicomweb.files import sha256_of
 from dicomweb.gateway import sending
 from dicomweb.gateway.outgoing import Entry
 from dicomweb.gateway.pace import Line, Waits
-from dicomweb.gateway.parts import Parts, utc_microseconds
+from dicomweb.gateway.parts import Parts
 from dicomweb.gateway.platform import Answer, Failing
 from dicomweb.gateway.sending import Verdict
 from dicomweb.media import new_boundary
 from dicomweb.peers.session import PeerError
+from fhir_server.clock import utc_microseconds
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from dicomweb.gateway.outgoing import Summary
-from dicomweb.gateway.parts import Parts, utc_microseconds
+from dicomweb.gateway.parts import Parts
 from dicomweb.gateway.report import Report
 from dicomweb.gateway.settings import GatewaySettings
 from dicomweb.gateway.steps import Counts, Steps
 from dicomweb.peers.session import PeerError, Unreachable
+from fhir_server.clock import utc_microseconds
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,10 +19,6 @@ from dicomweb.gateway.platform import Platform
 from dicomweb.gateway.report import Reachable
 from dicomweb.gateway.settings import GatewaySettings
 from profiles.outcomes import Conflict
-
-
-def utc_microseconds() -> int:
-    return time.time_ns() // 1000
 
 
 @dataclass(slots=True)

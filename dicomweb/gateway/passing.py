@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dicomweb.gateway.pace import Waits
-from dicomweb.gateway.parts import Parts, utc_microseconds
+from dicomweb.gateway.parts import Parts
 from dicomweb.gateway.platform import Answer, Failing
 from dicomweb.gateway.saying import packed
 from dicomweb.gateway.steps import Said, Steps
@@ -23,6 +23,7 @@ from dicomweb.peers.session import PeerError, Unreachable
 from dicomweb.performed import DUPLICATE
 from dicomweb.steps import scp
 from dicomweb.steps.taking import Sayer
+from fhir_server.clock import utc_microseconds
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ had by the gateway as a download, several instances an errand (`consignment`).
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,12 +33,9 @@ from dicomweb.peers.session import (
     Wanted,
 )
 from dicomweb.reasons import Refused, by_slug
+from fhir_server.clock import utc_microseconds
 
 Answers = Generator[Mapping[str, Any], None, None]
-
-
-def _now() -> int:
-    return time.time_ns() // 1000
 
 
 @dataclass(slots=True)
@@ -48,7 +44,7 @@ class GatewaySession:
 
     peer: Peer
     board: Board
-    now: Callable[[], int] = _now
+    now: Callable[[], int] = utc_microseconds
     line: str = field(default_factory=lambda: secrets.token_urlsafe(9))
 
     def close(self) -> None:

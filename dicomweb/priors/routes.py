@@ -11,7 +11,6 @@ as the requester. R097
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import orjson
@@ -27,6 +26,7 @@ from dicomweb.transfers.record import URGENCIES
 from dicomweb.web import Endpoint, access_of, answered, json_answer, small_body
 from dicomweb.wishes import REQUEST
 from fhir_server.access import Access
+from fhir_server.clock import utc_microseconds
 from fhir_server.search.nodes import Reference, Select
 from profiles.outcomes import Invalid, NotFound
 
@@ -74,7 +74,7 @@ def said(prior: Prior) -> dict[str, Any]:
 def _again(images: Images) -> Endpoint:
     async def again(request: Request) -> Response:
         found = await _open(images, access_of(request), request)
-        count = await asyncio.to_thread(images.priors.again, str(found["id"]), time.time_ns() // 1000)
+        count = await asyncio.to_thread(images.priors.again, str(found["id"]), utc_microseconds())
         return json_answer({"searches": count}, 202)
 
     return again
@@ -96,7 +96,7 @@ def _decide(images: Images) -> Endpoint:
         await asyncio.to_thread(ledger.decide, id, study, state, access.subject)
         if state == "wanted":  # somebody waits for it now, but never before what is vital
             urgency = min(URGENCY, max(1, URGENCIES.get(str(found.get("priority")), 2)))
-            now = time.time_ns() // 1000
+            now = utc_microseconds()
             transfer = await asyncio.to_thread(order, images.queue, prior, access.subject, now, urgency)
             if transfer:
                 await audit.keep(images, audit.of_transfer(transfer, "ordered", access.subject, now))

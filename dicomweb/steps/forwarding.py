@@ -23,7 +23,7 @@ from dicomweb.peers.dimse import Ours
 from dicomweb.peers.opening import open_session
 from dicomweb.peers.peer import Credentials, Peer, of_endpoint
 from dicomweb.steps.teller import SECOND, Teller, postpone
-from dicomweb.worker import utc_microseconds
+from fhir_server.clock import utc_microseconds
 from profiles.outcomes import Gone, Invalid, NotFound
 
 log = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from dicomweb.index.contract import EXPIRY, Index, Study, Trace
-from dicomweb.storage.scanning import utc_microseconds
 from fhir_server.amounts import of_site
+from fhir_server.clock import utc_microseconds
 from profiles.outcomes import Gone, NotFound
 
 log = logging.getLogger(__name__)

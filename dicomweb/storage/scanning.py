@@ -7,8 +7,6 @@ tell it.
 
 from __future__ import annotations
 
-import time
-
 from dicomweb import integrity
 from dicomweb.files import DicomFiles
 from dicomweb.index.contract import Damage, Index
@@ -55,7 +53,3 @@ def _end(index: Index, files: DicomFiles, now: int) -> None:
     for path in strangers:
         index.put_damage(Damage(path, "", "no instance has it", now))
     index.set_mark(ENDED, now)
-
-
-def utc_microseconds() -> int:
-    return time.time_ns() // 1000

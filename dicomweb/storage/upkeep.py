@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from dicomweb.files import DicomFiles
 from dicomweb.index.contract import Index
 from dicomweb.storage import packing, purging, scanning
-from dicomweb.storage.scanning import utc_microseconds
+from fhir_server.clock import utc_microseconds
 from fhir_server.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -27,6 +27,7 @@ from dicomweb.transfers.outgoing import WITHDRAWN, Withdrawn
 from dicomweb.transfers.queue import Queue, least_urgent
 from dicomweb.transfers.receipt import Sign, Verified, claims
 from dicomweb.transfers.record import VITAL, Item, Kind, State, Transfer
+from fhir_server.clock import utc_microseconds
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,6 @@ PATIENCE = 14 * 24 * 3600 * 1_000_000  # microseconds that a transfer waits for 
 MOST_INSTANCES = 50_000
 SECOND = 1_000_000
 AWAITED = 30 * SECOND  # until one looks again for an answer that makes itself heard when it comes
-
-
-def utc_microseconds() -> int:
-    return time.time_ns() // 1000
 
 
 @dataclass(slots=True)

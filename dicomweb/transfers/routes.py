@@ -14,7 +14,6 @@ R085–R086, R096
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,6 +32,7 @@ from dicomweb.transfers import audit, sites
 from dicomweb.transfers.asking import find
 from dicomweb.transfers.record import URGENCIES, Order, Transfer
 from dicomweb.web import BASE, PRIVATE, Endpoint, access_of, answered, json_answer, small_body
+from fhir_server.clock import utc_microseconds
 from profiles.outcomes import Conflict, Invalid, NotFound, Unavailable
 
 LEVELS: tuple[Level, ...] = ("study", "series", "instance", "order")
@@ -74,7 +74,7 @@ def _peers(images: Images) -> Endpoint:
 
 def _listed(images: Images, peers: Sequence[Peer]) -> list[dict[str, Any]]:
     """`silentSince`: the gateway alone reaches it, and does not answer; null when it never did."""
-    now, made = time.time_ns() // 1000, []
+    now, made = utc_microseconds(), []
     for one in peers:
         said: dict[str, Any] = {"id": one.id, "name": one.name, "active": one.active}
         seen = images.board.seen(one.via) if one.via else now
@@ -95,18 +95,16 @@ def _search(images: Images, busy: asyncio.Semaphore) -> Endpoint:
             try:
                 found = await asyncio.to_thread(find, images, peer, level, keys)
             except PeerError as error:
-                await audit.keep(images, audit.of_search(replace(searched, fault=error.slug), _now()))
+                await audit.keep(
+                    images, audit.of_search(replace(searched, fault=error.slug), utc_microseconds())
+                )
                 if isinstance(error, Denied):
                     raise Conflict(error.slug, "the PACS refuses to be queried") from error
                 raise Unavailable(error.slug, "the PACS cannot be reached, or does not answer") from error
-        await audit.keep(images, audit.of_search(replace(searched, found=len(found)), _now()))
+        await audit.keep(images, audit.of_search(replace(searched, found=len(found)), utc_microseconds()))
         return json_answer(found)
 
     return search
-
-
-def _now() -> int:
-    return time.time_ns() // 1000
 
 
 def _asked(body: Mapping[str, Any]) -> tuple[Level, dict[str, str]]:
@@ -142,7 +140,7 @@ def _submit(images: Images) -> Endpoint:
             raise Invalid("bad-transfer", "request names the télédossier")
         urgency = URGENCIES.get(str(found.get("priority", "routine")), 2)
         order = Order("import", peer.id, study, urgency, wanted, access.subject, tuple(series))
-        now = _now()
+        now = utc_microseconds()
         if wanted:
             await asyncio.to_thread(images.queue.wish, study, wanted, access.subject, now)
         transfer = await asyncio.to_thread(images.queue.submit, order, now)
@@ -190,7 +188,7 @@ def _cancel(images: Images) -> Endpoint:
         found, access = await _seen(images, request), access_of(request)
         if found.order.request:
             await sites.open_request(images.store, access, found.order.request)
-        now = _now()
+        now = utc_microseconds()
         if not await asyncio.to_thread(images.queue.cancel, found.id, now):
             raise Conflict("transfer-over", "the transfer is over")
         await audit.keep(images, audit.of_transfer(found, "cancelled", access.subject, now))

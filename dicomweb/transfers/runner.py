@@ -27,7 +27,7 @@ from dicomweb.peers.peer import Credentials, Peer, of_endpoint
 from dicomweb.transfers import audit, trace
 from dicomweb.transfers.correcting import Corrections
 from dicomweb.transfers.delivered import Deliveries
-from dicomweb.transfers.lane import SECOND, Lane, utc_microseconds
+from dicomweb.transfers.lane import SECOND, Lane
 from dicomweb.transfers.moving import Importing, Relaying, Way
 from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.receipt import Sign
@@ -36,6 +36,7 @@ from dicomweb.transfers.rejecting import Rejecting
 from dicomweb.transfers.relaying import Relays
 from dicomweb.transfers.standing import Ask, Standing, standing
 from dicomweb.worker import Worker
+from fhir_server.clock import utc_microseconds
 from fhir_server.settings import Settings
 from fhir_server.store.contract import Store
 from profiles.outcomes import Conflict, Gone, Invalid, NotFound, PreconditionFailed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Callable
 
 import click
@@ -18,6 +17,7 @@ from dicomweb.rows import Rows
 from dicomweb.storage import quotas
 from dicomweb.transfers.queue import open_queue
 from fhir_server import integrity, opening, settings
+from fhir_server.clock import utc_microseconds
 from fhir_server.settings import Settings
 
 
@@ -87,7 +87,7 @@ def _faults(rows: Rows) -> list[str]:
 
 
 def _adopted(index: Index, files: DicomFiles) -> list[str]:
-    now = time.time_ns() // 1000
+    now = utc_microseconds()
     return [images.adopt(index, files, path, now) for path in list(images.orphans(index, files))]
 
 

@@ -15,9 +15,10 @@ from dicomweb.storage.retention import Retention
 from dicomweb.storage.upkeep import Upkeep
 from dicomweb.transfers import asking, audit
 from dicomweb.transfers.runner import Parts, Runner
-from dicomweb.worker import Worker, utc_microseconds
+from dicomweb.worker import Worker
 from fhir_server import opening
 from fhir_server import settings as config
+from fhir_server.clock import utc_microseconds
 from fhir_server.commands.lasting import run_until_stopped
 from fhir_server.logs import log_to_stderr
 from smart_launch.authorization.keys import STATEMENT_ALGORITHM, Keys

@@ -9,7 +9,6 @@ FHIR R4 search.html#summary, #sort, #count, #total, #include
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -17,6 +16,7 @@ from typing import Literal
 from urllib.parse import quote, urlencode
 
 from fhir_server.access import Access
+from fhir_server.clock import utc_microseconds
 from fhir_server.search import include
 from fhir_server.search.bind import Binder, Definitions, Unknown
 from fhir_server.search.include import Include
@@ -89,7 +89,7 @@ def plan(
     """A search of one type. `pairs` are the decoded parameters in their order; `now` UTC microseconds.
     `lenient` passes over unknown parameters; a wrong value or modifier is never passed over, since that would
     answer with more than was asked for. Raises NotFound (no such type), Invalid."""
-    at = time.time_ns() // 1000 if now is None else now
+    at = utc_microseconds() if now is None else now
     return plan_of(type, pairs, Binder(access, fhir_base, zone, at, definitions, codes), lenient=lenient)
 
 

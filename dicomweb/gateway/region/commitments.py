@@ -8,7 +8,6 @@ Believed for a question that is open, from the gateway of the peer that was aske
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +22,7 @@ from dicomweb.images import Images
 from dicomweb.peers.peer import of_endpoint
 from dicomweb.transfers.commitments import Commitments
 from dicomweb.web import Endpoint, access_of, answered, small_body
+from fhir_server.clock import utc_microseconds
 from profiles.outcomes import Invalid, NotFound
 
 MOST_BODY = 8_000_000  # bytes: 100,000 instances
@@ -42,7 +42,7 @@ def _result(images: Images) -> Endpoint:
         peer = await asyncio.to_thread(commitments.asked_of, transaction)
         if not await _is_behind(images, peer, gateway):
             raise NotFound("no-such-commitment", "no such question is open for a system behind this gateway")
-        await asyncio.to_thread(commitments.answer, transaction, kept, failed, time.time_ns() // 1000)
+        await asyncio.to_thread(commitments.answer, transaction, kept, failed, utc_microseconds())
         return Response(None, 204)
 
     return result

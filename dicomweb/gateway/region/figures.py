@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from prometheus_client.registry import Collector
 from dicomweb.gateway.region.board import Board
 from dicomweb.gateway.region.health import Health, healths
 from dicomweb.gateway.report import Report
+from fhir_server.clock import utc_microseconds
 
 NAMES: Mapping[str, tuple[str, Callable[[Report], float]]] = {
     "waiting_instances": ("Instances that wait for delivery", lambda one: one.waiting),
@@ -35,7 +35,7 @@ class GatewayFigures(Collector):
             found = healths(self.board)
         except (RuntimeError, sqlite3.Error):  # not open yet, or closed already
             return
-        now = time.time_ns() // 1000
+        now = utc_microseconds()
         seen = _family("unseen_seconds", "Time since its last sign of life")
         alarms = _family("alarms", "How many alarms it has")
         for id, health in found.items():

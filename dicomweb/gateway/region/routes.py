@@ -12,7 +12,6 @@ in `gateway.report`
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from dicomweb.gateway.region.health import note
 from dicomweb.gateway.region.registry import Gateway, gateway_of
 from dicomweb.images import Images
 from dicomweb.web import PRIVATE, Endpoint, access_of, answered, etag_of, single, small_body, unchanged
+from fhir_server.clock import utc_microseconds
 from profiles.outcomes import Invalid, NotFound
 
 BASE = "/gateway"
@@ -52,10 +52,6 @@ def routes(images: Images) -> list[BaseRoute]:
     ]
 
 
-def _now() -> int:
-    return time.time_ns() // 1000
-
-
 async def _gateway(images: Images, request: Request) -> Gateway:
     return await gateway_of(images.store, access_of(request))
 
@@ -67,9 +63,9 @@ def _poll(images: Images) -> Endpoint:
         in_hand = list(filter(None, request.query_params.get("hand", "").split(",")))
         if len(in_hand) > MOST_IN_HAND:
             raise Invalid("bad-poll", f"at most {MOST_IN_HAND} errands are in hand")
-        mine = await asyncio.to_thread(board.poll, gateway.id, in_hand, _now())
+        mine = await asyncio.to_thread(board.poll, gateway.id, in_hand, utc_microseconds())
         while True:
-            errands = await asyncio.to_thread(board.take, gateway.id, mine, _now())
+            errands = await asyncio.to_thread(board.take, gateway.id, mine, utc_microseconds())
             if errands:
                 gone = await asyncio.to_thread(board.gone, gateway.id, in_hand)
                 return _json({"errands": [one.as_json() for one in errands], "gone": gone})
@@ -101,7 +97,7 @@ def _answer(images: Images) -> Endpoint:
             raise Invalid("bad-answer", f"start is a number below {MOST_NUMBERED}")
         over = checked_outcome(body["over"]) if "over" in body else None
         told = Told(id, attempt, start, checked_answers(kind, body.get("answers", [])), over)
-        if not await asyncio.to_thread(images.board.report, gateway.id, told, _now()):
+        if not await asyncio.to_thread(images.board.report, gateway.id, told, utc_microseconds()):
             raise _absent()
         return Response(None, 204)
 
@@ -133,7 +129,7 @@ def _health(images: Images) -> Endpoint:
     async def health(request: Request) -> Response:
         gateway = await _gateway(images, request)
         told = report.of_json(await small_body(request, MOST_REPORT))
-        await asyncio.to_thread(note, images.board, gateway.id, told, _now())
+        await asyncio.to_thread(note, images.board, gateway.id, told, utc_microseconds())
         return Response(None, 204)
 
     return health

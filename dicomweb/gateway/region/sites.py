@@ -33,6 +33,7 @@ from dicomweb.peers.session import PeerError
 from dicomweb.web import Endpoint, access_of, answered
 from fhir_server.access import Access
 from fhir_server.administration import administered, may
+from fhir_server.clock import utc_microseconds
 from fhir_server.search.nodes import Everything, Select, Token
 from fhir_server.store.contract import Store
 from profiles.outcomes import Forbidden, Invalid, NotFound
@@ -51,10 +52,6 @@ def routes(images: Images) -> list[BaseRoute]:
         Route("/gateway/sites/{site}", answered(_show(images)), methods=["GET"]),
         Route("/gateway/peers/{peer}/echo", answered(_echo(images, busy)), methods=["POST"]),
     ]
-
-
-def _now() -> int:
-    return time.time_ns() // 1000
 
 
 def _list(images: Images) -> Endpoint:
@@ -119,7 +116,7 @@ async def _administered(store: Store, access: Access) -> frozenset[str] | None:
 
 async def _sites(images: Images, access: Access) -> list[Json]:
     """By name. Raises Forbidden."""
-    allowed, now = await _administered(images.store, access), _now()
+    allowed, now = await _administered(images.store, access), utc_microseconds()
     known = await asyncio.to_thread(healths, images.board)
     untold = await asyncio.to_thread(images.index.tellings.backlogs)
     resources = [

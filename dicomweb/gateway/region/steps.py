@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from typing import Any
 
 import orjson
@@ -24,6 +23,7 @@ from dicomweb.images import Images
 from dicomweb.performed import NotTaken
 from dicomweb.steps.taking import Sayer, take
 from dicomweb.web import Endpoint, access_of, answered, small_body
+from fhir_server.clock import utc_microseconds
 from profiles.outcomes import Invalid
 
 MOST_BODY = 16_000_000  # bytes
@@ -55,7 +55,7 @@ def _taken(images: Images, gateway: Gateway, body: dict[str, Any]) -> tuple[int,
     if not isinstance(title, str) or not _TITLE.fullmatch(title):
         raise Invalid("bad-step", "ae is an AE title")
     source = f"{gateway.id}:{name}"
-    message = unpacked(body, time.time_ns() // 1000, source)
+    message = unpacked(body, utc_microseconds(), source)
     if images.index.tellings.knows(source):
         return 0, 0
     try:

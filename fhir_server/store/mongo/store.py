@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
+from fhir_server.clock import utc_microseconds
 from fhir_server.search.nodes import Node, Select
 from fhir_server.store.contract import Indexed, Past, Put, Row, Unless, Version
 from fhir_server.store.mongo import past as history
@@ -50,10 +50,6 @@ SWEEP = 60_000_000  # microseconds between two removals of expired records
 WAIT = 10_000  # milliseconds until a server that is not there is given up
 
 log = logging.getLogger(__name__)
-
-
-def utc_microseconds() -> int:
-    return time.time_ns() // 1000
 
 
 class MongoStore:

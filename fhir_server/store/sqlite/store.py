@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fhir_server.clock import utc_microseconds
 from fhir_server.search.nodes import Node, Select
 from fhir_server.store.contract import Indexed, Past, Put, Row, Unless, Version
 from fhir_server.store.sqlite import commits, history, pages, reader, records, schema
@@ -17,10 +17,6 @@ from profiles.outcomes import Unavailable
 
 T = TypeVar("T")
 BATCH = 500  # versions of a scan in memory at once
-
-
-def utc_microseconds() -> int:
-    return time.time_ns() // 1000
 
 
 class SqliteStore:
