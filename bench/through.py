@@ -137,32 +137,16 @@ def main() -> None:
         (site.folder / "secret").write_text(asyncio.run(directory(platform, pacs)))
         stack.callback(platform.stop)
         platform.start()
-        stack.enter_context(working(platform))
+        work = stack.enter_context(working(platform))
         stack.callback(site.stop)
         site.start()
         images = open_images(platform.settings, None)  # type: ignore[arg-type]
         stack.callback(images.close)
-        pids = _pids(platform, site, pacs)
+        processes = {"serve": platform.process, "worker": work.process, "gateway": site.process}
+        pids = {"PACS": pacs.process.pid, **{name: one.pid for name, one in processes.items() if one}}
         relays(images, pacs, folder, pids)
         imports(images, pacs, folder)
         print(f"memory of the gateway: {site.peak_memory() / 1e6:.0f} MB")
-
-
-def _pids(platform: Platform, site: Site, pacs: Pacs) -> dict[str, int]:
-    assert platform.process is not None
-    assert site.process is not None
-    worker = next(
-        int(one.name) for one in Path("/proc").glob("[0-9]*") if _is_worker(one, str(platform.folder))
-    )
-    return {"serve": platform.process.pid, "worker": worker, "gateway": site.process.pid,
-            "PACS": pacs.process.pid}  # fmt: skip
-
-
-def _is_worker(process: Path, folder: str) -> bool:
-    with suppress(OSError):
-        words = (process / "cmdline").read_bytes().split(b"\0")
-        return b"worker" in words and str((process / "cwd").readlink()) == folder
-    return False
 
 
 if __name__ == "__main__":

@@ -26,11 +26,13 @@ QUICK, CALM = 0.004, 0.02  # seconds between two looks: at first, and after a se
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where the errands of one session are posted. `now`: UTC microseconds."""
+    """Where the errands of one session are posted. `now`: UTC microseconds. `idle` is called while nothing
+    comes; what it raises ends the waiting."""
 
     peer: Peer
     board: Board
     now: Callable[[], int]
+    idle: Callable[[], None] = lambda: None
 
     def ask(self, kind: Kind, line: str, asked: Mapping[str, Any], files: Sequence[Path] = ()) -> Awaited:
         """Post an errand. Raises Unreachable for a gateway that was not seen for a while."""
@@ -87,7 +89,8 @@ class Awaited:
             raise Unreachable("no-answer", "the peer behind the gateway did not answer in time")
 
     def pause(self) -> None:
-        """Until the next look."""
+        """Until the next look. Raises whatever `idle` raises."""
+        self.desk.idle()
         time.sleep(QUICK if time.monotonic() - self._news < 1 else CALM)
 
     def drop(self) -> None:

@@ -134,6 +134,15 @@ class Shipping(Protocol):
 
 
 @runtime_checkable
+class Heeding(Protocol):
+    """A session that looks up while it waits for what may take long."""
+
+    def heed(self, idle: Callable[[], None]) -> None:
+        """`idle` is called every few milliseconds while nothing comes; what it raises, passing through
+        `fetch` or `ship`, stops them after the instance that is just being moved."""
+
+
+@runtime_checkable
 class Digesting(Protocol):
     """A session that can have what a peer holds read back and hashed at the peer's own site."""
 

@@ -46,6 +46,11 @@ class GatewaySession:
     board: Board
     now: Callable[[], int] = utc_microseconds
     line: str = field(default_factory=lambda: secrets.token_urlsafe(9))
+    _idle: Callable[[], None] = lambda: None
+
+    def heed(self, idle: Callable[[], None]) -> None:
+        """`idle` is called while nothing comes; what it raises takes the errands back."""
+        self._idle = idle
 
     def close(self) -> None:
         """The next errand gets an association of its own."""
@@ -116,7 +121,7 @@ class GatewaySession:
 
     @property
     def _desk(self) -> Desk:
-        return Desk(self.peer, self.board, self.now)
+        return Desk(self.peer, self.board, self.now, self._idle)
 
     def _answers(self, kind: Kind, asked: Mapping[str, Any]) -> Answers:
         """As they come; leaving early takes the errand back."""

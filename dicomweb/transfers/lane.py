@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from dicomweb.index.contract import Origin
 from dicomweb.locks import alone
 from dicomweb.peers.peer import Peer
-from dicomweb.peers.session import PeerError, Session
+from dicomweb.peers.session import Heeding, PeerError, Session
 from dicomweb.transfers.commitments import Awaiting
 from dicomweb.transfers.moving import Way
 from dicomweb.transfers.outgoing import WITHDRAWN, Withdrawn
@@ -32,6 +32,7 @@ from fhir_server.clock import utc_microseconds
 log = logging.getLogger(__name__)
 
 BATCH = 100  # instances of which a way is given the list; it may have several on their way at once
+HEED = 0.02  # seconds between two looks at the queue while nothing is settled
 TRIES = 3  # of one instance
 ATTEMPTS = 12  # of a transfer without any instance in between
 FIRST_WAIT, LONGEST_WAIT = 2.0, 900.0  # seconds before a transfer is tried again; doubled each time
@@ -40,6 +41,10 @@ PATIENCE = 14 * 24 * 3600 * 1_000_000  # microseconds that a transfer waits for 
 MOST_INSTANCES = 50_000
 SECOND = 1_000_000
 AWAITED = 30 * SECOND  # until one looks again for an answer that makes itself heard when it comes
+
+
+class Overtaken(Exception):
+    """What is under way is left: the queue has something else to do."""
 
 
 @dataclass(slots=True)
@@ -57,9 +62,13 @@ class Lane:
     now: Callable[[], int] = utc_microseconds
     stop: threading.Event = field(default_factory=threading.Event)
     origins: Callable[[str], Sequence[Origin]] = lambda _study: ()
+    _moving: Transfer | None = None
+    _heeded: float = 0.0
 
     def run(self) -> None:
         """Returns at once when another process has this lane."""
+        if isinstance(self.session, Heeding):
+            self.session.heed(self._heed)
         with alone(self.locks / f"{self.peer.id}.lock") as is_alone:
             try:
                 while is_alone and not self.stop.is_set() and (transfer := self._next()) is not None:
@@ -83,6 +92,8 @@ class Lane:
                 self._move(transfer, batch)
             else:
                 self._finish(transfer)
+        except Overtaken:
+            pass
         except Awaiting:
             self.session.close()
             self.queue.pause(transfer.id, "awaiting-commitment", self.now() + AWAITED)
@@ -120,7 +131,7 @@ class Lane:
         self.queue.list_items(transfer.id, items[:MOST_INSTANCES], self.now())
 
     def _move(self, transfer: Transfer, batch: list[Item]) -> None:
-        moving = self._way(transfer).moved(self.session, transfer, batch)
+        moving, self._moving = self._way(transfer).moved(self.session, transfer, batch), transfer
         first = began = time.monotonic()
         try:
             for number, item in enumerate(moving, 1):
@@ -128,13 +139,24 @@ class Lane:
                 # several come at once over some ways: the pace that people see is that of the batch so far
                 self.queue.settle(transfer.id, [_tried(item)], max((now - first) / number, 1e-6))
                 self._pace(transfer, item.size, now - began)
-                if self.stop.is_set() or (self._next() or transfer).id != transfer.id:
-                    return
-                if self._over(transfer):
+                if self._is_to_leave(transfer):
                     return
                 began = time.monotonic()
         finally:
+            self._moving = None
             moving.close()
+
+    def _is_to_leave(self, transfer: Transfer) -> bool:
+        """Whether something more urgent has come, or it was cancelled, or the process is to stop."""
+        return self.stop.is_set() or (self._next() or transfer).id != transfer.id or self._over(transfer)
+
+    def _heed(self) -> None:
+        """Called while several instances are under way and none is settled. Raises Overtaken."""
+        at = time.monotonic()
+        if self._moving is not None and at - self._heeded > HEED:
+            self._heeded = at
+            if self._is_to_leave(self._moving):
+                raise Overtaken
 
     def _over(self, transfer: Transfer) -> bool:
         found = self.queue.get(transfer.id)

@@ -69,7 +69,7 @@ class Bell:
                 if version != last or self._came:
                     last, self._came = version, False
                     for (gateway,) in connection.execute(
-                        "SELECT DISTINCT gateway FROM errand WHERE state = 'waiting'"
+                        "SELECT DISTINCT gateway FROM errand WHERE state IN ('waiting', 'withdrawn')"
                     ).fetchall():
                         for event in self._waiting.get(gateway, ()):
                             event.set()

@@ -2,7 +2,8 @@
 
     ask ──▶ waiting ── offered to the gateway's newest poll ──▶ taken ── answers ──▶ over ──▶ dropped
                ▲                                                  │
-               └── a later poll does not name it as in hand ──────┘
+               └── a later poll does not name it as in hand ──────┤
+                                                                  └── dropped ──▶ withdrawn, until it is told
 
 Whoever asks waits, and says so by `touch`; an errand that nobody waits for any more is not given. So nothing
 here needs to survive a power cut: transfers ask again. A poll names what the gateway has in hand, hence an
@@ -73,6 +74,14 @@ class Standing:
     outcome: Mapping[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a poll brings: errands, and the ids of those in hand that nobody waits for any more."""
+
+    errands: Sequence[Errand] = ()
+    gone: Sequence[str] = ()
+
+
 class Board(Rows):
     """One beside the image index. Its rows are written with `NORMAL`: see above."""
 
@@ -110,9 +119,11 @@ class Board(Rows):
         return Standing(state, attempt, [orjson.loads(row[0]) for row in answers], over)
 
     def drop(self, id: str) -> None:
-        """Nobody waits for it any more: its gateway is told so at its next answer."""
+        """Nobody waits for it any more: the gateway that has it in hand is told so."""
         with self.writing("NORMAL") as connection:
-            _delete(connection, connection.execute("SELECT n FROM errand WHERE id = ?", (id,)).fetchall())
+            sql = "UPDATE errand SET state = 'withdrawn' WHERE id = ? AND state = 'taken'"
+            if not connection.execute(sql, (id,)).rowcount:
+                _delete(connection, connection.execute("SELECT n FROM errand WHERE id = ?", (id,)).fetchall())
 
     def seen(self, gateway: str) -> int:
         """When it last showed a sign of life; 0 = never."""
@@ -149,8 +160,9 @@ class Board(Rows):
                     connection.execute("DELETE FROM answer WHERE errand = ?", (number,))
         return name
 
-    def take(self, gateway: str, poll: str, now: int) -> list[Errand] | None:
-        """The most urgent errands, now in this gateway's hands; None when a newer poll has come."""
+    def take(self, gateway: str, poll: str, now: int) -> Taken | None:
+        """The most urgent errands, now in this gateway's hands, and what it may leave; None when a newer poll
+        has come."""
         with self.writing("NORMAL") as connection:
             newest = connection.execute("SELECT poll FROM gateway WHERE id = ?", (gateway,)).fetchone()
             if newest is None or newest[0] != poll:
@@ -165,7 +177,11 @@ class Board(Rows):
                 "UPDATE errand SET state = 'taken', attempt = attempt + 1 WHERE n = ?",
                 [(row[0],) for row in rows],
             )
-            return [_given(connection, row) for row in rows]
+            gone = connection.execute(
+                "SELECT n, id FROM errand WHERE gateway = ? AND state = 'withdrawn'", (gateway,)
+            ).fetchall()
+            _delete(connection, [row[:1] for row in gone])
+            return Taken([_given(connection, row) for row in rows], [row[1] for row in gone])
 
     def kind_of(self, gateway: str, id: str) -> Kind | None:
         """Of an errand in this gateway's hands; None for any other."""
@@ -205,12 +221,6 @@ class Board(Rows):
             (id, gateway),
         )
         return [Path(one) for one in orjson.loads(found[0][0])] if found else []
-
-    def gone(self, gateway: str, in_hand: Iterable[str]) -> list[str]:
-        """Those in a gateway's hands that were taken back or given up."""
-        sql = "SELECT id FROM errand WHERE gateway = ? AND state = 'taken'"
-        kept = {row[0] for row in self.rows(sql, (gateway,))}
-        return sorted(set(in_hand) - kept)
 
 
 @dataclass(frozen=True, slots=True)

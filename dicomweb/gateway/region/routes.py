@@ -65,12 +65,11 @@ def _poll(images: Images) -> Endpoint:
             raise Invalid("bad-poll", f"at most {MOST_IN_HAND} errands are in hand")
         mine = await asyncio.to_thread(board.poll, gateway.id, in_hand, utc_microseconds())
         while True:
-            errands = await asyncio.to_thread(board.take, gateway.id, mine, utc_microseconds())
-            if errands:
-                gone = await asyncio.to_thread(board.gone, gateway.id, in_hand)
-                return _json({"errands": [one.as_json() for one in errands], "gone": gone})
+            taken = await asyncio.to_thread(board.take, gateway.id, mine, utc_microseconds())
+            if taken is not None and (taken.errands or taken.gone):
+                return _json({"errands": [one.as_json() for one in taken.errands], "gone": taken.gone})
             left = until - asyncio.get_running_loop().time()
-            if errands is None or left <= 0 or images.bell.ended or await request.is_disconnected():
+            if taken is None or left <= 0 or images.bell.ended or await request.is_disconnected():
                 return Response(None, 204)
             await images.bell.wait(gateway.id, left)
 

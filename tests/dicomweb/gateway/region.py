@@ -44,7 +44,7 @@ class Site:
             return []
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()["errands"]
-        assert found
+        assert found or answer.json()["gone"]
         return found
 
     async def tell(self, errand: dict[str, Any], *answers: dict[str, Any], **more: Any) -> int:

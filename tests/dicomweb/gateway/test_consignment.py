@@ -137,7 +137,7 @@ async def both(site: Site) -> list[dict[str, Any]]:
     return found
 
 
-async def test_what_is_overtaken_is_taken_back_and_named_with_what_comes_instead(
+async def test_what_is_overtaken_is_taken_back_and_its_gateway_learns_it_at_once(
     session: GatewaySession, site: Site, given: list[Sendable]
 ) -> None:
     shipping = session.ship(iter(given), WIDE)
@@ -145,11 +145,13 @@ async def test_what_is_overtaken_is_taken_back_and_named_with_what_comes_instead
     one, two = await both(site)
     await site.tell(one, *stored("2.25.0"))
     await first
+    hand = f"{one['id']},{two['id']}"
+    polling = asyncio.create_task(site.http.get("/gateway/errands", params={"wait": "5", "hand": hand}))
     await asyncio.to_thread(shipping.close)  # type: ignore[attr-defined]
+    answer = await polling
+    assert (answer.json()["errands"], sorted(answer.json()["gone"])) == ([], sorted([one["id"], two["id"]]))
     urgent = asyncio.create_task(asyncio.to_thread(session.send, given[30]))
-    answer = await site.http.get(f"/gateway/errands?wait=5&hand={one['id']},{two['id']}")
-    assert sorted(answer.json()["gone"]) == sorted([one["id"], two["id"]])
-    (errand,) = answer.json()["errands"]
+    (errand,) = await site.poll(one["id"], two["id"], wait=5)  # said once
     assert await site.done(two, *stored(*uids(two))) == 404
     await site.done(errand, {"instance": "2.25.30", "fault": "refused-by-peer"})
     with pytest.raises(Incapable) as error:

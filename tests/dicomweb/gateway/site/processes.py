@@ -112,6 +112,27 @@ class Platform:
         return {one.uid: (Path(self.settings.files) / one.path).read_bytes() for one in files}
 
 
+class Work:
+    """`teledossier worker` on a platform's folder."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform, self.log = platform, platform.folder / "worker.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fhir_server", "worker"],
+                cwd=self.platform.folder, env=self.platform.environment, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(40)
+            self.process = None
+
+
 class Site:
     """`teledossier gateway` on a folder of its own."""
 

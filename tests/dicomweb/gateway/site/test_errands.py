@@ -9,8 +9,6 @@ import asyncio
 import base64
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,7 +26,7 @@ from dicomweb.transfers.record import Order, Transfer
 from fhir_server import opening
 from smart_launch.authorization import clients
 from tests.dicomweb import making
-from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, eventually, port
+from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, Work, eventually, port
 from tests.dicomweb.gateway.test_registry import PAYLOAD, resource
 from tests.dicomweb.pacs import Pacs, orthanc
 from tests.dicomweb.test_peers import endpoint
@@ -49,6 +47,7 @@ class Region:
     site: Site
     images: Images
     operator: str
+    work: Work
 
     def client(self, **more: Any) -> httpx.Client:
         form = {"grant_type": "client_credentials", "scope": "system/*.cruds"}
@@ -104,20 +103,15 @@ async def _directory(platform: Platform, pacs: Pacs) -> dict[str, str]:
 
 
 @contextmanager
-def working(platform: Platform) -> Iterator[None]:
-    """`teledossier worker`."""
-    path = platform.folder / "worker.log"
-    with path.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fhir_server", "worker"],
-            cwd=platform.folder, env=platform.environment, stdout=log, stderr=log,
-        )  # fmt: skip
+def working(platform: Platform) -> Iterator[Work]:
+    """`teledossier worker`, running."""
+    work = Work(platform)
+    work.start()
     try:
-        yield
+        yield work
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(40)
-    assert "Traceback" not in path.read_text()
+        work.stop()
+    assert "Traceback" not in work.log.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +128,13 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
         secrets = asyncio.run(_directory(platform, pacs))
         stack.callback(platform.stop)
         platform.start(workers=2)
-        stack.enter_context(working(platform))
+        work = stack.enter_context(working(platform))
         (site.folder / "secret").write_text(secrets[CLIENT])
         stack.callback(site.stop)
         site.start()
         images = open_images(platform.settings, None)  # type: ignore[arg-type]
         stack.callback(images.close)
-        yield Region(platform, pacs, site, images, secrets["operator"])
+        yield Region(platform, pacs, site, images, secrets["operator"], work)
     assert "Traceback" not in site.log.read_text()
 
 
