@@ -52,11 +52,12 @@ def every_route(images: Images) -> Sequence[BaseRoute]:
     from dicomweb.gateway.region import commitments, sites, steps
     from dicomweb.gateway.region import routes as gateways
     from dicomweb.priors import routes as priors
+    from dicomweb.transfers import orders, selection
     from dicomweb.transfers import routes as transfers
-    from dicomweb.transfers import selection
 
     rooms = (
         transfers,
+        orders,
         selection,
         adding,
         medium,

@@ -31,6 +31,7 @@ RETURNED: Mapping[Level, tuple[str, ...]] = {
     "order": (
         "AccessionNumber", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
         "StudyInstanceUID", "RequestedProcedureID", "RequestedProcedureDescription",
+        "OtherPatientIDsSequence",
     ),
 }  # fmt: skip
 SCHEDULED = (  # of the worklist's scheduled step. PS3.4 Table K.6-1

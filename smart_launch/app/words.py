@@ -316,6 +316,7 @@ PACS_FAILURES: Mapping[str, str] = {
     "request-closed": "Le télédossier est clos : on ne peut plus y ajouter d'examen.",
     "other": "La recherche n'a pas abouti. Réessayez.",
 }
+ORDER_NUMBER, AT_TIME = "n° {n}", "{day} à {time}"
 EXAM_TABS: Mapping[str, str] = {
     "pacs": "À partir du PACS",
     "local": "À partir du serveur local",

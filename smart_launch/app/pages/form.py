@@ -21,6 +21,7 @@ from smart_launch.app import words
 from smart_launch.app.desk import Desk
 from smart_launch.app.fhir import Fhir, FhirError
 from smart_launch.app.pages.answers import guarded, reason
+from smart_launch.app.pages.orders import proposed, worklists
 from smart_launch.app.pages.under_way import under_way
 from smart_launch.app.rendering import render
 from smart_launch.app.views import times
@@ -30,6 +31,7 @@ from smart_launch.app.views.draft import (
     Identity,
     checked,
     content_mark,
+    expected,
     groups,
     identity,
     patient_resource,
@@ -37,7 +39,9 @@ from smart_launch.app.views.draft import (
     save_parameters,
     saved,
     typed,
+    with_orders,
 )
+from smart_launch.app.views.orders import Orders
 from smart_launch.app.views.people import Directory, Me
 from smart_launch.app.views.reading import WORKFLOW, Json, by_type, code, own_reference, reference, version
 from smart_launch.app.views.story import consent_codes
@@ -155,6 +159,8 @@ def _stale(desk: Desk, opened: Opened, form: FormData | Mapping[str, Any]) -> bo
 def _typed(desk: Desk, form: FormData, opened: Opened) -> Draft:
     given = {name: value for name, value in form.items() if isinstance(value, str)}
     chosen = [value for value in form.getlist("correspondant") if isinstance(value, str)]
+    ticked = [value for value in form.getlist("ordre") if isinstance(value, str)]
+    given["examens_attendus"] = with_orders(given.get("examens_attendus", ""), ticked)
     return typed(given, chosen, opened.questionnaire, desk.zone)
 
 
@@ -179,7 +185,7 @@ async def _requesters(desk: Desk, fhir: Fhir, me: Me) -> list[Any]:
 
 
 async def _submit(desk: Desk, request: Request) -> Response:
-    """Envoyer, Enregistrer or Annuler, as the button pressed says."""
+    """Envoyer, Enregistrer, Annuler or the worklist's exams, as the button pressed says."""
     fhir, id = desk.fhir(request), request.path_params["id"]
     async with request.form() as form:
         action = form.get("action", "enregistrer")
@@ -194,6 +200,10 @@ async def _submit(desk: Desk, request: Request) -> Response:
         return await _page(desk, request, fhir, opened, draft, status=409, message=words.STALE)
     try:
         await _save(desk, fhir, opened, draft)
+        if action == "ordres":
+            opened = await _open(desk, request, fhir, id)
+            found = await proposed(fhir, id, expected(draft.announced))
+            return await _page(desk, request, fhir, opened, draft, orders=found)
         if action != "envoyer":
             return RedirectResponse("/dossiers?fait=save", 303)
         judged = checked(draft)
@@ -219,15 +229,18 @@ async def _page(
     *,
     status: int = 200,
     message: str = "",
+    orders: Orders | None = None,
 ) -> Response:
-    """The form, from any draft."""
+    """The form, from any draft; with the exams of the worklists where they were asked for."""
     workflow = code(opened.request.get("category"), WORKFLOW)
     services = await fhir.all(
         "HealthcareService", [("service-type", f"{WORKFLOW}|{workflow}"), ("_count", "100")]
     )
     wanted = references(opened.resources) | {reference(item.get("providedBy")) for item in services}
-    offered, directory = await asyncio.gather(
-        _requesters(desk, fhir, opened.me), desk.directory.load(fhir, wanted | set(draft.recipients))
+    offered, directory, lists = await asyncio.gather(
+        _requesters(desk, fhir, opened.me),
+        desk.directory.load(fhir, wanted | set(draft.recipients)),
+        worklists(fhir),
     )
     setting = Setting(opened.me, directory, desk.zone, desk.now(), opened.plan, opened.questionnaire)
     shown = dossier(opened.request, opened.resources, setting)
@@ -240,6 +253,8 @@ async def _page(
         "choisis": [directory.place(ref).name for ref in sorted(draft.recipients)],
         "requerants": _choices(offered, directory, draft.requester),
         "message": message,
+        "listes": lists,
+        "prevus": orders,
         "fait": request.query_params.get("fait", ""),
         **await under_way(desk, fhir, str(opened.request["id"]), [exam.uid for exam in shown.exams]),
     }

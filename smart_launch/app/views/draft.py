@@ -96,6 +96,18 @@ def typed(form: Mapping[str, str], recipients: Iterable[str], questionnaire: Jso
     )
 
 
+def expected(text: str) -> list[str]:
+    """The accession numbers in a list with commas, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def with_orders(text: str, ticked: Iterable[str]) -> str:
+    """The list with those that were ticked in the worklist's proposals."""
+    return ", ".join(
+        dict.fromkeys([*expected(text), *(number for one in ticked for number in expected(one))])
+    )
+
+
 def content_mark(draft: Draft) -> str:
     """A fingerprint of what a person can change in a draft. The form carries it rather than the version,
     which also moves when images or documents join: those must not stop anyone from writing.
@@ -137,7 +149,7 @@ def save_parameters(draft: Draft, questionnaire: Json, zone: tzinfo, requesters:
     parameters.append({"name": "comment", "valueString": draft.comment})
     if draft.requester in set(requesters):
         parameters.append({"name": "requester", "valueReference": {"reference": draft.requester}})
-    for number in dict.fromkeys(part.strip() for part in draft.announced.split(",") if part.strip()):
+    for number in expected(draft.announced):
         kind = {"coding": [{"system": IDENTIFIER_TYPE, "code": "ACSN"}]}
         parameters.append(
             {"name": "exam", "valueReference": {"identifier": {"type": kind, "value": number[:64]}}}

@@ -113,10 +113,10 @@ def studies(rows: Iterable[Json]) -> list[Found]:
     for row in rows:
         images, series = first(row, "00201208"), first(row, "00201206")
         counts = [_many(series, "série"), _many(images, "image")]
-        modality = "/".join(words.label(words.MODALITIES, str(one)) for one in _values(row, "00080061"))
+        modality = "/".join(words.label(words.MODALITIES, str(one)) for one in values(row, "00080061"))
         found = Found(
             first(row, "0020000D"), " ".join(first(row, "00100010").replace("^", " ").split()),
-            _day(first(row, "00100030")), first(row, "00100020"), _day(first(row, "00080020")),
+            day(first(row, "00100030")), first(row, "00100020"), day(first(row, "00080020")),
             first(row, "00081030"), modality, first(row, "00080050"), " · ".join(filter(None, counts)),
         )  # fmt: skip
         if found.uid:
@@ -140,18 +140,20 @@ def series(rows: Iterable[Json]) -> list[FoundSeries]:
 
 def first(row: Json, tag: str) -> str:
     """The first value of a DICOM JSON element as text."""
-    for value in _values(row, tag):
+    for value in values(row, tag):
         return str(value.get("Alphabetic", "")) if isinstance(value, dict) else str(value).strip()
     return ""
 
 
-def _values(row: Json, tag: str) -> list[Any]:
+def values(row: Json, tag: str) -> list[Any]:
+    """Those of a DICOM JSON element."""
     element = row.get(tag)
     found = element.get("Value") if isinstance(element, dict) else None
     return found if isinstance(found, list) else []
 
 
-def _day(text: str) -> str:
+def day(text: str) -> str:
+    """`20261124` → `24/11/2026`; "" for none."""
     return f"{text[6:8]}/{text[4:6]}/{text[:4]}" if len(text) == 8 and text.isdecimal() else ""
 
 
