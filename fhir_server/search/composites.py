@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import Any
 
 from fhir_server.search import units
-from fhir_server.search.entries import KIND_OF, Convert, Found, converter
+from fhir_server.search.entries import KIND_OF, converter
+from fhir_server.search.found import Convert, Found
 from fhir_server.search.nodes import (
     Composite,
     Date,

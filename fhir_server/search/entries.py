@@ -9,28 +9,18 @@ FHIR R4 search.html#token, #reference, #date, #string, #quantity
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import tzinfo
-from decimal import Decimal
+from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from fhir_server.search import units
+from fhir_server.search import measures
+from fhir_server.search.found import Convert, Found, Maker
 from fhir_server.search.nodes import EntryKind
-from fhir_server.store.contract import Entries, Value
 from profiles import dates, definitions, references
-from profiles.folding import fold
 from profiles.outcomes import Invalid
 
 Json = dict[str, Any]
-MAX_TEXT = 1000
-"""Characters of a string that are indexed."""
-FAR = sys.float_info.max
-"""An open end of a number interval."""
-CURRENCY = "urn:iso:std:iso:4217"
 KIND_OF: Mapping[str, EntryKind] = MappingProxyType(
     {
         "token": "token",
@@ -44,61 +34,6 @@ KIND_OF: Mapping[str, EntryKind] = MappingProxyType(
 )
 """Search parameter type → the kind of its entries, for those that have one value each."""
 _ADDRESS_PARTS = ("text", "city", "district", "state", "postalCode", "country")
-
-
-@dataclass(slots=True)
-class Found:
-    """What is being gathered from one resource; a dict keeps order and drops repeats."""
-
-    fhir_base: str
-    zone: tzinfo
-    tokens: dict[tuple[str, str, str], None] = field(default_factory=dict)
-    references: dict[tuple[str, str], None] = field(default_factory=dict)
-    dates: dict[tuple[str, int, int], None] = field(default_factory=dict)
-    strings: dict[tuple[str, str, str], None] = field(default_factory=dict)
-    numbers: dict[tuple[str, float, float, str, str], None] = field(default_factory=dict)
-    composites: dict[tuple[str, tuple[Value, ...]], None] = field(default_factory=dict)
-    positions: dict[tuple[str, float, float], None] = field(default_factory=dict)
-    folded: dict[str, str] = field(default_factory=dict)
-    """A name is found by several parameters and folded once."""
-    amounts: dict[int, list[tuple[str, float, float, str, str]]] = field(default_factory=dict)
-    """A quantity, by its identity within the resource, likewise."""
-
-    def text(self, name: str, text: str | None) -> None:
-        """A string entry, unless empty."""
-        if text:
-            text = text[:MAX_TEXT]
-            folded = self.folded.get(text)
-            if folded is None:
-                folded = self.folded[text] = fold(text)
-            self.strings[name, folded, text] = None
-
-    def interval(self, name: str, start: int, end: int) -> None:
-        """A date entry; a period written backwards still has its stretch of time."""
-        self.dates[(name, start, end) if start < end else (name, end, start)] = None
-
-    def values(self, kind: EntryKind, name: str = "") -> tuple[Value, ...]:
-        """The entries of a kind that have no name (or one that a modifier gave them), as a composite's
-        component has them."""
-        rows: Iterable[tuple[Any, ...]] = getattr(self, kind + "s")
-        return tuple([(kind, *entry[1:]) for entry in rows if entry[0] == name])
-
-    def entries(self, texts: Iterable[tuple[str, str]] = ()) -> Entries:
-        return Entries(
-            tuple(self.tokens),
-            tuple(self.references),
-            tuple(self.dates),
-            tuple(self.strings),
-            tuple(self.numbers),
-            tuple(self.composites),
-            tuple(self.positions),
-            tuple(texts),
-        )
-
-
-Ends = tuple[Decimal | None, Decimal | None]
-Convert = Callable[[Any, Found], None]
-Maker = Callable[[str], Convert]
 
 
 def converter(code: str, search_type: str, type: str, value_set: str) -> Convert | None:
@@ -351,134 +286,6 @@ def _concept_text(name: str) -> Convert:
     return concept
 
 
-# numbers and quantities
-
-
-def exact(number: Decimal | float) -> Decimal | None:
-    """The value itself: what it may be rounded from is the searched number's affair. None when no float can
-    hold it. FHIR R4 search.html#number"""
-    value = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
-    return value if value.is_finite() and value.adjusted() <= 300 else None
-
-
-def number_of(number: Decimal | float) -> float | None:
-    """The same as a float."""
-    value = exact(number)
-    return None if value is None else float(value)
-
-
-def _number(name: str) -> Convert:
-    def number(value: Any, found: Found) -> None:
-        amount = exact(value)
-        if amount is not None:
-            point = float(amount)
-            found.numbers[name, point, point, "", ""] = None
-
-    return number
-
-
-def _add(name: str, ends: Ends, unit: Json, found: Found) -> None:
-    """A quantity's interval under each way its unit can be asked for; None is an open end."""
-    for suffix, low, high, system, code in _rows(ends, unit):
-        found.numbers[name + suffix, low, high, system, code] = None
-
-
-def _rows(ends: Ends, unit: Json) -> list[tuple[str, float, float, str, str]]:
-    """(suffix of the name, low, high, system, code)"""
-    system, code, text = unit.get("system", ""), unit.get("code", ""), unit.get("unit", "")
-    low, high = ends
-    between = (-FAR if low is None else float(low), FAR if high is None else float(high))
-    rows = []
-    if code:
-        rows.append(("", *between, system, code))
-    if not code or (text and text != code):
-        rows.append(("", *between, "", text))
-    canonical = units.scale_of(system, code)
-    if canonical is not None:
-        least = -FAR if low is None else units.in_base_units(low, code)
-        most = FAR if high is None else units.in_base_units(high, code)
-        if least is not None and most is not None:
-            rows.append((units.SUFFIX, least, most, "", canonical))
-    return rows
-
-
-def _quantity(name: str) -> Convert:
-    def quantity(value: Any, found: Found) -> None:
-        rows = found.amounts.get(id(value))
-        if rows is None:
-            rows = found.amounts[id(value)] = _quantity_rows(value)
-        for suffix, low, high, system, code in rows:
-            found.numbers[name + suffix, low, high, system, code] = None
-
-    return quantity
-
-
-def _quantity_rows(value: Json) -> list[tuple[str, float, float, str, str]]:
-    point = exact(value["value"]) if "value" in value else None
-    if point is None:
-        return []
-    comparator = value.get("comparator", "")
-    low = None if comparator in ("<", "<=") else point
-    high = None if comparator in (">", ">=") else point
-    return _rows((low, high), value)
-
-
-def _range(name: str) -> Convert:
-    def range(value: Any, found: Found) -> None:
-        ends = [value.get("low", {}), value.get("high", {})]
-        low, high = (exact(end["value"]) if "value" in end else None for end in ends)
-        if low is not None or high is not None:
-            _add(name, (low, high), ends[0] or ends[1], found)
-
-    return range
-
-
-def _money(name: str) -> Convert:
-    def money(value: Any, found: Found) -> None:
-        amount = exact(value["value"]) if "value" in value else None
-        if amount is not None:
-            point = float(amount)
-            found.numbers[name, point, point, CURRENCY, value.get("currency", "")] = None
-
-    return money
-
-
-def _sampled(name: str) -> Convert:
-    """From the lowest to the highest sample. FHIR R4 datatypes.html#SampledData"""
-
-    def sampled(value: Any, found: Found) -> None:
-        origin, factor = value["origin"], value.get("factor", 1)
-        try:
-            samples = [
-                Decimal(sample) for sample in value.get("data", "").split() if sample not in ("E", "U", "L")
-            ]
-            if not samples:
-                return
-            ends = [
-                Decimal(origin.get("value", 0)) + Decimal(factor) * end
-                for end in (min(samples), max(samples))
-            ]
-        except (ArithmeticError, TypeError):
-            return
-        low, high = (exact(end) for end in ends)
-        if low is not None and high is not None:
-            _add(name, (low, high), origin, found)
-
-    return sampled
-
-
-def _position(name: str) -> Convert:
-    def position(value: Any, found: Found) -> None:
-        latitude, longitude = value.get("latitude"), value.get("longitude")
-        if latitude is None or longitude is None:
-            return
-        north, east = number_of(latitude), number_of(longitude)
-        if north is not None and east is not None and abs(north) <= 90:
-            found.positions[name, north, east] = None
-
-    return position
-
-
 _MAKERS: Mapping[str, Mapping[str, Maker]] = MappingProxyType({
     "token": {
         "Coding": _coding, "CodeableConcept": _concept, "Identifier": _identifier,
@@ -493,7 +300,7 @@ _MAKERS: Mapping[str, Mapping[str, Maker]] = MappingProxyType({
         "string": _string, "HumanName": _human_name, "Address": _address, "CodeableConcept": _concept_text,
         "String": _string,
     },
-    "number": {"decimal": _number, "integer": _number, "Integer": _number, "Decimal": _number},
-    "quantity": {"Quantity": _quantity, "Range": _range, "Money": _money, "SampledData": _sampled},
-    "special": {"BackboneElement": _position},
+    "number": measures.NUMBER,
+    "quantity": measures.QUANTITY,
+    "special": measures.SPECIAL,
 })  # fmt: skip

@@ -38,7 +38,7 @@ from typing import Any
 
 from fhir_server.search import entries
 from fhir_server.search.composites import Composed, composed
-from fhir_server.search.entries import Convert, Found
+from fhir_server.search.found import Convert, Found
 from fhir_server.search.words import texts_of
 from fhir_server.store.contract import Entries
 from profiles import definitions

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fhir_server.search import index
-from fhir_server.search.entries import FAR, number_of
+from fhir_server.search.measures import FAR, number_of
 from profiles import dates
 from profiles.folding import fold
 from tests.profiles.examples import (
