@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dicomweb import media
+from dicomweb.cine import MP4
 from dicomweb.dicom_xml import XML
 from dicomweb.images import Images
 from dicomweb.media import DICOM, JSON, MULTIPART, OCTETS
@@ -25,7 +26,7 @@ WADL = "application/vnd.sun.wadl+xml"
 NAMESPACE = "http://wadl.dev.java.net/2009/02"
 _PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 # reports, documents, films, waveforms
-_READ = ("text/html", "text/plain", "application/pdf", "video/mp4", "image/svg+xml")
+_READ = ("text/html", "text/plain", "application/pdf", MP4, "image/svg+xml")
 _DATASETS = (JSON, f'{MULTIPART}; type="{XML}"')
 
 
@@ -56,6 +57,7 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
     ("GET", r"/workitems", _DATASETS, (), ("{attributeID}", "limit", "offset")),
     ("GET", r"/metadata", _DATASETS, (), ()),
     ("GET", r"/instances/\{instance\}/rendered", (*_PICTURES, *_READ), (), _RENDER),
+    ("GET", r"/frames/\{frames\}/rendered", (*_PICTURES, MP4), (), _RENDER),
     ("GET", r"/(rendered|thumbnail)", _PICTURES, (), _RENDER),
     ("GET", r"/frames/\{frames\}", (OCTETS, *FRAME_SYNTAXES), (), ("accept",)),
     (

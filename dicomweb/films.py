@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from pydicom.dataset import Dataset
 
 from dicomweb import mp4, remux
+from dicomweb.cine import MP4
 from dicomweb.files import SLOW_SPOOL
 from dicomweb.frames import Framed
 from dicomweb.images import Images
@@ -27,8 +29,7 @@ from profiles.outcomes import NotAcceptable, UnsupportedMedia
 
 VIDEO = "1.2.840.10008.5.1.4.1.1.77.1.4.1"
 MAX_BYTES = 2_000_000_000  # of a film: a fragment's length is a number of 32 bits
-MP4 = "video/mp4"
-REMUXED = "film-"  # how films that were put into MP4 begin, beside the expanded files
+MADE = "film-"  # how the films made here begin, beside the expanded files
 _PICTURES = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif"})
 _LOSSY = {"avc": "ISO_14496_10", "hevc": "ISO_23008_2"}
 
@@ -151,19 +152,25 @@ def part(images: Images, one: Framed, kind: str) -> Part:
 
 
 def _remuxed(images: Images, one: Framed, stream: Spans) -> Path:
-    """A transport stream as MP4, made once and kept while it is watched: a player asks for it range by range.
-    It stands among the expanded files, which go when nobody asked for them in a while."""
-    kept = images.files.root / "opened" / f"{REMUXED}{one.file.sha256}"
+    """A transport stream as MP4. Raises NotAcceptable."""
+    try:
+        return kept(images, one.file.sha256, lambda out: remux.remux(pieces(stream), out))
+    except NotRemuxed as error:
+        raise NotAcceptable("cannot-render", "this film cannot be put into MP4 here") from error
+
+
+def kept(images: Images, name: str, write: Callable[[BinaryIO], object]) -> Path:
+    """A film made once and kept while it is watched: a player asks for it range by range. It stands among the
+    expanded files, which go when nobody asked for them in a while."""
+    found = images.files.root / "opened" / f"{MADE}{name}"
     with suppress(FileNotFoundError):
-        os.utime(kept)
-        return kept
+        os.utime(found)
+        return found
     made = images.files.spool / f"{SLOW_SPOOL}{uuid4().hex}"
     try:
         with made.open("wb") as out:
-            remux.remux(pieces(stream), out)
-        made.replace(kept)
-    except NotRemuxed as error:
-        raise NotAcceptable("cannot-render", "this film cannot be put into MP4 here") from error
+            write(out)
+        made.replace(found)
     finally:
         made.unlink(missing_ok=True)
-    return kept
+    return found

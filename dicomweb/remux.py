@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from dicomweb import coded
 from dicomweb.coded import Unreadable
+from dicomweb.movie import Samples, box, entry, movie
 from dicomweb.mp4 import MAX_FRAMES
 
 PACKET, SYNC = 188, 0x47
@@ -47,7 +48,7 @@ def is_transport(head: bytes) -> bool:
 def remux(pieces: Iterable[bytes], out: BinaryIO) -> None:
     """Write the film to `out`. Raises NotRemuxed."""
     kinds = b"isom" + b"\0\0\2\0" + b"isomiso2avc1mp41"
-    out.write(_box(b"ftyp", kinds))
+    out.write(box(b"ftyp", kinds))
     start = out.tell()
     out.write(struct.pack(">L4sQ", 1, b"mdat", 0))
     track = Track()
@@ -57,10 +58,10 @@ def remux(pieces: Iterable[bytes], out: BinaryIO) -> None:
         raise NotRemuxed("no picture")
     end = out.tell()
     try:
-        movie = _movie(track, start + 16)
+        made = _movie(track, start + 16)
     except (Unreadable, struct.error) as error:
         raise NotRemuxed("no sequence parameter set") from error
-    out.write(movie)
+    out.write(made)
     out.seek(start + 8)
     out.write(struct.pack(">Q", end - start))
 
@@ -174,71 +175,20 @@ def _units(data: bytes) -> Iterator[bytes]:
         at = following
 
 
-def _box(kind: bytes, *content: bytes) -> bytes:
-    body = b"".join(content)
-    return struct.pack(">L4s", 8 + len(body), kind) + body
-
-
-def _full(kind: bytes, form: str, *values: int, flags: int = 0) -> bytes:
-    """A box with version 0 and flags, then numbers."""
-    return _box(kind, struct.pack(">L", flags), struct.pack(">" + form, *values))
-
-
-def _table(kind: bytes, form: str, rows: list[int]) -> bytes:
-    """A box that counts its rows."""
-    return _full(kind, f"L{len(rows)}L", len(rows) // len(form), *rows)
-
-
 def _movie(track: Track, offset: int) -> bytes:
     """The movie box of samples that lie one after another from `offset`."""
     found = coded.avc(track.sets[7])
     steps = [b - a for a, b in zip(track.decoded, track.decoded[1:], strict=False)]
     steps.append(steps[-1] if steps else CLOCK // 25)
-    length = sum(steps)
-    matrix = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
-    header = _full(
-        b"mvhd", "LLLLLHH2L9L6LL", 0, 0, CLOCK, length, 0x10000, 0x100, 0, 0, 0, *matrix, *[0] * 6, 2
-    )
-    own = _full(
-        b"tkhd", "LLLLL2LHHHH9LLL", 0, 0, 1, 0, length, 0, 0, 0, 0, 0, 0, *matrix,
-        found.width << 16, found.height << 16, flags=3,
-    )  # fmt: skip
-    media = _full(b"mdhd", "LLLLHH", 0, 0, CLOCK, length, 0x55C4, 0)
-    handler = _box(b"hdlr", bytes(8) + b"vide" + bytes(13))
-    data = _box(b"dinf", _box(b"dref", struct.pack(">LL", 0, 1), _full(b"url ", "", flags=1)))
-    samples = _box(
-        b"stbl", _description(track, found.width, found.height), _table(b"stts", "LL", _pairs(steps)),
-        _table(b"ctts", "LL", _pairs(track.shifts)), _table(b"stss", "L", track.keys),
-        _table(b"stsc", "LLL", [1, len(track.sizes), 1]),
-        _full(b"stsz", f"LL{len(track.sizes)}L", 0, len(track.sizes), *track.sizes),
-        _full(b"co64", "LQ", 1, offset),
-    )  # fmt: skip
-    info = _box(b"minf", _full(b"vmhd", "4H", 0, 0, 0, 0, flags=1), data, samples)
-    first = min(at + later for at, later in zip(track.decoded, track.shifts, strict=True)) - track.decoded[0]
-    edits = _box(b"edts", _full(b"elst", "LLLHH", 1, length, first, 1, 0))  # begins with the first shown
-    return _box(b"moov", header, _box(b"trak", own, edits, _box(b"mdia", media, handler, info)))
+    samples = Samples(track.sizes, steps, track.shifts, track.keys, CLOCK, offset)
+    size = (found.width, found.height)
+    return movie(samples, size, entry(b"avc1", size, _configuration(track)))
 
 
-def _pairs(values: list[int]) -> list[int]:
-    """Runs of one value: count, value, count, value …"""
-    runs: list[int] = []
-    for value in values:
-        if runs and runs[-1] == value:
-            runs[-2] += 1
-        else:
-            runs += [1, value]
-    return runs
-
-
-def _description(track: Track, width: int, height: int) -> bytes:
+def _configuration(track: Track) -> bytes:
     """How the samples are coded. 14496-15 §5.3.3, §5.4.2"""
     sps, pps = track.sets[7], track.sets[8]
-    configuration = _box(
+    return box(
         b"avcC", bytes((1, sps[1], sps[2], sps[3], 0xFF, 0xE1)), struct.pack(">H", len(sps)), sps,
         b"\1" + struct.pack(">H", len(pps)), pps,
     )  # fmt: skip
-    sides = (width, height, 0x480000, 0x480000)  # 72 dots an inch
-    entry = _box(
-        b"avc1", bytes(6), struct.pack(">H16xHHLLLH32sHh", 1, *sides, 0, 1, b"", 24, -1), configuration
-    )
-    return _box(b"stsd", struct.pack(">LL", 0, 1), entry)

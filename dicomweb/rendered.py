@@ -1,5 +1,5 @@
 """A frame as a picture: modality and window as one look-up table, colours, viewport, then JPEG, PNG, WebP,
-GIF.
+GIF; several as a film.
 
 stored value → (slope, intercept) → window → 0…255     one table per (encoding, rescale, window), kept
 PS3.3 §C.11.2.1.2 (window functions), §C.7.6.3 (pixels), PS3.18 §8.3.5.1 (rendering parameters)
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 
+from dicomweb import cine
 from dicomweb.attributes import Attributes, first, integer, number, values
 from dicomweb.windows import Windows
 from profiles.outcomes import Invalid, NotAcceptable
@@ -207,18 +208,20 @@ def picture(
 
 
 def encode(pictures: Sequence[Picture], rendering: Rendering, milliseconds: int = 100) -> bytes:
-    """JPEG, PNG or WebP of one picture; GIF of one or several, `milliseconds` each."""
+    """JPEG, PNG or WebP of one picture; GIF of one or several, MP4 of several, `milliseconds` each."""
     out, first_one = io.BytesIO(), pictures[0]
     options: dict[str, Any] = {"icc_profile": srgb()} if rendering.profile else {}
     match rendering.media:
+        case cine.MP4:
+            return cine.encode(pictures, rendering.quality, milliseconds)
         case "image/png":
             first_one.save(out, "PNG", compress_level=3, **options)
         case "image/webp":
             first_one.save(out, "WEBP", quality=rendering.quality, method=2, **options)
         case "image/gif":
             rest = list(pictures[1:])
-            cine = {"save_all": True, "append_images": rest, "duration": milliseconds, "loop": 0}
-            first_one.save(out, "GIF", **(cine if rest else {}))
+            moving = {"save_all": True, "append_images": rest, "duration": milliseconds, "loop": 0}
+            first_one.save(out, "GIF", **(moving if rest else {}))
         case _:
             first_one.save(out, "JPEG", quality=rendering.quality, **options)
     return out.getvalue()

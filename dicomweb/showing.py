@@ -13,7 +13,7 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomweb import bulk, documents, films, frames, media, rendered, reports, wado, waveform
+from dicomweb import bulk, cine, documents, films, frames, media, rendered, reports, wado, waveform
 from dicomweb.attributes import first, number
 from dicomweb.frames import Framed
 from dicomweb.images import Images
@@ -37,7 +37,8 @@ from profiles.outcomes import NotAcceptable, NotFound
 
 KEPT = "private, max-age=3600"  # rendered pictures, so that scrolling back asks nothing
 PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
-MAX_CINE = 300  # frames of one animated picture
+MOVING = ("image/gif", cine.MP4)
+MAX_CINE = 300  # frames of one moving picture
 MAX_CINE_PIXELS = 100_000_000
 THUMBNAIL = Viewport(128, 128)
 _WITHOUT_PICTURES = frozenset({"SR", "PR", "KO", "AU", "DOC", "PLAN", "REG", "RTPLAN", "RTSTRUCT", "ECG"})
@@ -71,7 +72,7 @@ def offered(images: Images, one: Framed) -> tuple[str, ...]:
         return (document,)
     if waveform.is_waveform(one.attributes):
         return (waveform.SVG,)
-    return PICTURES
+    return (*PICTURES, cine.MP4) if one.frames > 1 and cine.is_possible() else PICTURES
 
 
 def shown(images: Images, one: Framed, wanted: Sequence[int], rendering: Rendering) -> Part:
@@ -84,8 +85,19 @@ def shown(images: Images, one: Framed, wanted: Sequence[int], rendering: Renderi
         if isinstance(content, Path):
             content = Spans(content, ((value.start, value.length),))
         return Part(rendering.media, content, value.length)
+    if rendering.media == cine.MP4:
+        return _film(images, one, wanted, rendering)
     data = show(images, one, wanted, rendering)
     return Part(rendering.media, data, len(data))
+
+
+def _film(images: Images, one: Framed, wanted: Sequence[int], rendering: Rendering) -> Part:
+    """Several frames as a film. Raises NotAcceptable. Blocking."""
+    if len(wanted) < 2:
+        raise NotAcceptable("not-acceptable", f"one frame is no film: {', '.join(PICTURES)}")
+    name = etag_of(one.file.sha256, repr(wanted), repr(rendering)).strip('"')
+    path = films.kept(images, name, lambda out: out.write(show(images, one, wanted, rendering)))
+    return Part(rendering.media, path, path.stat().st_size)
 
 
 def show(images: Images, one: Framed, wanted: Sequence[int], rendering: Rendering) -> bytes:
@@ -128,15 +140,20 @@ def show_instance(images: Images) -> Endpoint:
         rendering = rendered.parse(request.query_params, choice.media)
         every = list(range(1, one.frames + 1))
         if not wanted:
-            wanted = every if choice.outer or choice.media == "image/gif" else [1]
-        elif len(wanted) > 1 and not choice.outer and choice.media != "image/gif":
-            raise NotAcceptable("not-acceptable", f"several frames go in {MULTIPART}, or as one image/gif")
+            wanted = every if choice.outer or choice.media in MOVING else [1]
+        elif len(wanted) > 1 and not choice.outer and choice.media not in MOVING:
+            raise NotAcceptable(
+                "not-acceptable", f"several frames go in {MULTIPART}, or as one {' or '.join(MOVING)}"
+            )
         tag = etag_of(one.file.sha256, repr(wanted), repr(rendering), choice.outer)
         headers = {**_kept(tag), **documents.sealed(choice.media)}
         if unchanged(request, tag):
             return not_modified(headers)
         if choice.outer:
-            parts = await anyio.to_thread.run_sync(eager, _pictures(images, [one], wanted, rendering))
+            made = _pictures(images, [one], wanted, rendering)
+            if choice.media == cine.MP4 and one.file.transfer_syntax not in FILMS:
+                made = (_film(images, one, some, rendering) for some in (wanted,))
+            parts = await anyio.to_thread.run_sync(eager, made)
             return multipart_answer(parts, choice.media, headers)
         part = await anyio.to_thread.run_sync(shown, images, one, wanted, rendering)
         return single(request, part, headers)

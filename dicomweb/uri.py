@@ -76,8 +76,9 @@ def _chosen(shown: tuple[str, ...], params: Mapping[str, str], one: Framed, acce
     """`contentType` goes before `Accept`; without both, what fits the instance. Raises NotAcceptable.
     PS3.18 §9.1.2.2.1"""
     is_single = one.frames == 1 or "frameNumber" in params or documents.is_report(one.attributes)
-    first = shown[0] if shown and (one.frames or shown != showing.PICTURES) else DICOM
-    default = first if is_single or shown != showing.PICTURES else DICOM
+    is_picture = shown[: len(showing.PICTURES)] == showing.PICTURES
+    first = shown[0] if shown and (one.frames or not is_picture) else DICOM
+    default = first if is_single or not is_picture else DICOM
     possible = dict.fromkeys((default, *shown, DICOM, *METADATA))
     asked = params.get("contentType")
     wanted = [Range(one.strip().lower()) for one in asked.split(",")] if asked else accept
@@ -114,7 +115,7 @@ async def _picture(
         raise Invalid("bad-parameter", "frameNumber is one number")
     if one.frames:
         frames.check(one, wanted)
-    if chosen == "image/gif" and "frameNumber" not in params:
+    if chosen in showing.MOVING and "frameNumber" not in params:
         wanted = list(range(1, one.frames + 1))
     tag = etag_of(one.file.sha256, repr(wanted), repr(rendering), "uri")
     headers = {"Cache-Control": showing.KEPT, "Vary": "Accept, Cookie, Authorization", "ETag": tag}
