@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import click
 
+from fhir_server.logs import described
 from fhir_server.settings import SettingsError
 from profiles.outcomes import SchemaMismatch, TeledossierError
 
@@ -82,13 +83,16 @@ def main() -> None:
         click.echo(f"teledossier: {error}", err=True)
         sys.exit(1)
     except sqlite3.Error as error:
-        click.echo(f"teledossier: a database cannot be used: {error} (teledossier check says more)", err=True)
+        click.echo(f"teledossier: a database cannot be used: {error}", err=True)
         sys.exit(1)
     except OSError as error:
         click.echo(
             f"teledossier: {error.strerror or error}{f': {error.filename}' if error.filename else ''}",
             err=True,
         )
+        sys.exit(1)
+    except Exception as error:  # an error of the program's: kind and place, not what was read
+        click.echo(f"teledossier: this should not happen: {described(error)}", err=True)
         sys.exit(1)
 
 

@@ -9,6 +9,7 @@ import sys
 
 from dicomweb.dimse.lines import Lines
 from dicomweb.dimse.processes import Plan, run
+from fhir_server.logs import log_to_stderr
 from fhir_server.settings import load
 
 
@@ -22,6 +23,7 @@ async def main(arguments: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     settings = load()
+    log_to_stderr(settings)
     inherit = tuple(int(one) for one in arguments[1::2])
     plan = Plan((sys.executable, "-m", "dicomweb.dimse"), settings.dimse_processes, inherit)
     await run(settings, plan, stop, _listening)

@@ -29,6 +29,17 @@ class BadIdentifier(ValueError):
     """The identifier is none for this information model."""
 
 
+def identifier_of(event: Any) -> Dataset:
+    """The identifier of a request, every key of it read. Raises BadIdentifier."""
+    try:
+        found: Dataset = event.identifier
+        for _key in keys(found):
+            pass
+    except Exception as error:  # hostile input: whatever pydicom stumbles on
+        raise BadIdentifier("the identifier cannot be read") from error
+    return found
+
+
 def level_named(identifier: Dataset, levels: Sequence[str]) -> str:
     """The query/retrieve level. Raises BadIdentifier."""
     level = str(identifier.get("QueryRetrieveLevel", "")).strip()

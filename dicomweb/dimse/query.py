@@ -54,7 +54,7 @@ class Retriever:
             yield _failure(NOT_ALLOWED, "This AE title may not query here"), None
             return
         try:
-            identifier = event.identifier
+            identifier = identifiers.identifier_of(event)
             level = identifiers.level_named(identifier, _levels(event))
             rows = self._rows(peer, identifier, level)
         except (BadIdentifier, Invalid) as error:
@@ -127,7 +127,7 @@ class Retriever:
 
     def _files(self, peer: Peer, event: Any) -> list[File]:
         """What the identifier names, as far as the peer may see it. Raises BadIdentifier, Invalid."""
-        identifier = event.identifier
+        identifier = identifiers.identifier_of(event)
         level = identifiers.level_named(identifier, _levels(event))
         index = self.images.index
         if level == "PATIENT":

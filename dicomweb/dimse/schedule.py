@@ -60,9 +60,9 @@ class Schedule:
             yield 0xC101, None
             return
         try:
-            asked = event.identifier
+            asked = identifiers.identifier_of(event)
             found = self._rows(peer, asked)
-        except Invalid:
+        except (identifiers.BadIdentifier, Invalid):
             yield 0xA900, None
             return
         except Exception:

@@ -38,6 +38,7 @@ def command(host: str | None, port: int | None, workers: int) -> None:
         # The access log is ours (rest/middleware): a query string may carry what identifies a patient.
         access_log=False,
         log_level="warning",
+        log_config=None,  # its lines go where ours go, in the same form
         server_header=False,
         timeout_graceful_shutdown=5,
         ws_max_size=MOST_SAID,
