@@ -1,5 +1,5 @@
 """A RIS that takes performed procedure steps (MPPS SCP), as a process of its own, with the faults that a test
-asks for: `python -m tests.dicomweb.ris PORT FOLDER`.
+asks for: `python -m tests.dicomweb.ris PORT FOLDER [CERTIFICATE KEY AUTHORITY]`, the latter for mutual TLS.
 
 `journal` has a line of JSON for each message that it took, synced before the answer; it reads it when it is
 started again. `faults` (JSON, by kind of message or "any") says what goes wrong with the next ones:
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -108,12 +109,18 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def main(port: int, folder: Path) -> None:
+def main(port: int, folder: Path, *tls: str) -> None:
     ris, node = Ris(folder), AE(TITLE)
     node.require_called_aet = True
     node.add_supported_context(SOP_CLASS)
     handlers = [(evt.EVT_N_CREATE, ris.on_create), (evt.EVT_N_SET, ris.on_set)]
-    server = node.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+    context = None
+    if tls:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls[2])
+        context.load_cert_chain(tls[0], tls[1])
+        context.verify_mode = ssl.CERT_REQUIRED
+    at = ("127.0.0.1", port)
+    server = node.start_server(at, block=False, evt_handlers=handlers, ssl_context=context)
     print("listening", flush=True)
     sys.stdin.read()
     server.shutdown()
@@ -122,14 +129,14 @@ def main(port: int, folder: Path) -> None:
 class RisProcess:
     """Start, kill and restart; what it took."""
 
-    def __init__(self, port: int, folder: Path) -> None:
-        self.port, self.folder = port, folder
+    def __init__(self, port: int, folder: Path, *tls: Path) -> None:
+        self.port, self.folder, self.tls = port, folder, [str(one) for one in tls]
         self.process: subprocess.Popen[str] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.dicomweb.ris", str(self.port), str(self.folder)],
+            [sys.executable, "-m", "tests.dicomweb.ris", str(self.port), str(self.folder), *self.tls],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         assert self.process.stdout is not None
@@ -160,8 +167,8 @@ class RisProcess:
 
 
 @contextmanager
-def running(port: int, folder: Path) -> Iterator[RisProcess]:
-    ris = RisProcess(port, folder)
+def running(port: int, folder: Path, *tls: Path) -> Iterator[RisProcess]:
+    ris = RisProcess(port, folder, *tls)
     ris.start()
     try:
         yield ris
@@ -170,4 +177,4 @@ def running(port: int, folder: Path) -> Iterator[RisProcess]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

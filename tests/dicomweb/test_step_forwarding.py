@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,8 +29,12 @@ from dicomweb.steps import teller
 from dicomweb.steps.forwarding import Forwarding
 from dicomweb.steps.taking import Sayer, take
 from dicomweb.steps.teller import Teller
+from fhir_server import opening
 from fhir_server.interactions.fhir import Fhir
+from fhir_server.settings import Settings
 from tests.dicomweb import steps
+from tests.dicomweb.certificates import Authority
+from tests.dicomweb.gateway.site.processes import eventually
 from tests.dicomweb.node import ROOT, caller
 from tests.dicomweb.ris import RisProcess, running
 from tests.dicomweb.test_worker import Clock, clock, fhir  # noqa: F401 - fixtures
@@ -405,6 +412,75 @@ def test_order_is_kept_within_a_step_and_not_across(images: Images, clock: Clock
     found = tellings.next("ris", 50)
     assert found is not None
     assert (found.said.step, found.said.body) == ("2.25.8", body(steps.begun()))
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_over_tls_with_certificates_on_both_sides(trusted: bool, here: Here, tmp_path: Path) -> None:
+    """A RIS that somebody else vouches for hears nothing."""
+    authority, other = Authority(tmp_path / "authority"), Authority(tmp_path / "other")
+    pair, ours = (authority if trusted else other).signs("ris"), authority.signs("platform")
+    keys = tmp_path / "keys"
+    (keys / "ris").mkdir(parents=True)
+    shutil.copy(authority.certificate, keys / "ris" / "ca.pem")
+    (keys / "ris" / "client.pem").write_bytes(ours.certificate.read_bytes() + ours.key.read_bytes())
+    here.site.kill()
+    tls = (pair.certificate, pair.key, authority.certificate)
+    with running(here.site.port, tmp_path / "ris", *tls):
+        secure = f"dicoms://127.0.0.1:{here.site.port}/RIS"
+        await here.fhir.update({**endpoint(here.site.port), "address": secure})
+        here.modality.whole()
+        forwarding = Forwarding(replace(here.images, peer_keys=keys), here.fhir, here.clock)
+        await forwarding.step()
+        await asyncio.to_thread(forwarding.join)
+        assert here.site.told() == (WHOLE if trusted else [])
+    if not trusted:
+        assert next(one[1:] for one in here.open_ones()) == ("waiting", "no-connection")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [{"wait": 4}, {"late": 4}], ids=["before it took it", "after"])
+@pytest.mark.parametrize("kind", ["create", "set"])
+def test_a_worker_killed_while_the_ris_thinks(
+    kind: str, fault: dict[str, Any], images: Images, tmp_path: Path, free_port: int
+) -> None:
+    """The process itself, by SIGKILL; the one that follows tells the rest, and nothing twice."""
+    asyncio.run(_directory(images.settings, free_port))
+    modality = Modality(images, Clock())
+    modality.now = lambda: time.time_ns() // 1000  # type: ignore[assignment]
+    with running(free_port, tmp_path / "ris") as ris:
+        ris.fail(**{kind: [fault]})
+        first = _worker(images.settings, tmp_path)
+        try:
+            modality.say("create", steps.begun())
+            modality.say("set", steps.ended(steps.series("2.25.1.1")))
+            assert eventually(lambda: json.loads((ris.folder / "faults").read_text()) == {kind: []}, 40)
+            time.sleep(0.3)  # the RIS has it in hand
+        finally:
+            first.kill()
+            first.wait(10)
+        second = _worker(images.settings, tmp_path)
+        try:
+            assert eventually(lambda: images.index.tellings.backlogs() == {}, 40)
+        finally:
+            second.kill()
+            second.wait(10)
+        time.sleep(4 if "wait" in fault else 0)  # what the RIS still had in hand
+        assert ris.told() == [CREATED, ENDED]
+
+
+def _worker(settings: Settings, folder: Path) -> subprocess.Popen[bytes]:
+    """`teledossier worker`."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TELEDOSSIER_STORE": settings.store,
+                   "TELEDOSSIER_FILES": settings.files}  # fmt: skip
+    with (folder / "worker.log").open("ab") as log:
+        command = [sys.executable, "-m", "fhir_server", "worker"]
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+
+
+async def _directory(settings: Settings, port: int) -> None:
+    async with opening.opened(settings) as opened:
+        await opened.fhir.update({"resourceType": "Organization", "id": "ch-auch", "name": "CH Auch"})
+        await opened.fhir.update(endpoint(port))
 
 
 async def test_what_a_system_was_not_told_from_the_command_line(here: Here, tmp_path: Path) -> None:
