@@ -24,6 +24,8 @@ _FILMS = (*(f"1.2.840.10008.1.2.4.{n}" for n in range(100, 107)),)
 # one coded stream, not frames: PS3.5 §8.2.5–8.2.11, and those that may be cut into fragments
 FILMS = frozenset({*_FILMS, *(f"{one}.1" for one in _FILMS), HEVC, HEVC_10})
 
+# what queries, answers and steps come in: deflated, a few bytes would unfold to gigabytes in pynetdicom
+MESSAGES = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG)
 UNCOMPRESSED = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED)
 LOSSLESS = (*JPEG_LOSSLESS_ALL, *JPEG_LS_ALL, *J2K_ALL, *HTJ2K_ALL, RLE)  # all are made without loss here
 DECODED = frozenset({EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED, EXPLICIT_BIG, BASELINE, EXTENDED, *LOSSLESS})

@@ -25,6 +25,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from dicomweb.dimse.association import QuickAssociation, quicken
 from dicomweb.dimse.sockets import MAXIMUM_PDU, hasten
 from dicomweb.dimse.tls import HANDSHAKE_SECONDS
+from dicomweb.syntaxes import MESSAGES
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def listen(at: Listening, abstract_syntaxes: Sequence[str], handlers: Sequence[H
     node.add_supported_context(Verification)
     for name in abstract_syntaxes:
         both = True if name in BOTH_ROLES else None
-        node.add_supported_context(name, scu_role=both, scp_role=both)
+        node.add_supported_context(name, list(MESSAGES), scu_role=both, scp_role=both)
     node.maximum_pdu_size = MAXIMUM_PDU
     node.maximum_associations = at.maximum
     node.network_timeout = IDLE_SECONDS

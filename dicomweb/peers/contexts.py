@@ -12,7 +12,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
     StudyRootQueryRetrieveInformationModelGet as GET,
 )
 
-from dicomweb.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicomweb.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE, MESSAGES
 
 # What we take by C-GET, each its own presentation context so that the peer need not convert. PS3.5 §10
 TAKEN = (
@@ -38,7 +38,7 @@ def receiving(classes: set[str]) -> tuple[list[PresentationContext], list[Any]]:
         build_role(name, scp_role=True)
         for name in dict.fromkeys(str(one.abstract_syntax) for one in contexts)
     ]
-    return [build_context(GET), *contexts], roles
+    return [build_context(GET, list(MESSAGES)), *contexts], roles
 
 
 def sending(pairs: Sequence[tuple[str, str]]) -> list[PresentationContext]:

@@ -62,7 +62,7 @@ from dicomweb.peers.session import (
     Wanted,
 )
 from dicomweb.reasons import FAILED, Refused
-from dicomweb.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicomweb.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE, MESSAGES
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
@@ -164,7 +164,7 @@ class DimseSession:
     def find(self, level: Level, keys: Mapping[str, str], most: int) -> list[Attributes]:
         """C-FIND at study root, or of the modality worklist. PS3.4 §C.4.1, §K.4.1"""
         model = ORDERS if level == "order" else FIND
-        association = self._open([build_context(model)])
+        association = self._open([build_context(model, list(MESSAGES))])
         self._accepted(model)
         asked = questions.search(level, keys)
         found: list[Attributes] = []
@@ -221,7 +221,7 @@ class DimseSession:
 
     def _move(self, wanted: Sequence[Wanted], _take: Taker) -> Iterator[Fetched]:
         """What our node has acknowledged is in the index by then: it is asked there, not believed."""
-        association = self._open([build_context(MOVE)])
+        association = self._open([build_context(MOVE, list(MESSAGES))])
         self._accepted(MOVE)
         left, code = {one.instance for one in wanted}, 0
         number = self._number()

@@ -18,6 +18,7 @@ from dicomweb import performed
 from dicomweb.dataset import to_json
 from dicomweb.index.steps import PerformedStep, StepMessage
 from dicomweb.performed import NotTaken
+from dicomweb.syntaxes import MESSAGES
 
 TRIES = 5  # of one change, when another one came between
 
@@ -64,9 +65,11 @@ def step_of(keep: Keeping, uid: str, by: Sayer) -> PerformedStep:
 
 
 def _read(said: StepMessage) -> Mapping[str, Any]:
+    if said.syntax not in MESSAGES:
+        raise NotTaken(performed.PROCESSING_FAILURE, "The dataset is in a transfer syntax that is not taken")
     syntax = UID(said.syntax)
     try:
-        made = decode(BytesIO(said.body), syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated)
+        made = decode(BytesIO(said.body), syntax.is_implicit_VR, syntax.is_little_endian)
         return to_json(made)
     except Exception as error:  # hostile input: whatever pydicom stumbles on
         raise NotTaken(performed.PROCESSING_FAILURE, "The dataset cannot be read") from error

@@ -23,8 +23,9 @@ from pynetdicom import AE
 
 from dicomweb.dimse.messages import Messages, StoreRequest
 from dicomweb.dimse.suboperations import Instance, command, pieces
+from dicomweb.syntaxes import DEFLATED
 from tests.dicomweb import making
-from tests.dicomweb.node import Node
+from tests.dicomweb.node import Node, caller
 from tests.dicomweb.test_dimse import eventually
 
 ECHO = "1.2.840.10008.1.1"
@@ -36,7 +37,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """One process for all of these: what one leaves behind, the next meets."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    started = Node(tmp_path_factory.mktemp("faults"), port)
+    started = Node(tmp_path_factory.mktemp("faults"), port, caller("WELL", "127.0.0.1:104"))
     started.start()
     yield started
     assert started.process is not None
@@ -382,3 +383,24 @@ def test_a_store_in_any_fragments_is_the_same_file(data: bytes, size: int) -> No
     assert content[128:132] == b"DICM"
     start = 144 + int.from_bytes(content[140:144], "little")
     assert content[start:] == data
+
+
+SERVICES = (
+    "1.2.840.10008.5.1.4.1.2.1.1", "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.2",
+    "1.2.840.10008.5.1.4.1.2.2.3", "1.2.840.10008.5.1.4.31", "1.2.840.10008.3.1.2.3.3",
+    "1.2.840.10008.1.20.1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("deflated_alone", [True, False])
+def test_messages_are_never_deflated(node: Node, deflated_alone: bool) -> None:
+    """Queries, steps and questions: a few bytes would unfold to gigabytes. Images may be."""
+    peer = AE("WELL")
+    for name in SERVICES:
+        peer.add_requested_context(name, [DEFLATED] if deflated_alone else [DEFLATED, making.SYNTAX])
+    peer.add_requested_context(CTImageStorage, [DEFLATED])
+    association = peer.associate("127.0.0.1", node.port)
+    taken = {str(one.abstract_syntax): str(one.transfer_syntax[0]) for one in association.accepted_contexts}
+    association.release()
+    spoken = {} if deflated_alone else dict.fromkeys(SERVICES, making.SYNTAX)
+    assert taken == {**spoken, str(CTImageStorage): DEFLATED}

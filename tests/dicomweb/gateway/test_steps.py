@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from dicomweb.index.steps import StepMessage
 from dicomweb.peers.session import PeerError, Unreachable
 from dicomweb.performed import NotTaken
 from dicomweb.steps.taking import Sayer, take
+from dicomweb.syntaxes import DEFLATED
 from fhir_server.access import Access, Scope
 from tests.dicomweb import steps
 from tests.dicomweb.conftest import As
@@ -201,3 +204,18 @@ async def test_nobody_else_says_steps(who: str, site: Site, app: As) -> None:
         "doctor": Access("Practitioner/p08", (Scope("*", "cruds"),), frozenset({"Organization/ch-auch"})),
     }[who]
     assert (await site.http.post("/gateway/steps", json=body(BEGUN))).status_code == 403
+
+
+@pytest.mark.parametrize("syntax", [DEFLATED, "1.2.840.10008.1.2.4.50", "1.2.3"])
+async def test_what_would_unfold_to_gigabytes_is_not_taken(syntax: str, site: Site, images: Images) -> None:
+    """A transfer syntax that no message has: deflated, these bytes of zeros are a hundred megabytes."""
+    folding = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = b"".join(folding.compress(bytes(1_000_000)) for _ in range(100)) + folding.flush()
+    tracemalloc.start()
+    message = replace(BEGUN, syntax=syntax, body=bomb)
+    answer = await site.http.post("/gateway/steps", json=body(message))
+    _now, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.json() == {"status": 0x0110, "error": 0}
+    assert images.index.performed(UID) is None
+    assert most < 20_000_000
