@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from collections.abc import Iterator
 
+from dicomweb.index.connections import Connections
 from dicomweb.index.contract import Damage, Masked, Trace, Usage
 from dicomweb.rows import page_faults
 
 PAGE = 5000  # rows read at a time
 
 
-class Connected(Protocol):
-    """The connections of an index."""
-
-    def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]: ...
-
-    def _writing(self) -> AbstractContextManager[sqlite3.Connection]: ...
-
-
-class Keeping:
+class Keeping(Connections):
     """The part of the `Index` contract that is about files and time."""
 
-    def purgeable(self: Connected, before: int, limit: int) -> list[tuple[int, Masked]]:
+    def purgeable(self, before: int, limit: int) -> list[tuple[int, Masked]]:
         found = self._all(
             "SELECT n, study, series, uid, sha256, path, at, by, reason FROM masked "
             "WHERE purged = 0 AND at < ? ORDER BY at LIMIT ?",
@@ -35,7 +25,7 @@ class Keeping:
             for number, study, series, uid, sha256, path, *trace in found
         ]
 
-    def is_needed(self: Connected, number: int) -> bool:
+    def is_needed(self, number: int) -> bool:
         """The same content has the same UID."""
         found = self._all(
             "SELECT EXISTS(SELECT 1 FROM instance i WHERE i.uid = m.uid AND i.path = m.path) OR "
@@ -46,7 +36,7 @@ class Keeping:
         )
         return bool(found and found[0][0])
 
-    def mark_purged(self: Connected, number: int, at: int) -> None:
+    def mark_purged(self, number: int, at: int) -> None:
         with self._writing() as connection:
             changed = connection.execute(
                 "UPDATE masked SET purged = ?, layout = x'', attributes = '{}' WHERE n = ? AND purged = 0",
@@ -60,7 +50,7 @@ class Keeping:
                     (number,),
                 )
 
-    def paths(self: Connected) -> Iterator[str]:
+    def paths(self) -> Iterator[str]:
         for table, where in (("instance", ""), ("conflict", ""), ("masked", "purged = 0 AND ")):
             last = 0
             sql = f"SELECT n, path FROM {table} WHERE {where}n > ? ORDER BY n LIMIT {PAGE}"  # noqa: S608
@@ -68,16 +58,16 @@ class Keeping:
                 last = rows[-1][0]
                 yield from (row[1] for row in rows)
 
-    def integrity(self: Connected) -> list[str]:
+    def integrity(self) -> list[str]:
         return page_faults(self._all)
 
-    def usage(self: Connected) -> dict[str, Usage]:
+    def usage(self) -> dict[str, Usage]:
         return {row[0]: Usage(*row[1:]) for row in self._all("SELECT source, instances, bytes FROM usage")}
 
-    def damaged(self: Connected) -> list[Damage]:
+    def damaged(self) -> list[Damage]:
         return [Damage(*row) for row in self._all("SELECT path, uid, what, at FROM damage ORDER BY at, path")]
 
-    def put_damage(self: Connected, damage: Damage) -> None:
+    def put_damage(self, damage: Damage) -> None:
         """The first time it was seen stays."""
         with self._writing() as connection:
             connection.execute(
@@ -85,7 +75,7 @@ class Keeping:
                 (damage.path, damage.uid, damage.what, damage.at),
             )
 
-    def clear_damage(self: Connected, path: str) -> None:
+    def clear_damage(self, path: str) -> None:
         if self._all("SELECT 1 FROM damage WHERE path = ?", (path,)):
             with self._writing() as connection:
                 connection.execute("DELETE FROM damage WHERE path = ?", (path,))

@@ -1,30 +1,23 @@
 """The index in one SQLite file beside the store: WAL, any number of processes, concurrent adds in one commit.
 
 Writers of a process queue up behind one connection: the first to get the lock commits for all that wait (one
-fsync for several associations); processes wait for each other at a lock of the system, which wakes the next
-at once, where SQLite's own would have them look again every tenth of a second. Readers have a small pool of
-connections. PS3.3 §C.7 (levels); https://sqlite.org/wal.html
+fsync for several associations). PS3.3 §C.7 (levels); https://sqlite.org/wal.html
 """
 # ruff: noqa: S608 - SQL is put together from constants of this package; values are bound
 
 from __future__ import annotations
 
-import fcntl
-import os
-import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
-from dicomweb.index import conflicts, masking, performed, promises, rows, tellings
+from dicomweb.index import conflicts, masking, rows, tellings
 from dicomweb.index import subscriptions as told
 from dicomweb.index.contract import (
     Aside,
@@ -32,13 +25,10 @@ from dicomweb.index.contract import (
     Brief,
     File,
     Found,
-    IndexMismatch,
     Instance,
     Masked,
-    Match,
     Origin,
     Outcome,
-    Promise,
     Query,
     SearchTooLong,
     Series,
@@ -49,7 +39,6 @@ from dicomweb.index.contract import (
 from dicomweb.index.keeping import Keeping
 from dicomweb.index.queries import (
     FEW,
-    MATCHES,
     Named,
     begins,
     count_sql,
@@ -58,16 +47,12 @@ from dicomweb.index.queries import (
     rows_sql,
     spelled_sql,
 )
-from dicomweb.index.schema import NAMES, TABLES, VERSION
-from dicomweb.index.steps import PerformedStep, StepMessage, WorkItem
-from dicomweb.index.upgrade import FIRST, upgrade
-from dicomweb.matching import matches
-from dicomweb.rows import opening
+from dicomweb.index.schema import NAMES
+from dicomweb.index.working import Working
 from fhir_server.settings import Settings
 
 Result = TypeVar("Result")
 SEARCH_SECONDS = 10.0
-WORKITEM = "uid, state, owner, studies, attributes, changed"
 PAGE = 200  # rows read at a time while streaming
 ORDER = "s.number IS NULL, s.number, s.n, i.number IS NULL, i.number, i.n"
 FILE = "st.uid, s.uid, i.uid, i.transfer_syntax, i.sha256, i.path, i.size, b.layout, i.sop_class"
@@ -88,16 +73,6 @@ class _Job:
     done: bool = False
 
 
-def _attribute_matches(attributes: bytes, asked: str) -> bool:
-    """The SQL function behind conditions on attributes without a column."""
-    return matches(orjson.loads(attributes), _match(asked))
-
-
-def _workitem(row: tuple[Any, ...]) -> WorkItem:
-    uid, state, owner, studies, attributes, revision = row
-    return WorkItem(uid, state, owner, tuple(orjson.loads(studies)), orjson.loads(attributes), revision)
-
-
 def _named(connection: sqlite3.Connection, query: Query) -> Named:
     return {
         match: _listed(connection.execute(*named_sql(match)).fetchall())
@@ -116,110 +91,19 @@ def _keys(connection: sqlite3.Connection, query: Query) -> tuple[str, list[objec
     return spelled if spelled and None in named.values() else keys_sql(query, named)
 
 
-def _read_workitem(connection: sqlite3.Connection, uid: str) -> WorkItem | None:
-    found = connection.execute(f"SELECT {WORKITEM} FROM workitem WHERE uid = ?", (uid,)).fetchone()
-    return _workitem(found) if found else None
-
-
 def _listed(found: list[tuple[int]]) -> str | None:
     return orjson.dumps([row[0] for row in found]).decode() if len(found) <= FEW else None
 
 
-@lru_cache(maxsize=256)
-def _match(asked: str) -> Match:
-    how, values, path, vr = orjson.loads(asked)
-    return Match("instance", "", how, tuple(values), tuple(path), vr)
-
-
-class SqliteIndex(Keeping):
+class SqliteIndex(Keeping, Working):
     """The `Index` contract on one file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._write_lock = threading.Lock()
+        super().__init__(path)
         self._waiting: list[_Job] = []
         self._waiting_lock = threading.Lock()
-        self._writer: sqlite3.Connection | None = None
-        self._turn = -1  # a file whose lock is the right to write, in every process
-        self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self.subscriptions = told.Subscriptions(self._reader, self._writing)
         self.tellings = tellings.Tellings(self._reader, self._writing)
-
-    # -- life --------------------------------------------------------------------------------------
-    def open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with opening(self._path, "the index of images", self._connect) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("BEGIN IMMEDIATE")
-            found = connection.execute("PRAGMA user_version").fetchone()[0]
-            if found == 0:
-                for statement in TABLES.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={VERSION}")
-            elif FIRST <= found < VERSION:
-                upgrade(connection, found)
-                connection.execute(f"PRAGMA user_version={VERSION}")
-            elif found != VERSION:
-                raise IndexMismatch(
-                    f"{self._path} has image index schema {found}, this program has {VERSION}"
-                )
-            connection.execute("COMMIT")
-        self._writer = connection
-        self._turn = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT, 0o600)
-
-    def close(self) -> None:
-        with self._write_lock:
-            if self._writer:
-                self._writer.close()
-                self._writer = None
-                os.close(self._turn)
-        while True:
-            try:
-                self._readers.get_nowait().close()
-            except queue.Empty:
-                return
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=20, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA temp_store=MEMORY")
-        return connection
-
-    @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = self._readers.get_nowait()
-        except queue.Empty:
-            connection = self._connect()
-            connection.execute("PRAGMA query_only=1")
-            connection.create_function(MATCHES, 2, _attribute_matches, deterministic=True)
-        try:
-            yield connection
-        finally:
-            self._readers.put(connection)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """The writer connection inside BEGIN IMMEDIATE … COMMIT; the caller holds the write lock."""
-        if self._writer is None:
-            raise RuntimeError("the image index is not open")
-        fcntl.flock(self._turn, fcntl.LOCK_EX)
-        try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
-        finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._write_lock, self._transaction() as connection:
-            yield connection
 
     # -- writing -----------------------------------------------------------------------------------
     def add(self, instances: Sequence[Instance]) -> list[Outcome]:
@@ -251,10 +135,6 @@ class SqliteIndex(Keeping):
         for job, outcome in zip(jobs, outcomes, strict=True):
             job.outcomes, job.done = outcome, True
 
-    def _write(self, sql: str, values: Sequence[object]) -> None:
-        with self._write_lock, self._transaction() as connection:
-            connection.execute(sql, values)
-
     def mark_processed(self, study: str, seq: int) -> None:
         self._write(
             "UPDATE study SET processed_seq = max(processed_seq, ?1), "
@@ -272,10 +152,6 @@ class SqliteIndex(Keeping):
         )
 
     # -- reading -----------------------------------------------------------------------------------
-    def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
-        with self._reader() as connection:
-            return connection.execute(sql, values).fetchall()
-
     def find(self, query: Query) -> list[Found]:
         return self.page(query, 0)[0]
 
@@ -477,88 +353,6 @@ class SqliteIndex(Keeping):
 
     def settle(self, study: str) -> None:
         self._write("DELETE FROM withdrawn WHERE study = ?", (study,))
-
-    # -- work items --------------------------------------------------------------------------------
-    def workitems(self) -> list[WorkItem]:
-        return [_workitem(row) for row in self._all(f"SELECT {WORKITEM} FROM workitem ORDER BY n, uid")]
-
-    def workitem(self, uid: str) -> WorkItem | None:
-        with self._reader() as connection:
-            return _read_workitem(connection, uid)
-
-    def put_workitem(self, item: WorkItem) -> bool:
-        values = (item.state, item.owner, orjson.dumps(item.studies).decode(), orjson.dumps(item.attributes))
-        with self._writing() as connection:
-            before = _read_workitem(connection, item.uid)
-            if item.revision != (before.revision if before else 0):
-                return False
-            if before is None:
-                connection.execute(
-                    "INSERT INTO workitem(uid, n, state, owner, studies, attributes, changed) "
-                    "SELECT ?, coalesce(max(n), 0) + 1, ?, ?, ?, ?, 1 FROM workitem",
-                    (item.uid, *values),
-                )
-            else:
-                connection.execute(
-                    "UPDATE workitem SET state = ?, owner = ?, studies = ?, attributes = ?, "
-                    "changed = changed + 1 WHERE uid = ?",
-                    (*values, item.uid),
-                )
-            told.note(connection, before, item)
-            return True
-
-    # -- storage commitments -----------------------------------------------------------------------
-    def put_promise(self, one: Promise, most: int) -> bool:
-        with self._write_lock, self._transaction() as connection:
-            return promises.put(connection, one, most)
-
-    def claim_promise(self, now: int, until: int) -> Promise | None:
-        if not self._all("SELECT 1 FROM commitment WHERE due <= ? LIMIT 1", (now,)):
-            return None  # looked at often, and nothing is written for it
-        with self._write_lock, self._transaction() as connection:
-            return promises.claim(connection, now, until)
-
-    def later_promise(self, one: Promise, due: int) -> None:
-        self._write(
-            "UPDATE commitment SET due = ?, tries = tries + 1 WHERE uid = ? AND peer = ?",
-            (due, one.uid, one.peer),
-        )
-
-    def drop_promise(self, one: Promise) -> None:
-        self._write("DELETE FROM commitment WHERE uid = ? AND peer = ?", (one.uid, one.peer))
-
-    # -- performed procedure steps -----------------------------------------------------------------
-    def performed(self, uid: str) -> PerformedStep | None:
-        with self._reader() as connection:
-            return next(iter(performed.read(connection, "uid = ?", (uid,))), None)
-
-    def put_performed(self, step: PerformedStep, said: StepMessage | None = None) -> bool:
-        with self._write_lock, self._transaction() as connection:
-            written = performed.put(connection, step)
-            if written and said is not None:
-                tellings.note(connection, said)
-            return written
-
-    def performed_of(self, study: str) -> list[PerformedStep]:
-        with self._reader() as connection:
-            return performed.read(connection, performed.OF_STUDY, (study,))
-
-    def performed_for(self, accession: str) -> list[PerformedStep]:
-        with self._reader() as connection:
-            return performed.read(connection, performed.FOR_ORDER, (accession,))
-
-    def performed_due(self, now: int, limit: int = 50) -> list[PerformedStep]:
-        with self._reader() as connection:
-            return performed.read(connection, performed.DUE, (now, limit))
-
-    def settle_performed(self, step: PerformedStep, again: int | None) -> None:
-        self._write(performed.SETTLE, (again, step.uid, step.revision))
-
-    def await_performed(self, study: str, again: int) -> None:
-        self._write(performed.AWAIT, (again, study))
-
-    def whereabouts(self, instances: Sequence[str]) -> dict[str, str]:
-        return dict(self._all(performed.WHEREABOUTS, (orjson.dumps(list(instances)).decode(),)))
 
     # -- work --------------------------------------------------------------------------------------
     def due(self, quiet_before: int, waiting_before: int, limit: int = 50) -> list[Study]:
