@@ -21,7 +21,6 @@ TAKEN = (
     "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.57",
 )  # fmt: skip
 MOST_CONTEXTS = 127  # one is left for the query's own
-STORAGE = frozenset(str(one.abstract_syntax) for one in StoragePresentationContexts)
 
 
 def receiving(classes: set[str]) -> tuple[list[PresentationContext], list[Any]]:

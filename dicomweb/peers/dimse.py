@@ -39,13 +39,14 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined,unuse
 
 from dicomweb.attributes import first
 from dicomweb.dataset import to_json
+from dicomweb.dimse.outgoing import Target
 from dicomweb.dimse.reporting import WELL_KNOWN
 from dicomweb.dimse.sockets import MAXIMUM_PDU, QuickSocket, hasten
 from dicomweb.dimse.steady import steady
 from dicomweb.gateway.region.board import Board
 from dicomweb.index.steps import StepMessage
 from dicomweb.peers import performing, questions
-from dicomweb.peers.contexts import MOST_CONTEXTS, STORAGE, receiving, sending
+from dicomweb.peers.contexts import receiving
 from dicomweb.peers.peer import Credentials, Peer
 from dicomweb.peers.session import (
     Answered,
@@ -61,6 +62,7 @@ from dicomweb.peers.session import (
     Unreachable,
     Wanted,
 )
+from dicomweb.peers.storing import Storing
 from dicomweb.reasons import FAILED, Refused
 from dicomweb.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE, MESSAGES
 
@@ -96,10 +98,10 @@ class DimseSession:
         self._numbers = itertools.cycle(range(1, 60000))
         self._take: Taker | None = None
         self._arrived: list[Fetched] = []
+        self._storing = Storing(self._target)
         _config.LOG_HANDLER_LEVEL = "none"
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # what fails is raised
         _config.STORE_RECV_CHUNKED_DATASET = True
-        _config.STORE_SEND_CHUNKED_DATASET = True
 
     # -- the association
     def _open(self, contexts: Sequence[PresentationContext], roles: Sequence[Any] = ()) -> Association:
@@ -114,6 +116,7 @@ class DimseSession:
             if self._association.is_established and asked <= self._proposed:
                 return self._association
             self.close()
+        self._storing.close()
         association = self._associate(list(contexts), list(roles))
         self._association, self._proposed = association, asked
         return association
@@ -141,6 +144,10 @@ class DimseSession:
 
     def close(self) -> None:
         """Release; an association that is lost is let go."""
+        self._storing.close()
+        self._release()
+
+    def _release(self) -> None:
         association, self._association, self._proposed = self._association, None, frozenset()
         if association is not None and association.is_established:
             with contextlib.suppress(Exception):
@@ -152,6 +159,11 @@ class DimseSession:
             with contextlib.suppress(Exception):
                 association.abort()
 
+    def _target(self) -> Target:
+        peer, ours = self._peer, self._ours
+        tls = ours.credentials.context(peer) if peer.tls else None
+        return Target(peer.host, peer.port, peer.ae_title, peer.calling_ae or ours.ae_title, tls)
+
     def _number(self) -> int:
         return next(self._numbers)
 
@@ -159,7 +171,10 @@ class DimseSession:
     def echo(self) -> None:
         """C-ECHO. Raises PeerError. PS3.7 §9.1.5"""
         status = self._open([build_context(Verification)]).send_c_echo(self._number())
-        self._judge(status)
+        if not status:
+            self._drop()
+            raise Unreachable("no-answer", "the peer broke off or did not answer in time")
+        self._judge(int(status.Status))
 
     def find(self, level: Level, keys: Mapping[str, str], most: int) -> list[Attributes]:
         """C-FIND at study root, or of the modality worklist. PS3.4 §C.4.1, §K.4.1"""
@@ -270,23 +285,9 @@ class DimseSession:
 
     def send(self, one: Sendable) -> str:
         """C-STORE of the file as it is. Raises Incapable when the peer does not take its transfer syntax."""
-        association = self._association
-        if association is None or not association.is_established or not self._takes(one):
-            if association is not None and (one.sop_class, one.transfer_syntax) in self._proposed:
-                raise Incapable("transfer-syntax-not-supported", "the peer takes no such file")
-            try:
-                association = self._open(sending([*self._sent(), (one.sop_class, one.transfer_syntax)]))
-            except Denied as error:
-                if error.slug != "service-refused":
-                    raise
-                raise Incapable("sop-class-not-supported", "the peer takes no such instance") from error
-            if not self._takes(one):
-                raise Incapable("transfer-syntax-not-supported", "the peer takes no such file")
-        try:
-            status = association.send_c_store(one.path, self._number())
-        except (ValueError, AttributeError, OSError) as error:
-            raise Incapable("not-sendable", type(error).__name__) from error
-        self._judge(status)
+        if self._association is not None:
+            self._release()
+        self._judge(self._storing.store(one))
         return one.transfer_syntax
 
     def commit(self, transaction: str, wanted: Mapping[str, str], answered: Answered) -> None:
@@ -326,17 +327,6 @@ class DimseSession:
             self._drop()
             raise
 
-    def _sent(self) -> list[tuple[str, str]]:
-        return [pair for pair in sorted(self._proposed) if pair[0] in STORAGE][: MOST_CONTEXTS - 3]
-
-    def _takes(self, one: Sendable) -> bool:
-        return self._association is not None and any(
-            str(context.abstract_syntax) == one.sop_class
-            and context.as_scu
-            and str(context.transfer_syntax[0]) == one.transfer_syntax
-            for context in self._association.accepted_contexts
-        )
-
     def _accepted(self, model: Any) -> None:
         association = self._association
         if association is None or not any(
@@ -344,11 +334,7 @@ class DimseSession:
         ):
             raise Denied("service-refused", f"the peer does not offer {model.name}")
 
-    def _judge(self, status: Dataset) -> None:
-        if not status:
-            self._drop()
-            raise Unreachable("no-answer", "the peer broke off or did not answer in time")
-        code = int(status.Status)
+    def _judge(self, code: int) -> None:
         if code == 0x0000 or 0xB000 <= code <= 0xBFFF:
             return
         if 0xA700 <= code <= 0xA7FF:

@@ -126,3 +126,22 @@ def test_cancelled_on_the_way_it_stops(region: Region, tmp_path: Path) -> None:
     assert stopped <= there < 150
     time.sleep(0.5)  # nothing more comes: there is no event for that
     assert sum(one.startswith(study + ".") for one in region.pacs.instances()) <= there + 1
+
+
+@pytest.mark.slow
+def test_the_gateways_memory_is_flat(region: Region, tmp_path: Path) -> None:
+    """One instance of 315 MB among small ones."""
+    study = "2.25.69"
+    noise = np.random.default_rng(1).integers(0, 2000, 512 * 512, "<u2").tobytes()
+    made = making.dataset(
+        StudyInstanceUID=study, SeriesInstanceUID=study + ".1", SOPInstanceUID=f"{study}.1.99", Rows=512,
+        Columns=512, NumberOfFrames=600, PixelData=noise * 600,
+    )  # fmt: skip
+    path = making.write(tmp_path / "large.dcm", made)
+    del made
+    ingest(path, Arrival(1), region.images.files, region.images.index)
+    given(region, tmp_path, study, 20)
+    after = region.ended(region.transfer("relay", study), 240)
+    assert (after.state, after.done) == ("done", 21)
+    print(f"\nmemory of the gateway: {region.site.peak_memory() / 1e6:.0f} MB")
+    assert region.site.peak_memory() < 150_000_000
