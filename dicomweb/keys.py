@@ -18,6 +18,7 @@ from profiles.outcomes import Invalid
 
 MAX_VALUE = 10_000
 MAX_STARS = 12
+MAX_PATTERN = 256  # characters of a value with wildcards
 MAX_DEPTH = 8
 
 # tag → (level, column) of every matching key that the index has a column for
@@ -74,7 +75,8 @@ def level_of(tag: str) -> Level:
 def matches_of(name: str, path: Sequence[str], vr: str, value: str) -> list[Match]:
     """What an attribute must be to fit `value`; [] for a value that everything fits. Raises Invalid, which
     names the attribute as `name`."""
-    if len(value) > MAX_VALUE or "\x00" in value or value.count("*") > MAX_STARS:
+    most = MAX_PATTERN if _wild(value) and vr != "UI" else MAX_VALUE
+    if len(value) > most or "\x00" in value or value.count("*") > MAX_STARS:
         raise Invalid("bad-parameter", f"{name} is too long or has a forbidden character")
     if not value.strip("*"):
         return []

@@ -13,6 +13,7 @@ from dicomweb.attributes import Attributes, values
 from dicomweb.index.contract import How, Match
 from dicomweb.names import fold
 
+LONGEST_TEXT = 10_240  # characters that are compared with a pattern: an LT has no more
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -62,7 +63,9 @@ def name_groups(value: Any) -> Sequence[str]:
 
 
 def glob(pattern: str, text: str) -> bool:
-    """`*` any characters, `?` one, everything else itself; time at most pattern × text."""
+    """`*` any characters, `?` one, everything else itself; time at most pattern × text, so of a text that is
+    very long the beginning is looked at."""
+    text = text[:LONGEST_TEXT]
     p = t = 0
     star, mark = -1, 0
     while t < len(text):

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0  # seconds before a peer that was not reached is called again
 GIVEN_UP = 7 * 86_400  # seconds after which a peer that takes no result is left alone
+FEWEST_TRIES = 100  # before that: a clock may jump
 LOOK_SECONDS = 2.0
 LEASE_SECONDS = 120.0  # within which a process tells a result that it has taken up
 MOST_OPEN = 500
@@ -69,9 +70,16 @@ class Committer:
         promise = Promise(asked.transaction, peer.id, now, asked.items, now)
         if not self.index.put_promise(promise, MOST_OPEN):
             return NO_RESOURCES, None
-        self._open[asked.transaction, peer.id] = event.assoc
+        self._keep_open(asked.transaction, peer.id, event.assoc)
         self._asked.set()
         return 0x0000, None
+
+    def _keep_open(self, transaction: str, peer: str, association: Any) -> None:
+        """Those that ended are let go: their questions may be settled by another process, or in days."""
+        for key, one in list(self._open.items()):
+            if not one.is_established:
+                self._open.pop(key, None)
+        self._open[transaction, peer] = association
 
     def run(self) -> None:
         """Until the node stops: answer what is due, of whichever process it was asked."""
@@ -92,7 +100,7 @@ class Committer:
         peer = next((one for one in self.known.peers() if one.id == promise.peer), None)
         if self._told(peer, promise):
             self.index.drop_promise(promise)
-        elif now - promise.asked > GIVEN_UP * 1_000_000:
+        elif now - promise.asked > GIVEN_UP * 1_000_000 and promise.tries >= FEWEST_TRIES:
             log.error("%s took no answer to its storage commitment; given up", promise.peer)
             self.index.drop_promise(promise)
         else:

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 from pynetdicom import AE, evt
 
+from dicomweb.dimse.commitment import Committer
 from dicomweb.index.contract import Promise
 from dicomweb.index.sqlite import SqliteIndex
 from dicomweb.ingest import Arrival, ingest
@@ -176,4 +178,28 @@ def test_promises_are_claimed_once_and_bounded(tmp_path: Path) -> None:
     assert (again.uid, again.tries) == ("2.25.0", 1)
     index.drop_promise(again)
     assert sum(index.claim_promise(200, 300) is not None for _ in range(9)) == 3
+    index.close()
+
+
+def test_associations_that_ended_are_let_go(tmp_path: Path) -> None:
+    """Another process of the node may settle what was asked of this one."""
+    index = SqliteIndex(tmp_path / "i.db")
+    index.open()
+    images = SimpleNamespace(files=None, index=index)
+    settings = SimpleNamespace(ae_title="TELEDOSSIER")
+    committer = Committer(
+        SimpleNamespace(images=images, known=None, settings=settings, stopped=threading.Event())  # type: ignore[arg-type]
+    )
+    peer = SimpleNamespace(id="ct1", uses=("accept-commitment",))
+    for number in range(1, 30):
+        asked = question()
+        asked.TransactionUID = f"2.25.{number}"
+        association = SimpleNamespace(peer=peer, is_established=True)
+        event = SimpleNamespace(
+            assoc=association, action_type=1, action_information=asked,
+            request=SimpleNamespace(RequestedSOPInstanceUID=WELL_KNOWN),
+        )  # fmt: skip
+        assert committer.on_action(event) == (0x0000, None)
+        assert len(committer._open) == 1
+        association.is_established = False
     index.close()

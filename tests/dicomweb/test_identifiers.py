@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicomweb.dimse.identifiers import BadIdentifier, identifier_of, keys
+from dicomweb.keys import matches_of
+from dicomweb.matching import glob
+from profiles.outcomes import Invalid
 
 LEVEL = b"\x08\0\x52\0CS\x06\0STUDY "
 
@@ -45,3 +49,14 @@ def test_what_cannot_be_read_is_no_identifier(name: str) -> None:
 def test_what_can_be_read_is_one() -> None:
     found = identifier_of(read(LEVEL + element(0x10, 0x10, b"PN", b"A^B*")))
     assert list(keys(found)) == [(("00100010",), "PN", "A^B*")]
+
+
+def test_patterns_are_bounded() -> None:
+    """A text of megabytes against the longest pattern that is taken: within seconds, not hours."""
+    assert matches_of("x", ["00104000"], "LT", "*" + "?" * 255)
+    with pytest.raises(Invalid):
+        matches_of("x", ["00104000"], "LT", "*" + "?" * 256)
+    began = time.monotonic()
+    assert not glob("*" + "?" * 254 + "x", "a" * 4_000_000)
+    assert time.monotonic() - began < 20
+    assert glob("*b?", "a" * 9000 + "bc")
