@@ -88,14 +88,16 @@ class Fhir:
         own = httpx.Headers({"accept": MEDIA_TYPE, **self._headers, **(headers or {})}, encoding="latin-1")
         if json is not None:
             own.setdefault("content-type", MEDIA_TYPE)
-        async with httpx.AsyncClient(transport=transport, base_url=self._base_url, trust_env=False) as client:
-            try:
+        try:
+            async with httpx.AsyncClient(
+                transport=transport, base_url=self._base_url, trust_env=False
+            ) as client:
                 if json is not None:
                     response = await client.request(method, path, params=query, json=json, headers=own)
                 else:
                     response = await client.request(method, path, params=query, content=content, headers=own)
-            except httpx.InvalidURL as error:  # a page mark in the address that a person made up
-                raise FhirError(400, {}) from error
+        except (httpx.InvalidURL, UnicodeError) as error:  # an address or a Host that a person made up
+            raise FhirError(400, {}) from error
         if response.status_code >= 400:
             raise FhirError(response.status_code, _json(response))
         return response

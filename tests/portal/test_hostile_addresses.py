@@ -191,3 +191,29 @@ async def test_methods_that_no_page_takes(
     assert answer.status_code == 405
     assert "Action impossible" in answer.text
     check(answer, path)
+
+
+HOSTS = [
+    "xn--",
+    "xn--a",
+    "[::1",
+    "a b",
+    "..",
+    "a..b",
+    "x" * 300,
+    "evil:abc",
+    "evil:99999999",
+    "\xe9",
+    "",
+    "%00",
+]
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda one: ascii(one)[:20])
+async def test_hosts_that_are_none(world: tuple[Platform, dict[str, str]], host: str) -> None:
+    here, names = world
+    async with here.as_("p08") as doctor:
+        for path in ("/dossiers", "/sites", f"/dossiers/{names['id']}"):
+            answer = await doctor.get(path, headers={"Host": host.encode("latin-1")})
+            assert answer.status_code in (200, 400), path
+            assert not host or host not in answer.headers.get("location", "")
