@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from dicomweb.gateway.region.figures import GatewayFigures
 from dicomweb.images import open_images
 from dicomweb.mount import DicomWeb
+from dicomweb.steps.figures import StepFigures
 from dicomweb.storage.figures import Figures as ArchiveFigures
 from fhir_server import settings as config
 from fhir_server.audit import Trail
@@ -68,6 +69,7 @@ def build(settings: Settings) -> ASGIApp:
     figures = middleware.Figures(trail)
     figures.by_site.register(GatewayFigures(images.board))
     figures.by_site.register(ArchiveFigures(images.index, images.files))
+    figures.by_site.register(StepFigures(images.index))
     runner = Runner(engine, WORKS)
     keys, sessions = Keys(store), Sessions(store, settings)
     http = outbound.client()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
@@ -26,6 +27,7 @@ from dicomweb.index.sqlite import SqliteIndex
 from dicomweb.index.steps import StepMessage
 from dicomweb.performed import NotTaken
 from dicomweb.steps import teller
+from dicomweb.steps.figures import StepFigures
 from dicomweb.steps.forwarding import Forwarding
 from dicomweb.steps.taking import Sayer, take
 from dicomweb.steps.teller import Teller
@@ -383,6 +385,29 @@ def test_a_body_that_is_none(content: bytes, images: Images) -> None:
         take(images.index, StepMessage(UID, "create", EXPLICIT, content, 1), CT1)
     assert refused.value.status in (performed.PROCESSING_FAILURE, performed.MISSING_ATTRIBUTE)
     assert images.index.tellings.fresh() == []
+
+
+async def test_figures(here: Here) -> None:
+    here.site.fail(create=[{"status": 0x0110}])
+    here.modality.whole()
+    await here.rounds()
+    registry = CollectorRegistry()
+    registry.register(StepFigures(here.images.index))
+
+    def figures() -> dict[str, float]:
+        lines = generate_latest(registry).decode().splitlines()
+        return {one.split()[0]: float(one.split()[1]) for one in lines if not one.startswith("#")}
+
+    ris = {
+        name: f'teledossier_steps_{name}{{system="ris"}}' for name in ("waiting", "oldest_seconds", "refused")
+    }
+    assert figures() == {ris["waiting"]: 0, ris["oldest_seconds"]: 0, ris["refused"]: 3}
+    here.images.index.tellings.retry("ris")
+    found = figures()
+    assert (found[ris["waiting"]], found[ris["refused"]]) == (3, 0)
+    assert found[ris["oldest_seconds"]] > 1000  # said in 2024
+    await here.rounds()
+    assert figures() == {}
 
 
 async def test_old_rows_go(here: Here) -> None:
