@@ -12,7 +12,7 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from dicomweb.dimse import tls
@@ -22,7 +22,7 @@ from dicomweb.dimse.known import SERVICES
 from dicomweb.dimse.lines import Lines, lines
 from dicomweb.dimse.registry import Registry
 from dicomweb.dimse.scp import Receiver
-from dicomweb.dimse.server import Listening, Server, listen
+from dicomweb.dimse.server import Listening, Server, listen, serving
 from dicomweb.dimse.services import World, handlers, offered
 from dicomweb.dimse.sink import Archive
 from dicomweb.dimse.spool import drop_abandoned, own, spooling
@@ -59,7 +59,7 @@ async def serve(
         world = World(settings, images, bridge, known, stopped)
         with own(images.files.spool) as spool, spooling(spool):
             servers = _servers(world, taken, context)
-            with _serving(servers):
+            with serving(servers):
                 ready(taken)
                 await _until(stop, images.files.spool)
                 stopped.set()
@@ -82,19 +82,6 @@ def _servers(world: World, taken: Lines, context: ssl.SSLContext | None) -> list
             made.append(listen(at, offered(SERVICES), answering))
             log.info("DICOM node %s on %s:%s", at.ae_title, *line.getsockname()[:2])
     return made
-
-
-@contextlib.contextmanager
-def _serving(servers: Sequence[Server]) -> Iterator[None]:
-    threads = [
-        threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
-        for one in servers
-    ]
-    for thread in threads:
-        thread.start()
-    yield
-    for thread in threads:
-        thread.join(2.0)
 
 
 async def _until(stop: asyncio.Event, spool: Path) -> None:

@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from socketserver import BaseServer
 from typing import Any
@@ -75,6 +75,20 @@ def listen(at: Listening, abstract_syntaxes: Sequence[str], handlers: Sequence[H
     node.dimse_timeout = ANSWER_SECONDS
     node.acse_timeout = ANSWER_SECONDS
     return Server(node, at, [*handlers, (evt.EVT_C_ECHO, lambda _event: 0x0000)])
+
+
+@contextlib.contextmanager
+def serving(servers: Sequence[Server]) -> Iterator[None]:
+    """Each in a thread of its own; on leaving they have been stopped, and end."""
+    threads = [
+        threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
+        for one in servers
+    ]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join(2.0)
 
 
 class Server(ThreadedAssociationServer):  # type: ignore[misc]

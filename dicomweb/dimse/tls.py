@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Protocol
 
-from fhir_server.settings import Settings, SettingsError
+from fhir_server.settings import PREFIX, SettingsError
 
 SUITES = (
     "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256",
@@ -26,26 +27,38 @@ def narrowed(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
-def of(settings: Settings) -> ssl.SSLContext | None:
-    """None when no certificate is set. Raises SettingsError naming the file that cannot be used."""
+class Secured(Protocol):
+    """The settings of a node or a gateway: PEM files, or "" for all three."""
+
+    @property
+    def dimse_certificate(self) -> str: ...
+    @property
+    def dimse_key(self) -> str: ...
+    @property
+    def dimse_authority(self) -> str: ...
+
+
+def of(settings: Secured, prefix: str = PREFIX) -> ssl.SSLContext | None:
+    """None when no certificate is set. Raises SettingsError naming the file that cannot be used; `prefix` is
+    how the settings' names begin."""
     if not settings.dimse_certificate:
         return None
     context = narrowed(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     context.verify_mode = ssl.CERT_REQUIRED
     for name in ("dimse_certificate", "dimse_key", "dimse_authority"):
         if not Path(getattr(settings, name)).is_file():
-            raise SettingsError(f"TELEDOSSIER_{name.upper()}={getattr(settings, name)!r}: no such file")
+            raise SettingsError(f"{prefix}{name.upper()}={getattr(settings, name)!r}: no such file")
     try:
         context.load_cert_chain(settings.dimse_certificate, settings.dimse_key)
     except (ssl.SSLError, OSError) as error:
         raise SettingsError(
-            f"TELEDOSSIER_DIMSE_CERTIFICATE={settings.dimse_certificate!r}: no certificate with the key of "
-            "TELEDOSSIER_DIMSE_KEY, in PEM"
+            f"{prefix}DIMSE_CERTIFICATE={settings.dimse_certificate!r}: no certificate with the key of "
+            f"{prefix}DIMSE_KEY, in PEM"
         ) from error
     try:
         context.load_verify_locations(settings.dimse_authority)
     except (ssl.SSLError, OSError) as error:
         raise SettingsError(
-            f"TELEDOSSIER_DIMSE_AUTHORITY={settings.dimse_authority!r}: no certificates in PEM"
+            f"{prefix}DIMSE_AUTHORITY={settings.dimse_authority!r}: no certificates in PEM"
         ) from error
     return context

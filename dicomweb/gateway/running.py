@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from pynetdicom import evt
 
+from dicomweb.dimse import tls
 from dicomweb.dimse.lines import listening_on
 from dicomweb.dimse.reporting import SOP_CLASS
 from dicomweb.dimse.scp import Receiver
-from dicomweb.dimse.server import Listening, listen
+from dicomweb.dimse.server import Listening, Server, listen, serving
 from dicomweb.dimse.spool import own, spooling
 from dicomweb.gateway import commitment, committing, errands, forwarding, health, passing
 from dicomweb.gateway.intake import Intake
 from dicomweb.gateway.parts import Parts, opened
-from dicomweb.gateway.settings import GatewaySettings
+from dicomweb.gateway.settings import PREFIX, GatewaySettings
 from dicomweb.steps import scp
 
 log = logging.getLogger(__name__)
@@ -52,34 +54,46 @@ async def serve(
 ) -> None:
     """`ready` is told the DICOM port once it listens. Raises Conflict (another runs on the folder)."""
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    context = tls.of(settings, PREFIX)
     with opened(settings) as parts, own(parts.files.spool) as spool, spooling(spool):
         stopped = threading.Event()
-        intake = Intake(parts.outbox, parts.files, parts.room, parts.bell, settings.rules)
-        at = Listening(listening_on(settings.host, settings.port), settings.ae_title)
-        handlers = [*Receiver(intake).handlers, *passing.handlers(parts).items()]
-        offered = [*scp.OFFERED]
-        if settings.asking or settings.called:
-            handlers.append((evt.EVT_N_ACTION, commitment.Committer(parts, settings.asking).on_action))
-            handlers += committing.handlers(parts).items()
-            offered.append(SOP_CLASS)
-        server = listen(at, offered, handlers)
-        server.ae.require_calling_aet = settings.calling
-        node = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
+        servers = _servers(parts, context)
         threads = [
             threading.Thread(target=_keep, args=(loop, parts, stopped), name=loop.name, daemon=True)
             for loop in LOOPS
         ]
-        for thread in (node, *threads):
-            thread.start()
-        if ready:
-            ready(at.port)
-        log.info("gateway %s on %s:%s", settings.ae_title, settings.host, at.port)
-        await stop.wait()
-        stopped.set()
-        parts.bell.ring()
-        await asyncio.to_thread(server.stop)
+        with serving(servers):
+            for thread in threads:
+                thread.start()
+            if ready:
+                ready(servers[0].at.port)
+            await stop.wait()
+            stopped.set()
+            parts.bell.ring()
+            await asyncio.gather(*(asyncio.to_thread(server.stop) for server in servers))
         for thread in threads:
             await asyncio.to_thread(thread.join, 5.0)
+
+
+def _servers(parts: Parts, context: ssl.SSLContext | None) -> list[Server]:
+    """What modalities call: plain, and by TLS when there are certificates. Raises OSError when a port is
+    taken."""
+    settings = parts.settings
+    intake = Intake(parts.outbox, parts.files, parts.room, parts.bell, settings.rules)
+    handlers = [*Receiver(intake).handlers, *passing.handlers(parts).items()]
+    offered = [*scp.OFFERED]
+    if settings.asking or settings.called:
+        handlers.append((evt.EVT_N_ACTION, commitment.Committer(parts, settings.asking).on_action))
+        handlers += committing.handlers(parts).items()
+        offered.append(SOP_CLASS)
+    made = []
+    ports = [(settings.port, None)] + ([(settings.dimse_tls_port, context)] if context else [])
+    for port, secure in ports:
+        at = Listening(listening_on(settings.host, port), settings.ae_title, secure)
+        made.append(listen(at, offered, handlers))
+        made[-1].ae.require_calling_aet = settings.calling
+        log.info("gateway %s on %s:%s", settings.ae_title, settings.host, at.port)
+    return made
 
 
 def _keep(loop: Loop, parts: Parts, stop: threading.Event) -> None:

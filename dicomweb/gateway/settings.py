@@ -45,6 +45,10 @@ class GatewaySettings:
     host: str = "127.0.0.1"
     port: int = 11112
     ae_title: str = "PASSERELLE"
+    dimse_tls_port: int = 2762
+    dimse_certificate: str = ""
+    dimse_key: str = ""
+    dimse_authority: str = ""
     callers: str = ""
     commitment: str = ""
     peers: str = ""
@@ -199,8 +203,14 @@ def _check_reception(settings: GatewaySettings) -> None:
     for peer in settings.called:
         if not _PEER.fullmatch(peer):
             raise _wrong(settings, "peers", "AETITLE=host:port or the address of a DICOMweb service")
-    if not 0 <= settings.port < 65536:
-        raise _wrong(settings, "port", "not a port number")
+    for name in ("port", "dimse_tls_port"):
+        if not 0 <= getattr(settings, name) < 65536:
+            raise _wrong(settings, name, "not a port number")
+    secured = (settings.dimse_certificate, settings.dimse_key, settings.dimse_authority)
+    if any(secured) and not all(secured):
+        raise SettingsError(
+            f"{PREFIX}DIMSE_CERTIFICATE, {PREFIX}DIMSE_KEY and {PREFIX}DIMSE_AUTHORITY are given together"
+        )
     if not settings.host:
         raise _wrong(settings, "host", "the address to listen on is needed")
     for rule in settings.urgent.split(","):

@@ -15,6 +15,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined,unused-ignore]
 
 from dicomweb.dimse import tls
+from dicomweb.gateway.settings import GatewaySettings
 from dicomweb.peers.dimse import DimseSession, Ours
 from dicomweb.peers.peer import Credentials, Peer
 from dicomweb.peers.session import Sendable, Unreachable
@@ -181,5 +182,7 @@ def test_files_that_cannot_be_used_stop_the_start(tmp_path: Path, authority: Aut
         ("dimse_key", str(tmp_path / "none.key")), ("dimse_key", str(other.key)),
         ("dimse_authority", str(tmp_path / "empty.pem")),
     ):  # fmt: skip
-        with pytest.raises(SettingsError, match="DIMSE_"):
+        with pytest.raises(SettingsError, match="TELEDOSSIER_DIMSE_"):
             tls.of(Settings(**{**good, name: value}))
+        with pytest.raises(SettingsError, match="TELEDOSSIER_GATEWAY_DIMSE_"):
+            tls.of(GatewaySettings(**{**good, name: value}), "TELEDOSSIER_GATEWAY_")

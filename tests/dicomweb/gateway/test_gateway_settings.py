@@ -68,7 +68,8 @@ def test_lists_and_hours(given: dict[str, str]) -> None:
         ("COMPRESSION", "brotli"), ("REQUEST_BYTES", "1"), ("REQUEST_BYTES", "100000000"),
         ("RETRY_SECONDS", "0"), ("HEALTH_SECONDS", "0"), ("START", "25:00"), ("UNTIL", "06:00"),
         ("TIMEZONE", "Europe/Nowhere"), ("LOG_LEVEL", "loud"), ("PEERS", "AUCH"), ("COMMITMENT", "CT1"),
-        ("COMMITMENT", "CT1=host:70000"), ("UNKNOWN", "1"),
+        ("COMMITMENT", "CT1=host:70000"), ("UNKNOWN", "1"), ("DIMSE_TLS_PORT", "70000"),
+        ("DIMSE_CERTIFICATE", "alone.pem"), ("DIMSE_KEY", "alone.pem"), ("DIMSE_AUTHORITY", "alone.pem"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_stops_the_start_and_is_named(given: dict[str, str], name: str, value: str) -> None:

@@ -13,7 +13,8 @@ import pytest
 from pynetdicom import AE
 
 from tests.dicomweb import making
-from tests.dicomweb.gateway.site.processes import CLIENT, STORESCU, Platform, Site, Wire, eventually
+from tests.dicomweb.certificates import Authority, Pair
+from tests.dicomweb.gateway.site.processes import CLIENT, STORESCU, Platform, Site, Wire, eventually, port
 
 pytestmark = pytest.mark.peer("dcmtk")
 Make = Callable[..., Site]
@@ -226,6 +227,44 @@ def test_only_known_titles_may_call(site: Make) -> None:
         if expected:
             assert association.send_c_echo().Status == 0
             association.release()
+
+
+def test_a_modality_with_a_certificate_stores_by_tls(platform: Platform, site: Make, tmp_path: Path) -> None:
+    """Beside the plain port; one without a certificate of the site's authority does not."""
+    authority, secure = Authority(tmp_path / "ours"), port()
+    pair, modality, foreign = authority.signs("gateway"), authority.signs("ct"), Authority(tmp_path / "other")
+    gateway = site(
+        dimse_certificate=str(pair.certificate), dimse_key=str(pair.key),
+        dimse_authority=str(authority.certificate), dimse_tls_port=str(secure),
+    )  # fmt: skip
+    gateway.start()
+    study, paths = exam(tmp_path / "exam", 77001, 2)
+
+    def by_tls(path: Path, own: Pair) -> int:
+        call = [STORESCU, "+tls", str(own.key), str(own.certificate), "+cf", str(authority.certificate)]
+        call += ["127.0.0.1", str(secure), str(path)]
+        return subprocess.run(call, timeout=60, capture_output=True).returncode
+
+    assert by_tls(paths[0], foreign.signs("ct")) != 0
+    assert by_tls(paths[0], modality) == 0
+    assert (
+        subprocess.run([STORESCU, "127.0.0.1", str(gateway.port), str(paths[1])], timeout=60).returncode == 0
+    )
+    assert gateway.emptied()
+    assert whole(platform, study) == sent(study, 2)
+
+
+def test_a_gateway_with_a_foreign_key_does_not_start(site: Make, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ours")
+    gateway = site(
+        dimse_certificate=str(authority.signs("a").certificate), dimse_key=str(authority.signs("b").key),
+        dimse_authority=str(authority.certificate), dimse_tls_port=str(port()),
+    )  # fmt: skip
+    done = gateway.run()
+    assert done.returncode != 0
+    assert "TELEDOSSIER_GATEWAY_DIMSE_CERTIFICATE" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_damaged_file_and_a_lost_one_stand_apart_and_are_named(
