@@ -50,7 +50,8 @@ class Rows:
             for step, statements in sorted(self.STEPS.items()):
                 for statement in statements.split(";") if step > found else ():
                     connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={version}")
+            if found != version:  # nothing is written otherwise: a full disk can still be looked at
+                connection.execute(f"PRAGMA user_version={version}")
             connection.execute("COMMIT")
         self._connection = connection
 

@@ -6,6 +6,9 @@ import asyncio
 import json
 import os
 import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +22,6 @@ from dicomweb.gateway.parts import files_path, is_running, outbox_path
 from dicomweb.gateway.settings import GatewaySettings
 from dicomweb.gateway.steps import Steps
 from dicomweb.peers.session import PeerError
-from dicomweb.rows import RowsMismatch
 from fhir_server.commands.lasting import run_until_stopped
 from fhir_server.logs import log_to_stderr
 from fhir_server.settings import Settings
@@ -46,22 +48,17 @@ def command(context: click.Context) -> None:
     async def run(stop: asyncio.Event) -> None:
         await running.serve(settings, stop, ready=lambda port: click.echo(f"listening {port}"))
 
-    try:
+    with _named(settings):
         run_until_stopped(run)
-    except RowsMismatch as error:
-        raise Conflict("outbox-version", str(error)) from error
 
 
 @command.command("status")
 def status() -> None:
     """What waits, was delivered, or was not taken by the platform; exit 1 when something needs a person."""
     settings = config.load()
-    outbox = _outbox(settings)
-    try:
+    with _outbox(settings) as outbox:
         summary, apart = outbox.summary(), outbox.apart()
         counts, untaken = Steps(outbox).counts(), Steps(outbox).apart()
-    finally:
-        outbox.close()
     runs = is_running(settings)
     click.echo(f"gateway    {'runs' if runs else 'does not run'}, for {settings.url}")
     state = health.read_state(settings) if runs else {}
@@ -78,21 +75,18 @@ def status() -> None:
 @command.command("retry")
 def retry() -> None:
     """Deliver again what the platform would not take."""
-    outbox = _outbox(config.load())
-    try:
+    with _outbox(config.load()) as outbox:
         click.echo(f"{outbox.retry()} instances wait again")
         if steps := Steps(outbox).retry():
             click.echo(f"{steps} messages of performed steps wait again")
-    finally:
-        outbox.close()
 
 
 @command.command("exams")
 def exams() -> None:
     """The exams kept here, newest first, with what their files say of the patient."""
     settings = config.load()
-    files, outbox = DicomFiles(files_path(settings)), _outbox(settings)
-    try:
+    files = DicomFiles(files_path(settings))
+    with _outbox(settings) as outbox:
         for one in outbox.exams():
             who = by_hand.described(files.path(one.path))
             at = datetime.fromtimestamp(one.received / 1e6, settings.zone).strftime("%Y-%m-%d %H:%M")
@@ -102,8 +96,6 @@ def exams() -> None:
             click.echo(
                 f"  {who.patient} ({who.patient_id}), {who.birth_date}: {who.modality} {who.description}"
             )
-    finally:
-        outbox.close()
 
 
 @command.command("send")
@@ -112,17 +104,15 @@ def exams() -> None:
 def send(study: str, to: str) -> None:
     """Send an exam straight to another gateway or PACS, when the platform is away (C-STORE)."""
     settings, peer = config.load(), by_hand.target(to)
-    files, outbox = DicomFiles(files_path(settings)), _outbox(settings)
-    there, problems = 0, 0
+    files, there, problems = DicomFiles(files_path(settings)), 0, 0
     try:
-        for one in by_hand.send(settings, outbox, files, study, peer):
-            there, problems = there + (not one.problem), problems + bool(one.problem)
-            if one.problem:
-                click.echo(f"{one.uid}: {one.problem}", err=True)
+        with _outbox(settings) as outbox:
+            for one in by_hand.send(settings, outbox, files, study, peer):
+                there, problems = there + (not one.problem), problems + bool(one.problem)
+                if one.problem:
+                    click.echo(f"{one.uid}: {one.problem}", err=True)
     except PeerError as error:
         raise Unavailable("not-sent", f"{to}: {error.slug}; {there} instances are there") from error
-    finally:
-        outbox.close()
     if not there and not problems:
         raise NotFound("no-such-exam", f"nothing of {study} is kept here")
     click.echo(f"{there} instances are there" + (f", {problems} are not" if problems else ""))
@@ -150,13 +140,26 @@ def key(file: Path) -> None:
     click.echo(json.dumps({"keys": [made.as_dict(private=False)]}))
 
 
-def _outbox(settings: GatewaySettings) -> Outbox:
+@contextmanager
+def _outbox(settings: GatewaySettings) -> Iterator[Outbox]:
+    """Opened. Raises NotFound, Conflict, SchemaMismatch, Unavailable."""
     path = outbox_path(settings)
     if not path.exists():
         raise NotFound("no-outbox", f"no gateway ever ran on {settings.root}")
     found = Outbox(path)
-    try:
+    with _named(settings):
         found.open()
-    except RowsMismatch as error:
-        raise Conflict("outbox-version", str(error)) from error
-    return found
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+@contextmanager
+def _named(settings: GatewaySettings) -> Iterator[None]:
+    """An outbox that turns out to be damaged is named, with what helps. Raises Conflict."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        text = f"{outbox_path(settings)}: {error}; if it is damaged, move it away: whole files are delivered anew"
+        raise Conflict("outbox-damaged", text) from error

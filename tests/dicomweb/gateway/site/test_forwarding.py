@@ -342,3 +342,34 @@ def test_delivered_files_go_after_their_time(platform: Platform, site: Make, tmp
     with gateway.outbox() as outbox:
         assert (outbox.summary().waiting, outbox.summary().delivered_count) == (0, 2)
     assert whole(platform, study) == sent(study, 2)
+
+
+def test_a_damaged_outbox_is_named_and_without_it_every_file_is_delivered(
+    platform: Platform, site: Make, tmp_path: Path
+) -> None:
+    study, paths = exam(tmp_path / "exam", 2900, 5)
+    away = site(url="http://127.0.0.1:1")
+    away.start()
+    away.send(paths)
+    away.stop()
+    outbox = away.folder / "var" / "outbox.db"
+    with sqlite3.connect(outbox) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    pages = bytearray(outbox.read_bytes())
+    pages[4096 : 4096 * 6] = b"\x55" * 4096 * 5
+    outbox.write_bytes(pages)
+    for words in ((), ("status",), ("retry",), ("exams",)):
+        done = away.run(*words)
+        assert done.returncode == 1
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("teledossier: ")
+        assert str(outbox) in last
+        assert "move it away" in last
+        assert "Traceback" not in done.stderr
+    for path in outbox.parent.glob("outbox.db*"):
+        path.unlink()
+    away.environment["TELEDOSSIER_GATEWAY_PLATFORM"] = f"http://127.0.0.1:{platform.port}"
+    away.start()
+    assert away.emptied()
+    assert whole(platform, study) == sent(study, 5)
