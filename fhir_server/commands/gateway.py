@@ -161,5 +161,5 @@ def _named(settings: GatewaySettings) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        text = f"{outbox_path(settings)}: {error}; if it is damaged, move it away: whole files are delivered anew"
-        raise Conflict("outbox-damaged", text) from error
+        advice = "if it is damaged, move it away: whole files are delivered anew"
+        raise Conflict("outbox-damaged", f"{outbox_path(settings)}: {error}; {advice}") from error
