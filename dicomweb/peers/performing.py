@@ -18,13 +18,16 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
 
 from dicomweb.index.steps import StepMessage
 from dicomweb.peers.session import Incapable, StepAnswer, Unreachable
-from dicomweb.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from dicomweb.syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE, MESSAGES
 
 __all__ = ["STEPS", "contexts", "tell"]
 
 
 def contexts(said: StepMessage) -> list[PresentationContext]:
-    """Its own syntax alone, which is used where the peer takes it, then what every peer has to take."""
+    """Its own syntax alone, which is used where the peer takes it, then what every peer has to take. Raises
+    Incapable for a syntax that no step is taken in: deflated, a few bytes would unfold to gigabytes."""
+    if said.syntax not in MESSAGES:
+        raise Incapable("not-sendable", "a performed procedure step is in no such transfer syntax")
     others = [one for one in (EXPLICIT_LITTLE, IMPLICIT_LITTLE) if one != said.syntax]
     return [build_context(STEPS, said.syntax), build_context(STEPS, others)]
 
@@ -34,9 +37,7 @@ def tell(association: Association, said: StepMessage, number: int) -> StepAnswer
     syntax = UID(said.syntax)
     send = association.send_n_create if said.kind == "create" else association.send_n_set
     try:
-        dataset = decode(
-            BytesIO(said.body), syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated
-        )
+        dataset = decode(BytesIO(said.body), syntax.is_implicit_VR, syntax.is_little_endian)
         status, _attributes = send(dataset, STEPS, said.step, number)
     except RuntimeError as error:  # the association ended between two messages
         raise Unreachable("cut-off", type(error).__name__) from error

@@ -25,6 +25,9 @@ from dicomweb import performed
 from dicomweb.images import Images
 from dicomweb.index.sqlite import SqliteIndex
 from dicomweb.index.steps import StepMessage
+from dicomweb.peers.dimse import DimseSession, Ours
+from dicomweb.peers.peer import Credentials, Peer
+from dicomweb.peers.session import Incapable
 from dicomweb.performed import NotTaken
 from dicomweb.steps import teller
 from dicomweb.steps.figures import StepFigures
@@ -385,6 +388,15 @@ def test_a_body_that_is_none(content: bytes, images: Images) -> None:
         take(images.index, StepMessage(UID, "create", EXPLICIT, content, 1), CT1)
     assert refused.value.status in (performed.PROCESSING_FAILURE, performed.MISSING_ATTRIBUTE)
     assert images.index.tellings.fresh() == []
+
+
+def test_a_step_is_told_in_no_syntax_that_unfolds(tmp_path: Path) -> None:
+    """Whoever held the platform could send one to a gateway."""
+    peer = Peer("ris", "RIS", "Organization/ch-auch", "dimse", "127.0.0.1", 1, "RIS")
+    session = DimseSession(peer, Ours("TELEDOSSIER", Credentials(tmp_path)))
+    for syntax in ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50", "2.25.1"):
+        with pytest.raises(Incapable):
+            session.perform(StepMessage(UID, "create", syntax, b"x", 1), lambda: None)
 
 
 async def test_figures(here: Here) -> None:
