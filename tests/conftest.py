@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import NoReturn
 import pytest
 
 from tests.mongodb import FERRETDB, GIVEN, NotBuilt, Server, built, given, running
+from tests.processes import unused_port
 
 # What a peer is called in `@pytest.mark.peer(name)`, and where Debian puts it: in a virtual environment
 # pynetdicom's own storescu would shadow DCMTK's, so the full path counts.
@@ -42,9 +42,7 @@ def missing(message: str) -> NoReturn:
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of the loopback interface that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return unused_port()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
+
+from tests.processes import unused_port
 
 FERRETDB, GIVEN = "ferretdb", "mongodb"
 URI = os.environ.get("TELEDOSSIER_TEST_MONGODB_URI", "")
@@ -75,9 +76,7 @@ def built(folder: Path) -> Path:
 @contextmanager
 def running(program: Path, folder: Path) -> Iterator[Server]:
     """FerretDB on a free port of the loopback interface, its data in that folder."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{unused_port()}"
     data = folder / "data"
     data.mkdir(exist_ok=True)
     with (folder / "log").open("wb") as log:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.processes import unused_ports
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -85,20 +87,10 @@ class Running:
         raise AssertionError("the platform did not come back")
 
 
-def _ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    found = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return found
-
-
 @contextmanager
 def demo(folder: Path) -> Iterator[Running]:
     """`teledossier demo` in an empty folder; stopped by Ctrl-C, after which nothing of it may be left."""
-    web, dimse, dpi = _ports(3)
+    web, dimse, dpi = unused_ports(3)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("TELEDOSSIER_")},
         "PYTHONPATH": str(ROOT),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.processes import unused_port
 from tests.running import ROOT
 
 TYPES = ("Patient", "ServiceRequest", "Observation", "Binary", "Bundle", "ValueSet")
@@ -54,9 +54,7 @@ FEW = settings(
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`serve` without authorization, on an empty store: the FHIR base."""
     folder = tmp_path_factory.mktemp("described")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = unused_port()
     environment = {
         **os.environ,
         "TELEDOSSIER_STORE": f"sqlite:///{folder}/t.db",

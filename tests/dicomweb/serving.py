@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from tests.processes import unused_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,9 +51,7 @@ def _resident(pid: int) -> int:
 @contextmanager
 def serving(folder: Path, **settings: str) -> Iterator[Served]:
     """`teledossier serve` in an empty folder; its end without a signal, or a traceback, fails the test."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = unused_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("TELEDOSSIER_")},
         "PYTHONPATH": str(ROOT), "TELEDOSSIER_AUTH": "open", "TELEDOSSIER_PORT": str(port),

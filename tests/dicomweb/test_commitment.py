@@ -20,15 +20,14 @@ from dicomweb.index.sqlite import SqliteIndex
 from dicomweb.ingest import Arrival, ingest
 from tests.dicomweb import making
 from tests.dicomweb.node import Node, caller
-from tests.dicomweb.test_dimse import eventually
-from tests.dicomweb.test_retrieving import free
+from tests.processes import eventually, unused_port
 
 COMMITMENT, WELL_KNOWN = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 
 
 @pytest.fixture
 def there() -> int:
-    return free()
+    return unused_port()
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ from fhir_server.store import open_store
 from tests.dicomweb import making
 from tests.dicomweb.node import Node, caller
 from tests.dicomweb.pacs import orthanc
-from tests.dicomweb.test_peers import ports
 from tests.dicomweb.test_transfers import (  # noqa: F401 - fixtures
     FAKE,
     Desk,
@@ -34,6 +33,7 @@ from tests.dicomweb.test_transfers import (  # noqa: F401 - fixtures
     given,
     queue,
 )
+from tests.processes import unused_ports
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 SOP_CLASS, WELL_KNOWN = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
@@ -195,7 +195,7 @@ class Platform:
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[Platform]:
-    dicom, ours = ports(2)
+    dicom, ours = unused_ports(2)
     endpoint = caller("ORTHANC", f"127.0.0.1:{dicom}", "chu", use=["relay"])
     other = caller("OTHER", "127.0.0.1:1", "ch-other", use=["relay"])
     node = Node(tmp_path / "node", ours, endpoint, other)
@@ -214,7 +214,7 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 @pytest.mark.timeout(120)
 def test_orthanc_keeps_what_it_got_and_calls_our_node_to_tell(platform: Platform, tmp_path: Path) -> None:
     desk, peer = platform.desk, platform.peer  # noqa: F811
-    (http,) = ports(1)
+    (http,) = unused_ports(1)
     transfer = desk.order("relay", peer)
     with orthanc(tmp_path / "pacs", peer.port, http, move_to=platform.node.port) as pacs:
         until = time.monotonic() + 60

@@ -7,8 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from simulators.modality import send
 from simulators.modality.send import NotSent
 from tests.dicomweb import making
 from tests.dicomweb.node import Node
+from tests.processes import eventually
 
 SYNTAX_FILES = [
     "CT_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "MR_small_RLE.dcm", "JPEG2000.dcm",
@@ -37,16 +37,6 @@ def node(tmp_path: Path, free_port: int) -> Iterator[Node]:
     started.start()
     yield started
     started.stop(signal.SIGKILL)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    """Poll until true: what another process does has no event to wait on."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def associate(node: Node, sop_class: str, syntax: str) -> Any:

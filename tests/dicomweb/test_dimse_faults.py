@@ -26,7 +26,7 @@ from dicomweb.dimse.suboperations import Instance, command, pieces
 from dicomweb.syntaxes import DEFLATED
 from tests.dicomweb import making
 from tests.dicomweb.node import Node, caller
-from tests.dicomweb.test_dimse import eventually
+from tests.processes import eventually, unused_port
 
 ECHO = "1.2.840.10008.1.1"
 GROWTH = 40_000_000  # bytes that a process may have more after all than after a first round
@@ -35,9 +35,7 @@ GROWTH = 40_000_000  # bytes that a process may have more after all than after a
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """One process for all of these: what one leaves behind, the next meets."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    started = Node(tmp_path_factory.mktemp("faults"), port, caller("WELL", "127.0.0.1:104"))
+    started = Node(tmp_path_factory.mktemp("faults"), unused_port(), caller("WELL", "127.0.0.1:104"))
     started.start()
     yield started
     assert started.process is not None
@@ -260,9 +258,7 @@ def received(connection: socket.socket) -> tuple[int, bytes]:
 def test_no_room_is_answered_and_what_fits_is_stored_after_it(tmp_path: Path, over: int) -> None:
     """A disk that takes no byte more, or only a part of the last: A700, nothing left, the association goes
     on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    node = Node(tmp_path / "node", port)
+    node = Node(tmp_path / "node", unused_port())
     node.start()
     assert node.process is not None
     limit = 3_000_000
@@ -273,7 +269,7 @@ def test_no_room_is_answered_and_what_fits_is_stored_after_it(tmp_path: Path, ov
     resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     peer = AE("CT1")
     peer.add_requested_context(CTImageStorage, making.SYNTAX)
-    association = peer.associate("127.0.0.1", port)
+    association = peer.associate("127.0.0.1", node.port)
     for one in (large, small):
         one.file_meta = FileMetaDataset()
         one.file_meta.TransferSyntaxUID = making.SYNTAX

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dicomweb.dimse.spool import drop_abandoned, own
 from simulators.modality.send import NotSent, send
 from tests.dicomweb import making
 from tests.dicomweb.node import Node
+from tests.processes import eventually
 
 
 @pytest.fixture
@@ -30,16 +31,6 @@ def node(tmp_path: Path, free_port: int) -> Iterator[Node]:
     started.start()
     yield started
     started.stop(signal.SIGTERM)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    """Poll until true: what another process does has no event to wait on."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def associate(port: int, sop_class: str = "1.2.840.10008.1.1") -> Any:

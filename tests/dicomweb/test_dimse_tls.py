@@ -23,6 +23,7 @@ from fhir_server.settings import Settings, SettingsError
 from tests.dicomweb import making, pacs
 from tests.dicomweb.certificates import Authority, Pair
 from tests.dicomweb.node import Node
+from tests.processes import unused_port
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +36,13 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("tls") / "foreign")
 
 
-def free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def node(tmp_path: Path, authority: Authority) -> Iterator[Node]:
     pair = authority.signs("node")
     started = Node(
-        tmp_path / "node", free(), dimse_tls_port=free(), dimse_certificate=str(pair.certificate),
-        dimse_key=str(pair.key), dimse_authority=str(authority.certificate),
+        tmp_path / "node", unused_port(), dimse_tls_port=unused_port(),
+        dimse_certificate=str(pair.certificate), dimse_key=str(pair.key),
+        dimse_authority=str(authority.certificate),
     )  # fmt: skip
     started.start()
     yield started
@@ -148,7 +144,7 @@ def test_to_and_from_orthanc_over_tls(node: Node, tmp_path: Path, authority: Aut
         },
     }  # fmt: skip
     path = making.write(tmp_path / "1.dcm", making.dataset())
-    with pacs.orthanc(tmp_path / "orthanc", free(), free(), **more) as orthanc:
+    with pacs.orthanc(tmp_path / "orthanc", unused_port(), unused_port(), **more) as orthanc:
         keys = tmp_path / "keys"
         (keys / "pacs").mkdir(parents=True)
         shutil.copy(authority.certificate, keys / "pacs" / "ca.pem")

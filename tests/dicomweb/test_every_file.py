@@ -7,7 +7,6 @@ Orthanc), C-GET (getscu), C-MOVE (movescu). The tables below name each file that
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
@@ -31,6 +30,7 @@ from dicomweb.syntaxes import EXPLICIT_LITTLE
 from tests.dicomweb.node import Node, caller
 from tests.dicomweb.pacs import orthanc
 from tests.dicomweb.serving import Served, serving
+from tests.processes import unused_port
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -143,15 +143,10 @@ class World:
         return found
 
 
-def _free() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder, receiver = tmp_path_factory.mktemp("world"), _free()
-    node = Node(folder / "node", _free(), caller("SEES", f"127.0.0.1:{receiver}"))
+    folder, receiver = tmp_path_factory.mktemp("world"), unused_port()
+    node = Node(folder / "node", unused_port(), caller("SEES", f"127.0.0.1:{receiver}"))
     node.start()
     with serving(folder, STORE=node.settings.store, FILES=node.settings.files) as served:
         client = DICOMwebClient(served.base)
@@ -333,7 +328,7 @@ def test_orthanc_sends_and_fetches(world: World, tmp_path: Path) -> None:
     servers = {"us": [f"{world.served.base}/"]}
     web = {"Enable": True, "Root": "/dicom-web/", "EnableWado": False, "Servers": servers}
     with (
-        orthanc(tmp_path / "orthanc", _free(), _free(), DicomWeb=web) as pacs,
+        orthanc(tmp_path / "orthanc", unused_port(), unused_port(), DicomWeb=web) as pacs,
         httpx.Client(base_url=pacs.http, timeout=120) as client,
     ):
         taken = {one.uid: client.post("/instances", content=one.path.read_bytes()) for one in sent}

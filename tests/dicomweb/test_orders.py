@@ -28,7 +28,6 @@ from tests.dicomweb import making
 from tests.dicomweb.conftest import Client
 from tests.dicomweb.node import ROOT
 from tests.dicomweb.pacs import _ended, answering
-from tests.dicomweb.test_peers import ports
 from tests.dicomweb.test_transfer_routes import (  # noqa: F401 - fixture
     PAYLOAD,
     audience,
@@ -38,6 +37,7 @@ from tests.dicomweb.test_transfer_routes import (  # noqa: F401 - fixture
     request,
 )
 from tests.dicomweb.test_worker import INS, IPP, clock, fhir  # noqa: F401 - fixtures
+from tests.processes import unused_ports
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -72,7 +72,7 @@ def ris(tmp_path: Path) -> Iterator[Peer]:
 @contextmanager
 def worklist(tmp_path: Path, orders: Mapping[str, Dataset]) -> Iterator[Peer]:
     """DCMTK's, with these."""
-    folder, (port,) = tmp_path / "ris", ports(1)
+    folder, (port,) = tmp_path / "ris", unused_ports(1)
     (folder / "RIS").mkdir(parents=True)
     (folder / "RIS" / "lockfile").touch()
     for accession, made in orders.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -24,23 +23,16 @@ from profiles.outcomes import Invalid
 from tests.dicomweb import making
 from tests.dicomweb.node import Node
 from tests.dicomweb.pacs import Pacs, dcmqrscp, orthanc
+from tests.processes import unused_ports
 
 # pynetdicom lets go of the socket of a refused connection without closing it
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return found
-
-
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    made = Node(tmp_path_factory.mktemp("node"), ports(1)[0])
+    made = Node(tmp_path_factory.mktemp("node"), unused_ports(1)[0])
     made.start()
     yield made
     made.stop()
@@ -49,7 +41,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 @pytest.fixture(scope="module")
 def pacs(tmp_path_factory: pytest.TempPathFactory, node: Node) -> Iterator[Pacs]:
     folder = tmp_path_factory.mktemp("pacs")
-    dimse, http = ports(2)
+    dimse, http = unused_ports(2)
     with orthanc(folder / "orthanc", dimse, http, move_to=node.port) as running:
         running.load(making.files(folder / "given", 30))
         yield running
@@ -172,7 +164,7 @@ def test_send_is_byte_for_byte(kind: str, pacs: Pacs, tmp_path: Path) -> None:
 
 @pytest.mark.peer("dcmtk")
 def test_dcmqrscp_by_find_and_get_and_store(node: Node, tmp_path: Path) -> None:
-    (port,) = ports(1)
+    (port,) = unused_ports(1)
     basket = Basket(tmp_path / "got")
     with dcmqrscp(tmp_path / "qrscp", port, node.port) as peer, spooling(tmp_path):
         session = DimseSession(peer, ours(tmp_path))

@@ -30,7 +30,7 @@ from fhir_server.store.contract import Store
 from tests.dicomweb import making
 from tests.dicomweb.conftest import Client
 from tests.dicomweb.pacs import Pacs, orthanc
-from tests.dicomweb.test_peers import endpoint, ports
+from tests.dicomweb.test_peers import endpoint
 from tests.dicomweb.test_transfer_routes import (
     PAYLOAD,
     audience,
@@ -42,6 +42,7 @@ from tests.dicomweb.test_transfer_routes import (
     until,
 )
 from tests.dicomweb.test_worker import Clock, clock, fhir, image, put, request, worker
+from tests.processes import unused_ports
 
 __all__ = ["clock", "fhir", "region", "worker"]  # fixtures
 Json = dict[str, Any]
@@ -392,7 +393,7 @@ async def test_exams_of_the_groups_other_files_come_along_and_those_of_strangers
 def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
     """A scan of 2022 under the site's own number."""
     folder = tmp_path_factory.mktemp("pacs")
-    dimse, http = ports(2)
+    dimse, http = unused_ports(2)
     with orthanc(folder / "orthanc", dimse, http) as started:
         started.load(making.files(folder / "given", 5, lambda _n: {"StudyDate": "20220314"}))
         yield started

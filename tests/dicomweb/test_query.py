@@ -7,7 +7,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -33,8 +32,8 @@ from fhir_server.store.files import Files
 from tests.dicomweb import making, steps
 from tests.dicomweb.node import Node, caller
 from tests.dicomweb.test_access import entry, request, study
-from tests.dicomweb.test_dimse import eventually
 from tests.dicomweb.test_wado import bundled
+from tests.processes import eventually, unused_port
 
 STUDY_FIND, PATIENT_FIND = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.1.1"
 STUDY_MOVE, STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"
@@ -42,14 +41,9 @@ VERIFICATION = "1.2.840.10008.1.1"
 COMMITMENT, WORKLIST = "1.2.840.10008.1.20.1", "1.2.840.10008.5.1.4.31"
 
 
-def free() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture
 def receiver_port() -> int:
-    return free()
+    return unused_port()
 
 
 @pytest.fixture
@@ -417,7 +411,7 @@ async def _announced(settings: Settings, folder: Path) -> None:
 @pytest.mark.timeout(120)
 def test_orthanc_finds_and_takes(tmp_path: Path, free_port: int) -> None:
     """Orthanc as PACS: it queries here, and has the study moved to itself."""
-    dicom, http = free(), free()
+    dicom, http = unused_port(), unused_port()
     node = Node(tmp_path / "node", free_port, caller("ORTHANC", f"127.0.0.1:{dicom}"))
     index = node.index()
     node.files.open()

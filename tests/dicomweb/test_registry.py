@@ -20,7 +20,7 @@ from dicomweb.dimse.registry import Registry, access_of, stores
 from dicomweb.peers.peer import Peer, of_endpoint
 from tests.dicomweb import making
 from tests.dicomweb.node import Node, caller
-from tests.dicomweb.test_dimse import eventually
+from tests.processes import eventually
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 WORKLIST = "1.2.840.10008.5.1.4.31"

@@ -22,8 +22,8 @@ from dicomweb.transfers.queue import Queue
 from dicomweb.transfers.record import Order
 from dicomweb.transfers.standing import Standing
 from tests.dicomweb.pacs import Pacs, dcmqrscp, orthanc
-from tests.dicomweb.test_peers import ports
 from tests.dicomweb.test_transfers import FAKE, Desk, Fake, given, queue
+from tests.processes import unused_ports
 
 __all__ = ["queue"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -53,7 +53,7 @@ def desk(images: Images, queue: Queue, tmp_path: Path, says: Says) -> Desk:
 
 @pytest.fixture(scope="module")
 def overwriting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
-    dimse, http = ports(2)
+    dimse, http = unused_ports(2)
     folder = tmp_path_factory.mktemp("pacs") / "orthanc"
     with orthanc(folder, dimse, http, OverwriteInstances=True) as running:
         yield running
@@ -61,7 +61,7 @@ def overwriting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
 
 @pytest.fixture(scope="module")
 def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
-    dimse, http = ports(2)
+    dimse, http = unused_ports(2)
     folder = tmp_path_factory.mktemp("pacs") / "orthanc"
     with orthanc(folder, dimse, http, OverwriteInstances=False) as running:
         yield running
@@ -179,7 +179,7 @@ def test_dcmqrscp_takes_the_corrected_instance(
     """It writes the later file over the earlier one, and lists both for a moment; by C-GET comes the later
     one."""
     given(take, tmp_path, 2, 5)
-    (port,) = ports(1)
+    (port,) = unused_ports(1)
     with dcmqrscp(tmp_path / "qr", port, 1) as found:
         peer = replace(found, verify="content")
         for identity in (MARTIN, replace(MARTIN, name="MARTIN^Jeanne")):

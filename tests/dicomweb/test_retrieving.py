@@ -26,14 +26,10 @@ from dicomweb.ingest import Arrival, ingest
 from tests.dicomweb import making
 from tests.dicomweb.certificates import Authority
 from tests.dicomweb.node import Node, caller
+from tests.processes import unused_port
 
 STUDY_MOVE, STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"
 COUNT = 12
-
-
-def free() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class TestBytes:
@@ -102,7 +98,7 @@ class TestBytes:
 
 @pytest.fixture
 def destination() -> int:
-    return free()
+    return unused_port()
 
 
 @pytest.fixture
@@ -300,7 +296,7 @@ def test_a_retrieve_is_cancelled_between_two_instances(node: Node, destination: 
 @pytest.mark.peer("dcmtk")
 def test_a_move_over_tls(tmp_path: Path, free_port: int) -> None:
     """To DCMTK's storescp, which asks for our certificate; and with none of ours nothing goes."""
-    authority, there = Authority(tmp_path / "tls"), free()
+    authority, there = Authority(tmp_path / "tls"), unused_port()
     pair, ours = authority.signs("destination"), authority.signs("node")
     keys = tmp_path / "keys" / "dest"
     keys.mkdir(parents=True)
@@ -341,7 +337,7 @@ def until_listening(port: int) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.peer("dcmtk")
 def test_a_very_large_multiframe_leaves_memory_flat(tmp_path: Path, free_port: int) -> None:
-    there, rows = free(), 1024
+    there, rows = unused_port(), 1024
     node = Node(tmp_path / "node", free_port, caller("DEST", f"127.0.0.1:{there}"))
     (tmp_path / "in").mkdir()
     big = making.dataset(Rows=rows, Columns=rows, NumberOfFrames=150, PixelData=bytes(2 * rows * rows * 150))

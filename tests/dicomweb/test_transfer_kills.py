@@ -30,7 +30,8 @@ from fhir_server.settings import Settings
 from tests.dicomweb import making
 from tests.dicomweb.node import Node
 from tests.dicomweb.pacs import answering, orthanc, qrscp
-from tests.dicomweb.test_peers import endpoint, ports
+from tests.dicomweb.test_peers import endpoint
+from tests.processes import unused_ports
 
 ROOT = Path(__file__).parents[2]
 PAYLOAD = [
@@ -99,7 +100,7 @@ def wait_until(queue: Queue, id: str, enough: Any, seconds: float) -> Transfer:
 )  # fmt: skip
 async def test_killed_at_any_point(kind: Any, count: int, kills: int, tmp_path: Path) -> None:
     settings = Settings(store=f"sqlite:///{tmp_path / 'store.db'}", files=str(tmp_path / "files"))
-    dimse, http = ports(2)
+    dimse, http = unused_ports(2)
     address = f"dicom://127.0.0.1:{dimse}/ORTHANC"
     async with opening.opened(settings) as platform:
         parts = [{"url": "use", "valueCode": "query"}, {"url": "verify", "valueCode": "presence"}]
@@ -171,7 +172,7 @@ async def test_an_import_by_c_move_survives_every_process(
     what: str, count: int, victims: tuple[str, ...], tmp_path: Path
 ) -> None:
     """The PACS sends to our node, a process of its own; each of the three is killed while images come."""
-    dimse, http, port = ports(3)
+    dimse, http, port = unused_ports(3)
     node, title = Node(tmp_path, port), what.upper()
     parts = [{"url": "use", "valueCode": "query"}, {"url": "retrieve", "valueCode": "move"}]
     made = endpoint(

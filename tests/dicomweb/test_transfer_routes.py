@@ -28,8 +28,9 @@ from profiles.outcomes import NotFound
 from tests.dicomweb import making
 from tests.dicomweb.conftest import Client
 from tests.dicomweb.pacs import Pacs, orthanc
-from tests.dicomweb.test_peers import endpoint, ports
+from tests.dicomweb.test_peers import endpoint
 from tests.dicomweb.test_worker import clock, fhir, image, patient, put, request, worker
+from tests.processes import unused_ports
 
 __all__ = ["clock", "fhir", "worker"]  # fixtures
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -69,7 +70,7 @@ def audience(*ids: str) -> list[Json]:
 @pytest.fixture(scope="module")
 def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
     folder = tmp_path_factory.mktemp("pacs")
-    dimse, http = ports(2)
+    dimse, http = unused_ports(2)
     with orthanc(folder / "orthanc", dimse, http) as running:
         running.load(making.files(folder / "given", 6))
         yield running
@@ -406,7 +407,7 @@ async def test_a_relay_its_correction_and_its_withdrawal_are_lines_of_the_timeli
     take: Callable[..., Outcome], tmp_path: Path,
 ) -> None:  # fmt: skip
     """R082, R094: what the recipient's PACS has follows, and the people of the file read it."""
-    dimse, http = ports(2)
+    dimse, http = unused_ports(2)
 
     async def known(**more: Any) -> None:
         numbers = [

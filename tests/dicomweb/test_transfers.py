@@ -40,7 +40,7 @@ from dicomweb.transfers.rejecting import Rejecting
 from dicomweb.transfers.standing import Ask, Standing
 from tests.dicomweb import making
 from tests.dicomweb.pacs import Pacs, orthanc
-from tests.dicomweb.test_peers import ports
+from tests.processes import unused_ports
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -171,7 +171,7 @@ def given(take: Callable[..., Outcome], folder: Path, count: int, study: int = 0
 @pytest.fixture(scope="module")
 def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
     folder = tmp_path_factory.mktemp("pacs")
-    dimse, http = ports(2)
+    dimse, http = unused_ports(2)
     with orthanc(folder / "orthanc", dimse, http) as running:
         running.load(making.files(folder / "given", 45))
         yield running

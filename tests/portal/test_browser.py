@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
+
+from tests.processes import unused_ports
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = Path(str(files("fhir_server") / "demo" / "scenario.yaml"))
@@ -46,12 +47,7 @@ class Signed:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """`teledossier demo` without exams; stopped as Ctrl-C does."""
-    probes = [socket.socket() for _ in range(3)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    web, dimse, dpi = (int(probe.getsockname()[1]) for probe in probes)
-    for probe in probes:
-        probe.close()
+    web, dimse, dpi = unused_ports(3)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TELEDOSSIER_")}
     environment |= {
         "PYTHONPATH": str(ROOT),

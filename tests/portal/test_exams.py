@@ -14,8 +14,9 @@ from smart_launch.app.views import transfers
 from smart_launch.app.views.transfers import Filters
 from tests.dicomweb import making
 from tests.dicomweb.pacs import orthanc
-from tests.dicomweb.test_peers import endpoint, ports
+from tests.dicomweb.test_peers import endpoint
 from tests.portal.platform import Platform, platform
+from tests.processes import unused_ports
 
 # pynetdicom lets go of the socket of a refused connection without closing it
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -106,7 +107,7 @@ async def pacs_of(here: Platform, address: str, site: str = "ch-auch", **more: A
 @pytest.mark.peer("orthanc")
 async def test_from_the_search_to_the_progress_shown(tmp_path: Path) -> None:
     """R085: server, six filters, Actualiser, results, series, Ajouter; then the télédossier shows it come."""
-    dimse, http = ports(2)
+    dimse, http = unused_ports(2)
     with orthanc(tmp_path / "orthanc", dimse, http) as pacs:
         pacs.load(making.files(tmp_path / "given", 3))
         async with platform(tmp_path / "here") as here:

@@ -27,10 +27,11 @@ from tests.dicomweb.gateway.test_registry import resource as gateway
 from tests.dicomweb.pacs import Pacs, orthanc
 from tests.dicomweb.test_films import AVC, make_stored
 from tests.dicomweb.test_films import FOLDER as FILMS
-from tests.dicomweb.test_peers import endpoint, ports
+from tests.dicomweb.test_peers import endpoint
 from tests.dicomweb.test_reading import coded, item, measured, report
 from tests.portal.test_browser import browser
 from tests.portal.test_browser import sign_in as signed_in
+from tests.processes import unused_ports
 from tests.running import Running, demo
 
 __all__ = ["browser"]  # a fixture
@@ -60,7 +61,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
-    dimse, http = ports(2)
+    dimse, http = unused_ports(2)
     (folder / "demo").mkdir()
     with orthanc(folder / "orthanc", dimse, http) as pacs, demo(folder / "demo") as running:
         for n in (1, 2):

@@ -23,7 +23,7 @@ from simulators.modality.exams import Exam, Person
 from simulators.modality.generate import generate
 from simulators.modality.performing import Commitments, Platform
 from tests.dicomweb.node import ROOT, Node, caller
-from tests.dicomweb.test_peers import ports
+from tests.processes import unused_ports
 
 SCENARIO = """
 patients:
@@ -39,7 +39,7 @@ EXAM = Exam("ex01", "2.25.100", "ACC-1", "CT", "Scanner", "", datetime(2024, 8, 
 
 @pytest.fixture
 def listening() -> int:
-    return ports(1)[0]
+    return unused_ports(1)[0]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,6 @@ def files(tmp_path: Path) -> DicomFiles:
     made = DicomFiles(tmp_path / "files")
     made.open()
     return made
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    opened = Outbox(tmp_path / "outbox.db")
-    opened.open()
-    yield opened
-    opened.close()
 
 
 def intake(outbox: Outbox, files: DicomFiles, quota: int = 0, reserve: int = 0) -> Intake:

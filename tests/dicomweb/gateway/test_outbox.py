@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,6 @@ def received(n: int, **changes: Any) -> Received:
         "urgent": False,
     }  # fmt: skip
     return Received(**{**made, **changes})
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    opened = Outbox(tmp_path / "outbox.db")
-    opened.open()
-    yield opened
-    opened.close()
 
 
 def waiting(outbox: Outbox, *, urgent: bool = False, most: tuple[int, int] = MANY, now: int = 0) -> list[str]:

@@ -6,9 +6,8 @@ import json
 import threading
 import tracemalloc
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -47,14 +46,6 @@ def said(kind: Any, made: Dataset, uid: str = UID, at: int = 1000) -> StepMessag
 
 
 BEGUN, ENDED = said("create", steps.begun()), said("set", steps.ended(steps.series("2.25.1.1")))
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    opened = Outbox(tmp_path / "outbox.db")
-    opened.open()
-    yield opened
-    opened.close()
 
 
 def test_what_is_said_is_kept_with_the_step(outbox: Outbox) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import httpx
 from dicomweb.gateway.outbox import Outbox
 from dicomweb.index.sqlite import SqliteIndex, open_index
 from fhir_server.settings import Settings
+from tests.processes import eventually, unused_port
 
 ROOT = Path(__file__).parents[4]
 CLIENT = "passerelle-auch"
@@ -32,27 +33,11 @@ def environment(**own: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **own}
 
 
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    """Poll until true: what another process does has no event to wait on."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 class Platform:
     """`teledossier serve` on a folder of its own."""
 
     def __init__(self, folder: Path, base_url: str = "") -> None:
-        self.port, self.folder = port(), folder
+        self.port, self.folder = unused_port(), folder
         folder.mkdir(parents=True)
         self.settings = Settings(
             store=f"sqlite:///{folder / 'platform.db'}",
@@ -137,7 +122,7 @@ class Site:
     """`teledossier gateway` on a folder of its own."""
 
     def __init__(self, folder: Path, url: str, secret: str, **settings: str) -> None:
-        self.folder, self.port = folder, port()
+        self.folder, self.port = folder, unused_port()
         folder.mkdir(parents=True, exist_ok=True)
         secret_file = folder / "secret"
         secret_file.write_text(secret + "\n")

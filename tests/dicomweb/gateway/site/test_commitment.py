@@ -11,9 +11,10 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 
 from dicomweb.dimse.reporting import SOP_CLASS, WELL_KNOWN
-from tests.dicomweb.gateway.site.processes import Platform, Site, eventually, port
+from tests.dicomweb.gateway.site.processes import Platform, Site
 from tests.dicomweb.gateway.site.test_forwarding import Make, exam
 from tests.dicomweb.test_query import Received
+from tests.processes import eventually, unused_port
 
 pytestmark = pytest.mark.peer("dcmtk")
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
@@ -21,7 +22,7 @@ CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 
 @pytest.fixture
 def modality_port() -> int:
-    return port()
+    return unused_port()
 
 
 @pytest.fixture

@@ -26,10 +26,11 @@ from dicomweb.transfers.record import Order, Transfer
 from fhir_server import opening
 from smart_launch.authorization import clients
 from tests.dicomweb import making
-from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, Work, eventually, port
+from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, Work
 from tests.dicomweb.gateway.test_registry import PAYLOAD, resource
 from tests.dicomweb.pacs import Pacs, orthanc
 from tests.dicomweb.test_peers import endpoint
+from tests.processes import eventually, unused_port
 
 pytestmark = [
     pytest.mark.peer("orthanc"),
@@ -117,12 +118,12 @@ def working(platform: Platform) -> Iterator[Work]:
 @pytest.fixture(scope="module")
 def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
     folder = tmp_path_factory.mktemp("region")
-    platform, dimse = Platform(folder / "platform"), port()
+    platform, dimse = Platform(folder / "platform"), unused_port()
     with ExitStack() as stack:
         url = f"http://127.0.0.1:{platform.port}"
         site = Site(folder / "site", url, "", callers="ORTHANC")
         to = {"gateway": ["PASSERELLE", "127.0.0.1", site.port]}
-        pacs = stack.enter_context(orthanc(folder / "pacs", dimse, port(), DicomModalities=to))
+        pacs = stack.enter_context(orthanc(folder / "pacs", dimse, unused_port(), DicomModalities=to))
         site.environment["TELEDOSSIER_GATEWAY_PEERS"] = f"ORTHANC=127.0.0.1:{dimse}, {pacs.web.url}/"
         pacs.load(making.files(folder / "given", COUNT))
         secrets = asyncio.run(_directory(platform, pacs))

@@ -14,7 +14,8 @@ from pynetdicom import AE
 
 from tests.dicomweb import making
 from tests.dicomweb.certificates import Authority, Pair
-from tests.dicomweb.gateway.site.processes import CLIENT, STORESCU, Platform, Site, Wire, eventually, port
+from tests.dicomweb.gateway.site.processes import CLIENT, STORESCU, Platform, Site, Wire
+from tests.processes import eventually, unused_port
 
 pytestmark = pytest.mark.peer("dcmtk")
 Make = Callable[..., Site]
@@ -231,7 +232,7 @@ def test_only_known_titles_may_call(site: Make) -> None:
 
 def test_a_modality_with_a_certificate_stores_by_tls(platform: Platform, site: Make, tmp_path: Path) -> None:
     """Beside the plain port; one without a certificate of the site's authority does not."""
-    authority, secure = Authority(tmp_path / "ours"), port()
+    authority, secure = Authority(tmp_path / "ours"), unused_port()
     pair, modality, foreign = authority.signs("gateway"), authority.signs("ct"), Authority(tmp_path / "other")
     gateway = site(
         dimse_certificate=str(pair.certificate), dimse_key=str(pair.key),
@@ -258,7 +259,7 @@ def test_a_gateway_with_a_foreign_key_does_not_start(site: Make, tmp_path: Path)
     authority = Authority(tmp_path / "ours")
     gateway = site(
         dimse_certificate=str(authority.signs("a").certificate), dimse_key=str(authority.signs("b").key),
-        dimse_authority=str(authority.certificate), dimse_tls_port=str(port()),
+        dimse_authority=str(authority.certificate), dimse_tls_port=str(unused_port()),
     )  # fmt: skip
     done = gateway.run()
     assert done.returncode != 0

@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from dicomweb.dimse.spool import HELD
 from simulators.modality.send import NotSent, send
-from tests.dicomweb.gateway.site.processes import Platform, Site, Wire, eventually
+from tests.dicomweb.gateway.site.processes import Platform, Site, Wire
 from tests.dicomweb.gateway.site.test_forwarding import Make, exam, sent, through, whole, wire
+from tests.processes import eventually
 
 __all__ = ["wire"]
 

@@ -16,8 +16,8 @@ import pytest
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.transfers.record import Order
 from tests.dicomweb import making
-from tests.dicomweb.gateway.site.processes import eventually
 from tests.dicomweb.gateway.site.test_errands import Region, receipt, region
+from tests.processes import eventually
 
 __all__ = ["region"]  # fixture
 pytestmark = [

@@ -19,11 +19,12 @@ from dicomweb.gateway.steps import Steps
 from fhir_server import opening
 from smart_launch.authorization import clients
 from tests.dicomweb import steps
-from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, Wire, eventually, port
+from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, Wire
 from tests.dicomweb.gateway.site.test_errands import working
 from tests.dicomweb.gateway.test_registry import resource
 from tests.dicomweb.ris import RisProcess, running
 from tests.dicomweb.test_step_forwarding import WHOLE, endpoint
+from tests.processes import eventually, unused_port
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -74,7 +75,7 @@ async def _directory(platform: Platform, ris: int) -> str:
 
 @pytest.fixture(scope="module")
 def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
-    folder, at = tmp_path_factory.mktemp("region"), port()
+    folder, at = tmp_path_factory.mktemp("region"), unused_port()
     platform = Platform(folder / "platform")
     with ExitStack() as stack:
         ris = stack.enter_context(running(at, folder / "ris"))
