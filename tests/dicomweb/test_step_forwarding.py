@@ -39,10 +39,10 @@ from fhir_server.interactions.fhir import Fhir
 from fhir_server.settings import Settings
 from tests.dicomweb import steps
 from tests.dicomweb.certificates import Authority
-from tests.dicomweb.gateway.site.processes import eventually
 from tests.dicomweb.node import ROOT, caller
 from tests.dicomweb.ris import RisProcess, running
 from tests.dicomweb.test_worker import Clock, clock, fhir  # noqa: F401 - fixtures
+from tests.processes import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
