@@ -45,7 +45,8 @@ def findings(index: Index, files: DicomFiles) -> Iterator[str]:
             if wrong := state(files, other):
                 yield f"instance {uid}, the other content: {wrong}"
     for path in orphans(index, files):
-        yield f"file {path}: no instance has it (check --adopt takes it in)"
+        advice = "check --adopt takes it in" if _is_content(files, path) else "it is none of ours"
+        yield f"file {path}: no instance has it ({advice})"
 
 
 def state(files: DicomFiles, file: File) -> str:

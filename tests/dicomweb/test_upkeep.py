@@ -201,7 +201,7 @@ STRANGERS: dict[str, tuple[str, Callable[[Path], None]]] = {
 
 @pytest.mark.parametrize("what", STRANGERS)
 def test_strangers_among_the_files_are_told_and_left_alone(
-    images: Images, take: Take, tmp_path: Path, what: str
+    images: Images, take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     stored(images, take, tmp_path)
     name, make = STRANGERS[what]
@@ -210,6 +210,10 @@ def test_strangers_among_the_files_are_told_and_left_alone(
     make(folder / name)
     (stranger,) = orphans(images)
     assert stranger.isprintable()
+    monkeypatch.setattr(integrity, "orphans", lambda *_any: [stranger])
+    assert list(integrity.findings(images.index, images.files)) == [
+        f"file {stranger}: no instance has it (it is none of ours)"
+    ]
     told = integrity.adopt(images.index, images.files, stranger, 9)
     assert told == f"file {stranger}: left where it is, it is no file that is named by its content"
     assert os.path.lexists(folder / name)
