@@ -24,11 +24,12 @@ from dicomweb.peers.peer import EXTENSION
 from dicomweb.transfers.record import Order, Transfer
 from fhir_server import opening
 from smart_launch.authorization import clients
-from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site, port
+from tests.dicomweb.gateway.site.processes import CLIENT, Platform, Site
 from tests.dicomweb.gateway.site.test_errands import working
 from tests.dicomweb.gateway.test_registry import PAYLOAD, resource
 from tests.dicomweb.pacs import Pacs, orthanc
 from tests.dicomweb.test_peers import endpoint
+from tests.processes import unused_port
 
 RUNS = 3
 WAYS = {"straight": "pacs-straight", "through": "pacs-through"}
@@ -130,9 +131,9 @@ def main() -> None:
         folder = Path(name)
         platform = Platform(folder / "platform")
         site = Site(folder / "site", f"http://127.0.0.1:{platform.port}", "", health_seconds="30")
-        dicom = port()
+        dicom = unused_port()
         to = {"gateway": ["PASSERELLE", "127.0.0.1", site.port]}
-        pacs = stack.enter_context(orthanc(folder / "pacs", dicom, port(), DicomModalities=to))
+        pacs = stack.enter_context(orthanc(folder / "pacs", dicom, unused_port(), DicomModalities=to))
         site.environment["TELEDOSSIER_GATEWAY_PEERS"] = f"ORTHANC=127.0.0.1:{dicom}"
         (site.folder / "secret").write_text(asyncio.run(directory(platform, pacs)))
         stack.callback(platform.stop)

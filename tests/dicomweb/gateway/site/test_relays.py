@@ -16,8 +16,9 @@ import pytest
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.transfers.record import Order
 from tests.dicomweb import making
-from tests.dicomweb.gateway.site.test_errands import Region, receipt, region
-from tests.processes import eventually
+from tests.dicomweb.gateway.site.test_errands import Region, behind_at, receipt, region
+from tests.dicomweb.pacs import qrscp
+from tests.processes import eventually, unused_port
 
 __all__ = ["region"]  # fixture
 pytestmark = [
@@ -145,3 +146,29 @@ def test_the_gateways_memory_is_flat(region: Region, tmp_path: Path) -> None:
     assert (after.state, after.done) == ("done", 21)
     print(f"\nmemory of the gateway: {region.site.peak_memory() / 1e6:.0f} MB")
     assert region.site.peak_memory() < 150_000_000
+
+
+@pytest.mark.peer("dcmtk")
+def test_a_pacs_that_commits_to_nothing_is_believed_by_its_list(region: Region, tmp_path: Path) -> None:
+    """DCMTK's dcmqrscp behind the gateway: asked, it does not offer it, and the receipt says so."""
+    dicom, study = unused_port(), "2.25.70"
+    uids = given(region, tmp_path, study, 30)
+    kept = region.site.environment["TELEDOSSIER_GATEWAY_PEERS"]
+    with qrscp(tmp_path / "qrscp", dicom, 1), region.client() as client:
+        resource = behind_at(f"127.0.0.1:{dicom}/DCMQRSCP", "pacs-dcmtk")
+        client.put("/fhir/Endpoint/pacs-dcmtk", json=resource).raise_for_status()
+        region.site.stop()
+        region.site.environment["TELEDOSSIER_GATEWAY_PEERS"] = f"{kept}, DCMQRSCP=127.0.0.1:{dicom}"
+        try:
+            region.site.start()
+            after = region.ended(region.transfer("relay", study, "pacs-dcmtk"))
+        finally:
+            region.site.stop()
+            region.site.environment["TELEDOSSIER_GATEWAY_PEERS"] = kept
+            region.site.start()
+    assert (after.state, after.done) == ("done", 30)
+    told = receipt(region, after.id)
+    assert (told["verified"], told["commitment"]) == ("presence", "not-offered")
+    assert {one["sopInstanceUID"]: one["proof"] for one in told["instances"]} == dict.fromkeys(
+        uids, "presence"
+    )
