@@ -21,7 +21,7 @@ from pydicom.uid import generate_uid
 
 from tests.dicomweb import making, pacs
 from tests.dicomweb.node import Node, caller
-from tests.dicomweb.test_dimse_tls import free
+from tests.processes import unused_port
 
 RUNS = 3
 CT, SMALL = 300, 300
@@ -47,7 +47,7 @@ class Server:
 def main() -> None:
     os.environ["TCP_NODELAY"] = "1"  # read by DCMTK, which Orthanc is made of
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        folder, there = Path(name), free()
+        folder, there = Path(name), unused_port()
         stack.enter_context(destination(folder, there))
         servers = [stack.enter_context(ours(folder, there)), stack.enter_context(orthanc(folder, there))]
         for what, count, side, associations in (
@@ -138,7 +138,7 @@ def ours(folder: Path, there: int) -> Iterator[Server]:
     """Two processes, as many as this machine has cores."""
     at = f"127.0.0.1:{there}"
     node = Node(
-        folder / "node", free(), caller("BENCH", at), caller("DEST", at), caller("WIDE", at, connections=4),
+        folder / "node", unused_port(), caller("BENCH", at), caller("DEST", at), caller("WIDE", at, connections=4),
         dimse_processes=NODE_PROCESSES,
     )  # fmt: skip
     node.start()
@@ -151,7 +151,7 @@ def ours(folder: Path, there: int) -> Iterator[Server]:
 @contextlib.contextmanager
 def orthanc(folder: Path, there: int) -> Iterator[Server]:
     modalities = {name: [name, "127.0.0.1", there] for name in ("DEST", "WIDE")}
-    with pacs.orthanc(folder / "orthanc", free(), free(), DicomModalities=modalities) as found:
+    with pacs.orthanc(folder / "orthanc", unused_port(), unused_port(), DicomModalities=modalities) as found:
         yield Server("Orthanc", found.peer.port, "ORTHANC", lambda: [found.process.pid])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,12 @@ def test_every_benchmark_is_run_by_make_bench() -> None:
     started = "\nif __name__ == "
     found = {path.stem for path in (ROOT / "bench").glob("*.py") if started in path.read_text("utf-8")}
     assert found - {"__main__"} == set(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+def test_every_benchmark_finds_what_it_imports(name: str) -> None:
+    """They are run by hand, and use what the tests share."""
+    importlib.import_module(f"bench.{name}")
 
 
 def test_the_project_names_no_machine() -> None:
