@@ -138,8 +138,8 @@ def ours(folder: Path, there: int) -> Iterator[Server]:
     """Two processes, as many as this machine has cores."""
     at = f"127.0.0.1:{there}"
     node = Node(
-        folder / "node", unused_port(), caller("BENCH", at), caller("DEST", at), caller("WIDE", at, connections=4),
-        dimse_processes=NODE_PROCESSES,
+        folder / "node", unused_port(), caller("BENCH", at), caller("DEST", at),
+        caller("WIDE", at, connections=4), dimse_processes=NODE_PROCESSES,
     )  # fmt: skip
     node.start()
     try:
