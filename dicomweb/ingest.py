@@ -6,6 +6,7 @@ When `ingest` returns, the instance is durable and may be acknowledged; when it 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ from pathlib import Path
 from dicomweb import reasons
 from dicomweb.dataset import Header, data_part, identify, read_header
 from dicomweb.files import DicomFiles, sha256_of
-from dicomweb.index.contract import Index, Instance, Origin, Outcome
+from dicomweb.index.contract import File, Index, Instance, Origin, Outcome
 from dicomweb.origin import NOTHING, Said
 from dicomweb.reasons import Reason, Refused
 from dicomweb.storage import quotas
+from dicomweb.wholeness import state
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,8 @@ def _file(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> F
     ):
         if origin:
             index.note_origin(origin)
+        if known.sha256 == digest and state(files, known):
+            _mend(spooled, known, files, index)
         return Filed(header, None)
     if files.quotas:
         quotas.check(index, files.quotas, arrival.source, header.attributes, arrival.received)
@@ -141,6 +147,14 @@ def _file(spooled: Path, arrival: Arrival, files: DicomFiles, index: Index) -> F
         origin,
     )
     return Filed(header, instance)
+
+
+def _mend(spooled: Path, known: File, files: DicomFiles, index: Index) -> None:
+    """What came again takes the place of the same content, which was lost or damaged here. Raises Refused."""
+    log.warning("a file that was lost or damaged came again and is whole: %s", known.path)
+    files.place(spooled, known.sha256)
+    files.packed(known.path).unlink(missing_ok=True)
+    index.clear_damage(known.path)
 
 
 def _origin(header: Header, arrival: Arrival) -> Origin | None:

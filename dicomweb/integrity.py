@@ -19,16 +19,14 @@ from uuid import uuid4
 
 from dicomweb.dataset import identify
 from dicomweb.files import SLOW_SPOOL, DicomFiles, sha256_of
-from dicomweb.index.contract import File, Index
+from dicomweb.index.contract import Index
 from dicomweb.ingest import Arrival, ingest
 from dicomweb.reasons import Refused
 from dicomweb.storage import packed
+from dicomweb.wholeness import CLOSED, UNREADABLE, state
 
 PAGE = 500
 SETTLED = 300.0  # seconds: a younger file may be on its way into the index
-MISSING, ALTERED = "its file is missing", "its file is not what was acknowledged"
-UNREADABLE = "its compressed copy cannot be read back"
-CLOSED = "its file cannot be read"
 _CONTENT = re.compile(r"dicom/[0-9a-f]{2}/[0-9a-f]{64}")
 
 
@@ -47,28 +45,6 @@ def findings(index: Index, files: DicomFiles) -> Iterator[str]:
     for path in orphans(index, files):
         advice = "check --adopt takes it in" if _is_content(files, path) else "it is none of ours"
         yield f"file {path}: no instance has it ({advice})"
-
-
-def state(files: DicomFiles, file: File) -> str:
-    """What is wrong with it; "" when it is whole. A compressed file is expanded, piece by piece. A disk that
-    fails on one file tells nothing of the others: that is a finding too."""
-    original, copy = files.original(file.path), files.packed(file.path)
-    try:
-        if original.exists():
-            is_whole = (
-                original.is_file()
-                and original.stat().st_size == file.size
-                and sha256_of(original) == file.sha256
-            )
-            if not is_whole:
-                return ALTERED
-        if not copy.exists():
-            return "" if original.exists() else MISSING
-        return "" if copy.is_file() and packed.sha256_of(copy) == file.sha256 else UNREADABLE
-    except packed.Broken:
-        return UNREADABLE
-    except OSError:
-        return CLOSED
 
 
 def notes(index: Index, files: DicomFiles) -> Iterator[str]:

@@ -7,7 +7,7 @@ tell it.
 
 from __future__ import annotations
 
-from dicomweb import integrity
+from dicomweb import integrity, wholeness
 from dicomweb.files import DicomFiles
 from dicomweb.index.contract import Damage, Index
 
@@ -31,7 +31,7 @@ def step(index: Index, files: DicomFiles, budget: int, now: int) -> int:
             last = 0
             break
         for one in found:
-            wrong = integrity.state(files, one.file)
+            wrong = wholeness.state(files, one.file)
             if wrong:
                 index.put_damage(Damage(one.file.path, one.file.uid, wrong, now))
             else:

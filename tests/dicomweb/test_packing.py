@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pydicom.uid import ImplicitVRLittleEndian
 
-from dicomweb import integrity
+from dicomweb import wholeness
 from dicomweb.images import Images
 from dicomweb.index.contract import Outcome
 from dicomweb.storage import packed, packing
@@ -221,8 +221,8 @@ def test_killed_by_the_system_again_and_again(
             assert told == "done\n"
             break
         for file in files:
-            assert integrity.state(images.files, file) == ""
+            assert wholeness.state(images.files, file) == ""
     assert kills
     for file in files:
         assert not images.files.original(file.path).exists()
-        assert integrity.state(images.files, file) == ""
+        assert wholeness.state(images.files, file) == ""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from dicomweb import integrity
+from dicomweb import integrity, wholeness
 from dicomweb.files import sha256_of
 from dicomweb.images import Images
 from dicomweb.index.contract import Damage, File, Outcome, Trace
@@ -81,18 +81,18 @@ def damage_packed_pipe(images: Images, file: File) -> None:
     os.mkfifo(images.files.packed(file.path))
 
 
-@pytest.mark.parametrize(
-    ("harm", "what"),
-    [
-        (damage_missing, integrity.MISSING),
-        (damage_dangling, integrity.MISSING),
-        (damage_altered, integrity.ALTERED),
-        (damage_cut, integrity.ALTERED),
-        (damage_pipe, integrity.ALTERED),
-        (damage_packed, integrity.UNREADABLE),
-        (damage_packed_pipe, integrity.UNREADABLE),
-    ],
-)
+DAMAGES = [
+    (damage_missing, wholeness.MISSING),
+    (damage_dangling, wholeness.MISSING),
+    (damage_altered, wholeness.ALTERED),
+    (damage_cut, wholeness.ALTERED),
+    (damage_pipe, wholeness.ALTERED),
+    (damage_packed, wholeness.UNREADABLE),
+    (damage_packed_pipe, wholeness.UNREADABLE),
+]
+
+
+@pytest.mark.parametrize(("harm", "what"), DAMAGES)
 def test_damage_is_named_and_remembered(
     images: Images, take: Take, tmp_path: Path, harm: Callable[[Images, File], None], what: str
 ) -> None:
@@ -111,6 +111,23 @@ def test_damage_is_named_and_remembered(
     assert images.index.damaged() == []
 
 
+@pytest.mark.parametrize(("harm", "what"), DAMAGES)
+def test_what_was_damaged_and_comes_again_is_whole_again(
+    images: Images, take: Take, tmp_path: Path, harm: Callable[[Images, File], None], what: str
+) -> None:
+    """It is acknowledged as known: then it must be here."""
+    first, *others = stored(images, take, tmp_path)
+    harm(images, first)
+    assert wholeness.state(images.files, first) == what
+    images.index.put_damage(Damage(first.path, first.uid, what, 1))
+    again = next(path for path in making.files(tmp_path / "again", 3) if sha256_of(path) == first.sha256)
+    assert take(again) == "duplicate"
+    assert [wholeness.state(images.files, one) for one in (first, *others)] == [""] * 3
+    assert sha256_of(images.files.path(first.path)) == first.sha256
+    assert images.index.damaged() == []
+    assert list(integrity.findings(images.index, images.files)) == []
+
+
 def test_a_disk_that_fails_on_one_file_holds_no_scan_up(
     images: Images, take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,9 +138,9 @@ def test_a_disk_that_fails_on_one_file_holds_no_scan_up(
             raise OSError(errno.EIO, "Input/output error")
         return sha256_of(path)
 
-    monkeypatch.setattr(integrity, "sha256_of", failing)
+    monkeypatch.setattr(wholeness, "sha256_of", failing)
     assert scanning.step(images.index, images.files, 10**9, EVER) == 3
-    assert images.index.damaged() == [Damage(files[1].path, files[1].uid, integrity.CLOSED, EVER)]
+    assert images.index.damaged() == [Damage(files[1].path, files[1].uid, wholeness.CLOSED, EVER)]
     assert images.index.get_mark(scanning.ENDED) == EVER
 
 
@@ -281,7 +298,7 @@ def test_what_came_again_is_not_purged(images: Images, take: Take, tmp_path: Pat
     assert take(tmp_path / "made" / "1.dcm") == "stored"
     later = (time.time_ns() // 1000) + 2 * DAY
     assert purging.step(images.index, images.files, 6, later) == 1
-    assert integrity.state(images.files, file) == ""
+    assert wholeness.state(images.files, file) == ""
     assert len(images.index.masked(making.STUDY)) == 1
 
 
