@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomweb.attributes import Attributes, integer
+from fhir_server.parent import leave_with_parent
 from profiles.outcomes import NotAcceptable
 
 WORKERS = 2
@@ -101,7 +102,7 @@ class Decoder:
         with self._lock:
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
-                    self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=limit_memory
+                    self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=_settle
                 )
             return self._pool
 
@@ -138,6 +139,12 @@ def _image(attributes: Attributes) -> dict[str, object]:
 
 def _cannot() -> NotAcceptable:
     return NotAcceptable("cannot-decode", "these pixels cannot be decoded or encoded here as asked")
+
+
+def _settle() -> None:
+    """In the child, before its first work."""
+    leave_with_parent(lambda: os._exit(1))
+    limit_memory()
 
 
 def limit_memory() -> None:

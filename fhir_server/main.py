@@ -7,6 +7,8 @@ figures), the guard (who asks), the routes.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -29,6 +31,7 @@ from fhir_server.conformance import reindex
 from fhir_server.jobs.runner import Runner, Work
 from fhir_server.logs import log_to_stderr
 from fhir_server.opening import make_engine, opened_engine
+from fhir_server.parent import leave_with_parent
 from fhir_server.rest import middleware
 from fhir_server.rest import routes as fhir
 from fhir_server.rest.ending import on_stop
@@ -56,6 +59,7 @@ def application() -> ASGIApp:
     """What uvicorn starts in each worker process. Raises SettingsError."""
     settings = config.load()
     log_to_stderr(settings)
+    leave_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     return build(settings)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -81,3 +83,60 @@ asyncio.run(main())
     while _alive(child):
         assert time.monotonic() < deadline, "the child outlived its parent"
         time.sleep(0.05)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _gone(pids: list[int], seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while any(map(_alive, pids)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_a_killed_web_tier_leaves_no_worker_on_its_port(tmp_path: Path, free_port: int) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TELEDOSSIER_")}
+    call = [sys.executable, "-m", "fhir_server", "serve", "--workers", "2", "--port", str(free_port)]
+    with subprocess.Popen(call, cwd=tmp_path, env={**kept, "PYTHONPATH": str(ROOT)}) as parent:
+        try:
+            for _ in range(300):
+                with (
+                    contextlib.suppress(OSError),
+                    socket.create_connection(("127.0.0.1", free_port), 1) as line,
+                ):
+                    line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    line.settimeout(5)
+                    if b" 200 " in line.recv(100):
+                        break
+                time.sleep(0.1)
+            workers = _children(parent.pid)
+            assert len(workers) >= 2
+        finally:
+            parent.kill()
+    assert _gone(workers)
+    with socket.create_server(("127.0.0.1", free_port)):
+        pass  # the port is free again
+
+
+def test_a_killed_process_leaves_no_decoder() -> None:
+    code = """
+import os, signal
+from dicomweb.decoding import Decoder
+if __name__ == "__main__":
+    decoder = Decoder(1)
+    decoder.warm()
+    print(*(decoder._pool._processes), flush=True)
+    input()
+"""
+    call = [sys.executable, "-c", code]
+    with subprocess.Popen(call, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert _alive(child)
+        time.sleep(1.5)  # it has begun to wait for work
+        parent.kill()
+    assert _gone([child])

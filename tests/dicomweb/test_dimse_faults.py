@@ -62,9 +62,11 @@ def serves(node: Node) -> bool:
 
 
 def request(
-    contexts: tuple[str, ...] = (CTImageStorage, ECHO), syntaxes: tuple[str, ...] = (making.SYNTAX,)
+    contexts: tuple[str, ...] = (CTImageStorage, ECHO),
+    syntaxes: tuple[str, ...] = (making.SYNTAX,),
+    titles: tuple[str, str] = ("TELEDOSSIER", "FUZZ"),
 ) -> bytes:
-    """A-ASSOCIATE-RQ, by hand: context numbers 1, 3, …"""
+    """A-ASSOCIATE-RQ, by hand: context numbers 1, 3, …; `titles`: called and calling."""
 
     def item(kind: int, body: bytes) -> bytes:
         return struct.pack(">BBH", kind, 0, len(body)) + body
@@ -75,7 +77,8 @@ def request(
         for n, one in enumerate(contexts)
     )
     user = item(0x50, item(0x51, struct.pack(">L", 16384)) + item(0x52, b"1.2.3"))
-    body = struct.pack(">HH16s16s32x", 1, 0, b"TELEDOSSIER     ", b"FUZZ            ")
+    called, calling = (one.ljust(16).encode() for one in titles)
+    body = struct.pack(">HH16s16s32x", 1, 0, called, calling)
     body += item(0x10, b"1.2.840.10008.3.1.1.1") + asked + user
     return struct.pack(">BBL", 1, 0, len(body)) + body
 
