@@ -47,7 +47,12 @@ def send(
     try:
         with manifest.open("a", encoding="utf-8", buffering=1) as log:
             for count, path in enumerate(waiting, len(files) - len(waiting) + 1):
-                status = association.send_c_store(path)
+                if not association.is_established:
+                    raise NotSent(f"{path.name}: connection lost")
+                try:
+                    status = association.send_c_store(path)
+                except RuntimeError as error:  # it was lost since we looked
+                    raise NotSent(f"{path.name}: connection lost") from error
                 if "Status" not in status or status.Status != 0:
                     code = f"0x{status.Status:04X}" if "Status" in status else "connection lost"
                     raise NotSent(f"{path.name}: {code}")

@@ -105,10 +105,11 @@ def test_a_stroke_overtakes_within_an_image(region: Region, tmp_path: Path) -> N
     first = time.monotonic() - began
     assert region.ended(vital).state == "done"
     all_came = came(region)
-    start = all_came.index(urgent[0])
+    places = sorted(all_came.index(one) for one in urgent)
+    start = places[0]
     between = start - stored_so_far
     print(f"\nstroke: its first image after {first:.2f} s, {between} others since it was asked for")
-    assert all_came[start : start + 10] == urgent  # nothing comes between
+    assert places == list(range(start, start + 10))  # nothing comes between
     assert first < 3
     assert region.ended(id, 120).done == 150
     assert len(came(region)) == len(set(came(region)))
