@@ -262,6 +262,6 @@ class Wire:
                     data = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
                 far.sendall(data)
                 self.passed += len(data)
-                if self.rate:
+                if rate := self.rate:
                     with self._shared:
-                        time.sleep(len(data) / self.rate)
+                        time.sleep(len(data) / rate)
